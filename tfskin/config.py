@@ -1,0 +1,339 @@
+"""One typed schema for an experiment; YAML in and out; dotted overrides."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from io import StringIO
+from pathlib import Path
+from typing import Annotated, Any, Literal, TypeVar, get_args
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic.fields import FieldInfo
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from tfskin.errors import UserError, nearest_hint
+
+Resize = Literal["squash", "crop", "pad"]
+ColorSpaceName = Literal["rgb", "hsv", "fft"]
+BatchNormMode = Literal["update", "affine", "frozen"]
+Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
+
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Range = tuple[float, float]
+
+
+def _as_pair(value: Any) -> Any:
+    """``96`` becomes ``(96, 96)``."""
+    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+ImageSize = Annotated[
+    tuple[Annotated[int, Field(ge=8, le=4096)], Annotated[int, Field(ge=8, le=4096)]],
+    BeforeValidator(_as_pair),
+]
+
+
+class _Schema(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class AugmentConfig(_Schema):
+    """Random changes of a training image; a change whose strength is 0 (or false) is left out."""
+
+    horizontal_flip: bool = Field(True, description="mirror left and right, half of the time")
+    vertical_flip: bool = Field(True, description="mirror top and bottom, half of the time")
+    quarter_turns: bool = Field(True, description="turn by 0, 90, 180 or 270 degrees")
+    rotation: float = Field(0.0, ge=0, le=180, description="turn by up to this many degrees")
+    zoom: float = Field(0.0, ge=0, lt=1, description="scale by 1/(1+zoom) to 1+zoom")
+    shift: Fraction = Field(0.0, description="move by up to this fraction of the side")
+    shear: float = Field(0.0, ge=0, lt=60, description="shear by up to this many degrees")
+    fill: Literal["reflect", "black"] = Field("reflect", description="what lies beyond the border")
+    crop: Range | None = Field(
+        None, description="random resized crop: range of the area kept, such as [0.6, 1.0]"
+    )
+    crop_aspect: Range = Field((0.75, 4 / 3), description="range of the crop's aspect ratio")
+    erasing: Fraction = Field(0.0, description="probability of erasing a random rectangle")
+    erasing_area: Range = Field((0.02, 0.2), description="range of the erased area")
+    brightness: Fraction = Field(0.0, description="add up to this fraction of 255")
+    contrast: float = Field(0.0, ge=0, lt=1, description="scale contrast by 1-c to 1+c")
+    saturation: float = Field(0.0, ge=0, lt=1, description="scale saturation by 1-s to 1+s")
+    hue: float = Field(0.0, ge=0, le=0.5, description="turn the hue by up to this fraction of 1")
+
+    @model_validator(mode="after")
+    def _check_ranges(self) -> AugmentConfig:
+        for name in ("crop", "erasing_area"):
+            pair = getattr(self, name)
+            if pair is not None and not 0 < pair[0] <= pair[1] <= 1:
+                raise ValueError(f"{name} must be [low, high] with 0 < low <= high <= 1")
+        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
+            raise ValueError("crop_aspect must be [low, high] with 0 < low <= high")
+        return self
+
+
+class DataConfig(_Schema):
+    """Which shards, which classes, and how training images are changed."""
+
+    shards: str = Field(
+        "phantom", description="folder that tfskin-prepare wrote; 'phantom': the embedded phantoms"
+    )
+    classes: dict[str, list[str]] | None = Field(
+        None, description="class -> diagnoses in it; others are left out (none: each its own class)"
+    )
+    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
+    shuffle_buffer: int = Field(16384, ge=1, description="encoded images held for shuffling")
+
+
+class ModelConfig(_Schema):
+    """Which network; a key left at none keeps the network's own default."""
+
+    name: str = Field("five_layer", description="a name of the table tfskin.models.MODELS")
+    image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
+    resize: Resize = Field("squash", description="how an image is brought to image_size")
+    color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
+    widths: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+        None, description="channels of each block"
+    )
+    activation: str | None = Field(None, description="a Keras activation, such as relu or silu")
+    initializer: str | None = Field(None, description="a Keras initialiser, such as he_normal")
+    dropout: float | None = Field(None, ge=0, lt=1, description="dropout before the head")
+    l2: float | None = Field(None, ge=0, description="L2 penalty on convolution kernels")
+    batch_norm: BatchNormMode = Field(
+        "update", description="update: all trains; affine: fixed statistics; frozen: nothing moves"
+    )
+    bn_momentum: float | None = Field(None, ge=0, lt=1, description="BatchNorm's momentum")
+    bn_epsilon: float | None = Field(None, gt=0, description="BatchNorm's epsilon")
+
+
+class TrainConfig(_Schema):
+    """How the network is trained."""
+
+    epochs: int = Field(12, ge=1, description="passes over the training images")
+    batch_size: int = Field(32, ge=1, description="images an update")
+    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
+    learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
+    weight_decay: float = Field(1e-4, ge=0, description="decoupled decay (adamw only)")
+    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
+    nesterov: bool = Field(True, description="Nesterov's momentum (sgd only)")
+    schedule: Literal["constant", "exponential", "cosine"] = Field(
+        "cosine", description="how the learning rate falls"
+    )
+    warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise from 0")
+    decay_rate: float = Field(0.98, gt=0, le=1, description="exponential: factor an epoch")
+    final_fraction: Fraction = Field(0.0, description="cosine: last rate as a fraction")
+    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
+    precision: Precision = Field("auto", description="auto: mixed_float16 on a GPU, else float32")
+    jit_compile: Literal["auto", "on", "off"] = Field("auto", description="XLA; auto: on a GPU")
+    monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = Field(
+        "auc", description="the figure on val that chooses the best epoch"
+    )
+    patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+
+
+class EvaluateConfig(_Schema):
+    """How figures and their intervals are made."""
+
+    batch_size: int = Field(64, ge=1, description="images a step")
+    resamples: int = Field(1000, ge=100, description="bootstrap resamples")
+    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+
+
+class ExperimentConfig(_Schema):
+    """One network on one data set."""
+
+    name: str = Field(
+        "five_layer", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
+    data: DataConfig = Field(default_factory=DataConfig)
+    model: ModelConfig = Field(default_factory=ModelConfig)
+    train: TrainConfig = Field(default_factory=TrainConfig)
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+
+class EnsembleConfig(_Schema):
+    """Members and how their probabilities become one."""
+
+    name: str = Field(
+        "ensemble", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
+    )
+    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the intervals")
+    members: list[str] = Field(min_length=2, description="run folders or experiment YAML files")
+    combination: Combination = Field(
+        "mean_probabilities", description="fitted on the calibration split"
+    )
+    temperature: bool = Field(True, description="fit a temperature on the calibration split")
+    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+
+Schema = TypeVar("Schema", bound=_Schema)
+
+
+def read_config(
+    path: Path | str | None, overrides: Sequence[str] = (), schema: type[Schema] | None = None
+) -> Schema:
+    """The experiment of a YAML file with ``section.key=value`` overrides applied.
+
+    Args:
+        path: a YAML file; the name of one that ships with tfskin; none for the defaults.
+        overrides: dotted keys with YAML values, such as ``train.epochs=3``.
+        schema: :class:`ExperimentConfig` unless given.
+
+    Raises:
+        UserError: no such file, not YAML, an unknown key, a wrong type or range. The message
+            names the file, the dotted key and the nearest valid key.
+    """
+    chosen = schema or ExperimentConfig
+    values: dict[str, Any] = {}
+    if path is not None:
+        path = find_config(path)
+        values = _read_yaml(path)
+    for override in overrides:
+        _apply_override(values, override)
+    source = str(path) if path is not None else "command line"
+    return parse_config(values, chosen, source=source)  # type: ignore[return-value]
+
+
+def parse_config(values: dict[str, Any], schema: type[Schema], *, source: str) -> Schema:
+    """``values`` checked against ``schema``; ``source`` is named in the error."""
+    try:
+        return schema.model_validate(values)
+    except ValidationError as error:
+        raise UserError(_explain(error, schema, source)) from None
+
+
+def dump_config(config: BaseModel) -> str:
+    """The whole config as YAML, every key written out."""
+    stream = StringIO()
+    yaml = YAML(typ="safe", pure=True)
+    yaml.default_flow_style = False
+    yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
+    yaml.dump(config.model_dump(mode="json"), stream)
+    return stream.getvalue()
+
+
+def list_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:
+    """``(dotted key, type, default, description)`` for every key of a schema."""
+    for name, field in schema.model_fields.items():
+        section = _section(field)
+        if section is not None:
+            yield from list_keys(section, f"{prefix}{name}.")
+            continue
+        default = field.get_default(call_default_factory=True)
+        shown = "required" if field.is_required() else _show(default)
+        yield prefix + name, _type_name(field), shown, field.description or ""
+
+
+def find_config(path: Path | str) -> Path:
+    """The YAML file at ``path``, or the one of that name that ships with tfskin."""
+    path = Path(path)
+    if path.is_file():
+        return path
+    shipped = shipped_configs()
+    names = {file.name: file for file in shipped}
+    for name in (path.name, f"{path.name}.yaml"):
+        if name in names and path.parent.as_posix() in (".", "configs"):
+            return names[name]
+    hint = nearest_hint(path.name, list(names))
+    raise UserError(f"{path}: no such config file{hint}; shipped: {', '.join(sorted(names))}")
+
+
+def shipped_configs() -> list[Path]:
+    """The YAML files that ship with tfskin: in the wheel, or in a checkout's ``configs``."""
+    package = Path(__file__).parent
+    for folder in (package / "configs", package.parent / "configs"):
+        files = sorted(folder.glob("*.yaml"))
+        if files:
+            return files
+    return []
+
+
+def is_ensemble_config(path: Path | str) -> bool:
+    """Whether a YAML file lists ``members``."""
+    return "members" in _read_yaml(find_config(path))
+
+
+def _read_yaml(path: Path) -> dict[str, Any]:
+    try:
+        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
+    except (YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if values is None:
+        return {}
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: must hold keys and values, such as 'train: {{epochs: 3}}'")
+    return values
+
+
+def _apply_override(values: dict[str, Any], override: str) -> None:
+    key, equals, text = override.partition("=")
+    if not equals or not key:
+        raise UserError(f"'{override}': an override is written key=value, such as train.epochs=3")
+    try:
+        value = YAML(typ="safe", pure=True).load(text)
+    except YAMLError as error:
+        raise UserError(f"'{override}': not YAML: {' '.join(str(error).split())}") from None
+    *sections, last = key.split(".")
+    place = values
+    for section in sections:
+        inner = place.setdefault(section, {})
+        if not isinstance(inner, dict):
+            raise UserError(f"'{override}': '{section}' is a value, not a section")
+        place = inner
+    place[last] = value
+
+
+def _explain(error: ValidationError, schema: type[BaseModel], source: str) -> str:
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        *sections, last = [str(part) for part in first["loc"]]
+        known = list(_descend(schema, sections).model_fields)
+        hint = nearest_hint(last, known) or f"; known here: {', '.join(known)}"
+        return f"{source}: unknown key '{key}'{hint}"
+    message = first["msg"].removeprefix("Value error, ")
+    given = f", got {first['input']!r}" if first["type"] not in ("missing", "value_error") else ""
+    return f"{source}: {key or 'config'}: {message[0].lower()}{message[1:]}{given}"
+
+
+def _descend(schema: type[BaseModel], sections: Sequence[str]) -> type[BaseModel]:
+    for name in sections:
+        field = schema.model_fields.get(name)
+        section = _section(field) if field else None
+        if section is None:
+            break
+        schema = section
+    return schema
+
+
+def _section(field: FieldInfo) -> type[BaseModel] | None:
+    annotation = field.annotation
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return annotation
+    return None
+
+
+def _type_name(field: FieldInfo) -> str:
+    annotation = field.annotation
+    if getattr(annotation, "__origin__", None) is Literal:
+        return " | ".join(map(str, get_args(annotation)))
+    if isinstance(annotation, type) and not get_args(annotation):
+        return annotation.__name__
+    import re
+
+    text = re.sub(r"Annotated\[(\w+)[^\]]*\)\]", r"\1", str(annotation))
+    text = re.sub(r", FieldInfo\(.*?\)\]\)\]?", "", text)
+    return text.replace("typing.", "").replace("NoneType", "none").replace("None", "none")
+
+
+def _show(value: Any) -> str:
+    if value is None:
+        return "none"
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, tuple):
+        return "[" + ", ".join(f"{item:g}" for item in value) + "]"
+    return str(value)
