@@ -1,3 +1,61 @@
-"""tfskin."""
+"""From a folder of dermoscopic images to a served skin-lesion classifier.
+
+The rooms, in the order that data walks through them:
+
+- :mod:`tfskin.config`: one typed schema for an experiment
+- :mod:`tfskin.datasets`: pictures on disk -> records -> splits -> shards
+- :mod:`tfskin.inputs`: shards -> batches
+- :mod:`tfskin.layers`, :mod:`tfskin.models`: pure Keras networks, RGB 0..255 in, logits out
+- :mod:`tfskin.training`: losses, schedules, precision, the fit, checkpoints
+- :mod:`tfskin.evaluation`: metrics, intervals, plots, the report
+- :mod:`tfskin.ensembling`: member probabilities -> ensemble probabilities -> one Keras model
+- :mod:`tfskin.serving`: SavedModel for TensorFlow Serving
+- :mod:`tfskin.prediction`: pictures -> table, annotated pictures
+- :mod:`tfskin.experiment`: joins the rooms; the functions below
+- :mod:`tfskin.cli`: one thin file per command
+
+The public functions are found when first used, so that ``import tfskin`` takes no time.
+"""
+
+from typing import TYPE_CHECKING, Any
 
 __version__ = "0.1.0"
+
+_HOMES = {
+    "prepare": "tfskin.experiment",
+    "train": "tfskin.experiment",
+    "ensemble": "tfskin.experiment",
+    "evaluate": "tfskin.experiment",
+    "export": "tfskin.experiment",
+    "predict": "tfskin.experiment",
+    "build_model": "tfskin.models",
+    "make_dataset": "tfskin.inputs",
+    "load_shards": "tfskin.datasets.shards",
+    "read_config": "tfskin.config",
+    "open_run": "tfskin.runs",
+    "UserError": "tfskin.errors",
+}
+
+__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+
+if TYPE_CHECKING:
+    from tfskin.config import read_config
+    from tfskin.datasets.shards import load_shards
+    from tfskin.errors import UserError
+    from tfskin.experiment import ensemble, evaluate, export, predict, prepare, train
+    from tfskin.inputs import make_dataset
+    from tfskin.models import build_model
+    from tfskin.runs import open_run
+
+
+def __getattr__(name: str) -> Any:
+    """Find a public function in its room."""
+    if name not in _HOMES:
+        raise AttributeError(f"module 'tfskin' has no attribute '{name}'")
+    import importlib
+
+    return getattr(importlib.import_module(_HOMES[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

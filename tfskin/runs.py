@@ -1,0 +1,180 @@
+"""A run is a directory: what lies where in it, reading and writing."""
+
+import importlib.metadata
+import os
+import platform
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from tfskin.config import Resize
+from tfskin.errors import UserError
+from tfskin.files import read_json, write_json
+
+if TYPE_CHECKING:
+    import keras
+    import pandas as pd
+
+SCHEMA_VERSION = 1
+
+
+class RunInputs(BaseModel):
+    """What a run's model is fed, whether one network or an ensemble (``inputs.json``).
+
+    Attributes:
+        shards: folder of the shards it was trained on.
+        fingerprint: content fingerprint of those shards.
+        classes: class -> diagnoses, as in the config.
+        image_size: height and width in pixels.
+        resize: how an image is brought to that size.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    shards: str
+    fingerprint: str
+    classes: dict[str, list[str]] | None
+    image_size: tuple[int, int]
+    resize: Resize
+
+
+@dataclass(frozen=True)
+class Run:
+    """A run directory. Its layout is the same for one network and for an ensemble."""
+
+    folder: Path
+
+    @property
+    def name(self) -> str:
+        """The folder's name."""
+        return self.folder.name
+
+    @property
+    def model_path(self) -> Path:
+        """Where the best weights are."""
+        return self.folder / "model.keras"
+
+    @property
+    def finished(self) -> bool:
+        """Whether training came to its end."""
+        return (self.folder / "metrics.json").is_file()
+
+    def class_names(self) -> list[str]:
+        """Index -> class."""
+        return list(self._json("class_names.json"))
+
+    def inputs(self) -> RunInputs:
+        """What the model is fed."""
+        path = self.folder / "inputs.json"
+        try:
+            return RunInputs.model_validate(self._json("inputs.json"))
+        except ValidationError as error:
+            raise UserError(f"{path}: {error.errors()[0]['msg']}; train the run again") from None
+
+    def decision(self) -> dict[str, Any]:
+        """Temperature and the split that it comes from; temperature 1 where none was fitted."""
+        path = self.folder / "decision.json"
+        return self._json(path.name) if path.is_file() else {"temperature": 1.0, "split": None}
+
+    def metrics(self) -> dict[str, Any]:
+        """Every figure with its interval."""
+        return dict(self._json("metrics.json"))
+
+    def predictions(self, split: str) -> "pd.DataFrame":
+        """The table of a split's predictions: ids, group, label, one probability per class."""
+        import pandas as pd
+
+        path = self.folder / "predictions" / f"{split}.csv"
+        text = {name: str for name in ("image_id", "lesion_id", "patient_id", "label")}
+        return pd.read_csv(path, dtype=text, keep_default_na=False)  # type: ignore[arg-type]
+
+    def load_model(self) -> "keras.Model":
+        """The Keras model: RGB 0..255 in, logits out."""
+        import keras
+
+        import tfskin.ensembling
+        import tfskin.layers  # noqa: F401  (registers the layers)
+
+        if not self.model_path.is_file():
+            raise UserError(f"{self.folder}: no model.keras yet; train it first (tfskin-train)")
+        try:
+            return keras.saving.load_model(self.model_path, compile=False)
+        except (ValueError, OSError, KeyError) as error:
+            reason = str(error).splitlines()[0]
+            raise UserError(f"{self.model_path}: cannot be loaded: {reason}") from None
+
+    def _json(self, name: str) -> Any:
+        path = self.folder / name
+        try:
+            return read_json(path)
+        except FileNotFoundError:
+            raise UserError(f"{self.folder}: not a run: it has no {name}") from None
+        except ValueError as error:
+            raise UserError(f"{path}: not JSON: {error}") from None
+
+
+def open_run(folder: Path | str) -> Run:
+    """The run in ``folder``.
+
+    Raises:
+        UserError: the folder is missing, or not a run.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such run; tfskin-train writes runs/<name>")
+    if not (folder / "inputs.json").is_file():
+        raise UserError(f"{folder}: not a run: it has no inputs.json")
+    return Run(folder)
+
+
+def write_environment(run: Run, *, seed: int, fingerprint: str, more: dict[str, Any]) -> None:
+    """Write ``environment.json``: versions, commit, hardware, seed, fingerprint of the shards."""
+    packages = ("tfskin", "tensorflow", "keras", "tensorflow-datasets", "numpy", "scikit-learn")
+    write_json(
+        run.folder / "environment.json",
+        {
+            "python": platform.python_version(),
+            "packages": {name: _version(name) for name in packages},
+            "commit": _commit(),
+            "platform": platform.platform(),
+            "processor": _processor(),
+            "cpus": os.cpu_count(),
+            "seed": seed,
+            "shards_fingerprint": fingerprint,
+            **more,
+        },
+    )
+
+
+def _version(package: str) -> str | None:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return None
+
+
+def _commit() -> str | None:
+    """The commit of the checkout that tfskin runs from; none for an installed wheel."""
+    root = Path(__file__).resolve().parents[1]
+    if not (root / ".git").exists():
+        return None
+    command = ["git", "-C", str(root), "rev-parse", "HEAD"]
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, timeout=10, check=False)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() or None
+
+
+def _processor() -> str:
+    """The processor's name; :func:`platform.processor` is empty on most Linux systems."""
+    try:
+        for line in Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines():
+            if line.startswith("model name"):
+                return line.partition(":")[2].strip()
+    except OSError:
+        pass
+    return platform.processor() or platform.machine()

@@ -1,0 +1,1 @@
+"""Losses, schedules, precision, the fit itself and its checkpoints: pure Keras 3 and NumPy."""

@@ -1,0 +1,48 @@
+"""What is counted while an epoch trains, without a second pass over the images."""
+
+from typing import Any
+
+import keras
+import numpy as np
+from keras import ops
+
+
+class ConfusionMatrix(keras.metrics.Metric):
+    """Counts of (label, predicted class) since the last reset, as a (C, C) int array."""
+
+    def __init__(self, num_classes: int, name: str = "confusion") -> None:
+        super().__init__(name=name, dtype="float32")
+        self.num_classes = num_classes
+        self.counts = self.add_variable(
+            (num_classes, num_classes), initializer="zeros", dtype="int32", name="counts"
+        )
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch of labels (N,) and logits (N, C)."""
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        truth = ops.one_hot(labels, self.num_classes, dtype="int32")
+        found = ops.one_hot(ops.argmax(y_pred, axis=-1), self.num_classes, dtype="int32")
+        self.counts.assign_add(ops.sum(truth[:, :, None] * found[:, None, :], axis=0))
+
+    def result(self) -> Any:
+        """The share of right predictions, for the log line."""
+        total = ops.maximum(ops.sum(self.counts), 1)
+        return ops.cast(ops.trace(self.counts), "float32") / ops.cast(total, "float32")
+
+    def matrix(self) -> np.ndarray:
+        """The counts: rows are labels, columns are predictions."""
+        return ops.convert_to_numpy(self.counts)
+
+
+class MacroAUC(keras.metrics.AUC):
+    """Mean one-vs-rest area under the ROC curve, by 200 thresholds, from logits."""
+
+    def __init__(self, num_classes: int, name: str = "auc") -> None:
+        super().__init__(multi_label=True, num_labels=num_classes, name=name, dtype="float32")
+        self.num_classes = num_classes
+
+    def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+        """Count a batch of labels (N,) and logits (N, C)."""
+        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
+        truth = ops.one_hot(labels, self.num_classes, dtype="float32")
+        super().update_state(truth, ops.softmax(ops.cast(y_pred, "float32"), axis=-1))
