@@ -1,0 +1,1 @@
+"""Pictures on disk become records, records become splits, splits become shards."""

@@ -1,0 +1,143 @@
+"""Pictures in class folders, in split folders, or named by their class."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from tfskin.datasets.records import SPLIT_COLUMN, build_records
+from tfskin.datasets.sources.metadata import list_pictures
+from tfskin.datasets.sources.split_names import SPLIT_NAMES
+from tfskin.errors import UserError
+
+# Letters (of any script) up to the first digit, underscore or dash.
+_PREFIX = re.compile(r"([^\W\d_]+)[\d_-]")
+_IGNORED_FOLDERS = frozenset({"__MACOSX"})
+
+
+def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) -> pd.DataFrame:
+    """The records of a folder of pictures, with the class from a folder's or the file's name.
+
+    Three layouts: ``root/class/*`` (sub-folders of a class count too), ``root/train/class/*``
+    with ``val`` (also valid, validation) and ``test``, and pictures directly in the folder whose
+    name begins with the class: the letters before the first digit, underscore or dash, or
+    ``prefixes``. Split folders may hold pictures of the third kind too. Hidden files, and files
+    that are no pictures, are left out.
+
+    ``image_id`` is the path below the folder without its suffix, '/' written '__'. There are no
+    lesion ids: group near duplicates before splitting.
+
+    Args:
+        path: the folder.
+        prefixes: start of a file's name -> class; the longest that fits wins.
+
+    Returns:
+        Records; with a column ``split`` when there are split folders.
+
+    Raises:
+        UserError: no picture, pictures beside class folders, split folders beside others, a file
+            name without a class, or one class only.
+    """
+    if not path.is_dir():
+        raise UserError(f"{path}: not a folder; give the one that holds the class folders")
+    root = path.absolute()
+    folders = _list_folders(root)
+    splits = [SPLIT_NAMES.get(folder.name.lower(), "") for folder in folders]
+    if any(splits) and not all(splits):
+        other = folders[splits.index("")].name
+        split = folders[next(i for i, name in enumerate(splits) if name)].name
+        raise UserError(
+            f"{root}: folder '{other}' lies beside the split folder '{split}'; "
+            "keep either split folders or class folders there"
+        )
+    is_split = any(splits)
+    rows: list[tuple[Path, str, str]] = []
+    if is_split:
+        stray = list_pictures(root)
+        if stray:
+            raise UserError(f"{stray[0]}: lies beside split folders; move it into one of them")
+        for folder, split in zip(folders, splits, strict=True):
+            rows += [(file, label, split) for file, label in _read_classes(folder, prefixes)]
+    else:
+        rows += [(file, label, "") for file, label in _read_classes(root, prefixes)]
+    _check_classes(root, [label for _, label, _ in rows])
+    columns = {
+        "image_id": ["__".join(f.relative_to(root).with_suffix("").parts) for f, _, _ in rows],
+        "path": [str(file) for file, _, _ in rows],
+        "diagnosis": [label for _, label, _ in rows],
+        "source": "image_folder",
+    }
+    if is_split:
+        columns[SPLIT_COLUMN] = [split for _, _, split in rows]
+    return build_records(columns, source=str(root))
+
+
+def _list_folders(folder: Path) -> list[Path]:
+    return sorted(
+        child
+        for child in folder.iterdir()
+        if child.is_dir() and not child.name.startswith(".") and child.name not in _IGNORED_FOLDERS
+    )
+
+
+def _read_classes(folder: Path, prefixes: Mapping[str, str] | None) -> Iterator[tuple[Path, str]]:
+    """``(file, class)`` of one folder: by its sub-folders, or else by its files' names."""
+    loose = list_pictures(folder)
+    classes = [(child, sorted(_walk_pictures(child))) for child in _list_folders(folder)]
+    classes = [(child, files) for child, files in classes if files]
+    if loose and classes:
+        raise UserError(f"{loose[0]}: lies beside class folders; move it into one of them")
+    if prefixes is not None and classes:
+        raise UserError(
+            f"{folder}: prefixes were given, but its pictures are in class folders "
+            f"('{classes[0][0].name}'); leave prefixes out"
+        )
+    for child, files in classes:
+        for file in files:
+            yield file, child.name
+    for file in loose:
+        yield file, _class_of_name(file, prefixes)
+
+
+def _walk_pictures(folder: Path) -> Iterator[Path]:
+    seen = set()
+    for place, children, _ in os.walk(folder, followlinks=True):
+        real = os.path.realpath(place)
+        if real in seen:  # a link that leads back up
+            children.clear()
+            continue
+        seen.add(real)
+        children[:] = [name for name in children if not name.startswith(".")]
+        yield from list_pictures(Path(place))
+
+
+def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
+    if prefixes is None:
+        match = _PREFIX.match(file.name)
+        if match is None:
+            raise UserError(
+                f"{file}: its name does not begin with a class, such as 'nevus_1.jpg'; "
+                "sort the pictures into one folder a class, or give prefixes"
+            )
+        return match[1]
+    fitting = [prefix for prefix in prefixes if file.name.startswith(prefix)]
+    if not fitting:
+        raise UserError(
+            f"{file}: its name begins with none of the prefixes {', '.join(map(repr, prefixes))}; "
+            "add one, or take the file away"
+        )
+    return prefixes[max(fitting, key=len)]
+
+
+def _check_classes(root: Path, labels: list[str]) -> None:
+    if not labels:
+        raise UserError(f"{root}: there is no picture in it; give a folder that holds pictures")
+    if len(set(labels)) == 1:
+        raise UserError(
+            f"{root}: all pictures are of one class, '{labels[0]}'; give the folder that holds "
+            "one sub-folder a class, or prefixes of the files' names"
+        )

@@ -1,0 +1,199 @@
+"""What the layouts with a metadata file share: reading it, and finding its pictures."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tfskin.datasets.records import IMAGE_SUFFIXES, summarise_names
+from tfskin.errors import UserError, nearest_hint
+
+_DELIMITERS = ("\t", ",", ";")
+
+
+@dataclass(frozen=True)
+class Metadata:
+    """A metadata file: text only, columns by name.
+
+    Attributes:
+        file: where it was read from, for errors.
+        rows: one row a line, every value a str without surrounding blanks, indexed by the line's
+            number in the file.
+    """
+
+    file: Path
+    rows: pd.DataFrame
+
+    def find(self, *names: str) -> str | None:
+        """The column that has the first of ``names`` that is there, whatever its case."""
+        by_lower = {str(column).lower(): str(column) for column in reversed(self.rows.columns)}
+        for name in names:
+            column = name if name in self.rows.columns else by_lower.get(name.lower())
+            if column is not None:
+                return column
+        return None
+
+    def get(self, *names: str) -> pd.Series:
+        """The values of the first of these columns that is there; else "" in every row."""
+        column = self.find(*names)
+        return pd.Series("", index=self.rows.index) if column is None else self.rows[column]
+
+    def require(self, *names: str, remedy: str) -> pd.Series:
+        """The values of the first of these columns that is there.
+
+        Raises:
+            UserError: none is there; the message lists the file's columns and ends in ``remedy``.
+        """
+        column = self.find(*names)
+        if column is None:
+            found = [str(name) for name in self.rows.columns]
+            wanted = " or ".join(f"'{name}'" for name in names)
+            hint = nearest_hint(names[0], found) if len(names) == 1 else ""
+            raise UserError(
+                f"{self.file}: no column {wanted}{hint}; found: {', '.join(found)}; {remedy}"
+            )
+        return self.rows[column]
+
+    def require_values(self, *names: str, remedy: str) -> pd.Series:
+        """As :meth:`require`, and no value may be empty."""
+        values = self.require(*names, remedy=remedy)
+        empty = values.index[values == ""]
+        if len(empty):
+            raise UserError(
+                f"{self.file}: line {empty[0]}: '{values.name}' is empty; "
+                "fill it in, or leave the row out"
+            )
+        return values
+
+
+def read_metadata(file: Path) -> Metadata:
+    """The content of a CSV file, separated by commas, semicolons or tabs (seen from its header).
+
+    A byte-order mark is accepted, empty lines are skipped.
+
+    Raises:
+        UserError: not UTF-8, no header, a column twice, or a line with another number of fields.
+    """
+    try:
+        with file.open(encoding="utf-8-sig", newline="") as stream:
+            return _parse_metadata(file, stream)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file}: not a CSV file in UTF-8 ({error}); save it as one") from None
+    except OSError as error:
+        raise UserError(f"{file}: cannot be read: {error.strerror}") from None
+
+
+def _parse_metadata(file: Path, stream: Iterable[str]) -> Metadata:
+    lines = iter(stream)
+    first = next(lines, "")
+    delimiter = max(_DELIMITERS, key=first.count)
+    header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if not any(header):
+        raise UserError(f"{file}: the first line is empty; it must hold the column names")
+    repeated = sorted({name for name in header if name and header.count(name) > 1})
+    if repeated:
+        raise UserError(f"{file}: column '{repeated[0]}' stands there twice; rename one of them")
+    values, numbers = [], []
+    for number, row in _read_rows(file, csv.reader(lines, delimiter=delimiter, strict=True)):
+        while len(row) > len(header) and not row[-1]:
+            row.pop()
+        if len(row) != len(header):
+            raise UserError(
+                f"{file}: line {number} has {len(row)} fields, the header has {len(header)}; "
+                "mend the line (is the file cut off?)"
+            )
+        values.append(row)
+        numbers.append(number)
+    if not values:
+        raise UserError(f"{file}: there is no row under the header")
+    rows = pd.DataFrame(values, columns=header, index=numbers, dtype="str")
+    return Metadata(file=file, rows=rows)
+
+
+def _read_rows(file: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
+    """``(line number, fields)`` of every row that is not empty; the header was line 1."""
+    try:
+        for row in reader:
+            fields = [field.strip() for field in row]
+            if any(fields):
+                yield reader.line_num + 1, fields
+    except csv.Error as error:
+        line = reader.line_num + 1
+        raise UserError(f"{file}: line {line}: {error}; mend its quotation marks") from None
+
+
+def find_metadata(path: Path, names: Sequence[str]) -> Path:
+    """The metadata file at ``path``, or the first of ``names`` in the folder ``path``.
+
+    Raises:
+        UserError: none of them is there.
+    """
+    if path.is_file():
+        return path
+    for name in names:
+        if (path / name).is_file():
+            return path / name
+    others = sorted(p.name for p in path.iterdir() if p.suffix.lower() in (".csv", ".tab", ".tsv"))
+    found = f" (found: {', '.join(others[:5])})" if others else ""
+    raise UserError(f"{path}: no {' or '.join(names)} in this folder{found}; put it there")
+
+
+def list_pictures(folder: Path) -> list[Path]:
+    """The picture files directly in ``folder``, by name, hidden ones left out."""
+    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
+    return [folder / name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
+
+
+def find_pictures(
+    metadata: Metadata, ids: pd.Series, folder: Path, places: Sequence[str]
+) -> list[str]:
+    """The absolute path of each id's picture (a file ``<id>.jpg`` or another image suffix).
+
+    Args:
+        metadata: named in errors.
+        ids: image ids, indexed by line number.
+        folder: where the pictures are, or what ``places`` are relative to.
+        places: sub-folders to look into; "." is ``folder`` itself; missing ones are skipped.
+
+    Raises:
+        UserError: a row whose picture is nowhere; the message names the line and the id.
+    """
+    folder = folder.absolute()
+    folders = [folder / place for place in places if (folder / place).is_dir()]
+    if not folders:
+        raise UserError(f"{folder}: no such folder of pictures; give the one that holds them")
+    known: dict[str, str] = {}
+    for place in folders:
+        for picture in list_pictures(place):
+            known.setdefault(picture.stem, str(picture))
+    lost = ids[~ids.isin(list(known))]
+    if len(lost):
+        places_text = ", ".join(str(place) for place in folders)
+        more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
+        raise UserError(
+            f"{metadata.file}: line {lost.index[0]}: no picture of '{lost.iloc[0]}'{more} in "
+            f"{places_text}; put it there, or leave its row out"
+        )
+    return [known[image_id] for image_id in ids]
+
+
+def check_unique(metadata: Metadata, ids: pd.Series) -> None:
+    """Nothing, when every id stands in one row only.
+
+    Raises:
+        UserError: an id twice; the message names the lines.
+    """
+    repeated = ids[ids.duplicated()]
+    if len(repeated):
+        first = repeated.iloc[0]
+        lines = " and ".join(str(line) for line in ids.index[ids == first][:2])
+        raise UserError(
+            f"{metadata.file}: {summarise_names(list(dict.fromkeys(repeated)))} stands in more "
+            f"than one row (lines {lines}); keep one row an image"
+        )

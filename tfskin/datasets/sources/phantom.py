@@ -1,0 +1,267 @@
+"""Phantoms: drawn dermoscopic pictures, so that everything runs without a download."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tfskin.datasets.records import build_records
+from tfskin.datasets.sources import phantom_artefacts as artefacts
+from tfskin.datasets.sources.phantom_lesion import (
+    SKIN_COLORS,
+    Array,
+    Frame,
+    Traits,
+    View,
+    draw_lesion,
+    draw_skin,
+    draw_traits,
+)
+from tfskin.errors import UserError
+from tfskin.files import replace_folder
+from tfskin.progress import progress_bar
+
+LICENSE = "CC0-1.0"
+ATTRIBUTION = "tfskin phantom generator"
+METADATA_NAME = "phantoms.csv"
+SITES = ("back", "lower extremity", "upper extremity", "abdomen", "chest", "face", "foot")
+_SITE_RATES = (0.28, 0.22, 0.16, 0.14, 0.1, 0.06, 0.04)
+_SKIN_TYPE_RATES = (0.1, 0.36, 0.32, 0.14, 0.05, 0.03)
+_VIEW_RATES = (0.6, 0.3, 0.1)  # of 1, 2 and 3 pictures of a lesion
+_JPEG_QUALITY = 95
+
+# First word of each random stream's key, after the seed.
+_PATIENT, _LESION, _SKIN, _VIEW, _ARTEFACTS = range(5)
+
+
+@dataclass(frozen=True)
+class PhantomOptions:
+    """How many phantoms, and how they look.
+
+    Attributes:
+        lesions: number of lesions; about 1.5 pictures each.
+        seed: seed of every random choice; the same seed gives the same files.
+        image_size: height and width in pixels.
+        melanoma_fraction: part of the lesions that is melanoma-like, at the mean age.
+        separation: distance of the two classes' means in every trait, in deviations; 0: the
+            pictures say nothing about the class.
+        hair, ruler, sticker, dark_corners: part of the pictures that has each artefact, the same
+            in both classes.
+    """
+
+    lesions: int = 800
+    seed: int = 0
+    image_size: tuple[int, int] = (150, 200)
+    melanoma_fraction: float = 0.4
+    separation: float = 1.0
+    hair: float = 0.3
+    ruler: float = 0.12
+    sticker: float = 0.1
+    dark_corners: float = 0.25
+
+    def __post_init__(self) -> None:
+        if self.lesions < 1:
+            raise UserError(f"phantom: lesions is {self.lesions}; give at least 1")
+        if self.seed < 0:
+            raise UserError(f"phantom: seed is {self.seed}; give 0 or more")
+        if min(self.image_size) < 16:
+            raise UserError(f"phantom: image_size is {self.image_size}; give at least 16 by 16")
+        if not 0 < self.melanoma_fraction < 1:
+            raise UserError(
+                f"phantom: melanoma_fraction is {self.melanoma_fraction}; give more than 0 and "
+                "less than 1"
+            )
+        if self.separation < 0:
+            raise UserError(f"phantom: separation is {self.separation}; give 0 or more")
+        for name in ("hair", "ruler", "sticker", "dark_corners"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise UserError(f"phantom: {name} is {getattr(self, name)}; give 0 to 1")
+
+
+@dataclass(frozen=True)
+class Patient:
+    """Whose lesion it is."""
+
+    number: int
+    age: float
+    sex: str
+    skin_type: str
+    lesions: int
+
+
+@dataclass(frozen=True)
+class Lesion:
+    """One lesion, with as many views as pictures were taken of it."""
+
+    number: int
+    patient: Patient
+    malignant: bool
+    site: str
+    traits: Traits
+    views: int
+
+
+def read_phantom(path: Path, *, phantom: PhantomOptions | None = None) -> pd.DataFrame:
+    """The records of phantoms that are drawn into the folder ``path``; see write_phantoms."""
+    return write_phantoms(path, options=phantom)
+
+
+def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None) -> pd.DataFrame:
+    """Draw phantoms into ``folder`` (JPEG files, and ``phantoms.csv``) and return their records.
+
+    The pictures imitate dermoscopy after the ABCD rule: asymmetry, border, colours and diameter
+    (and the order of the pigment network) of "melanoma" and "nevus" come from overlapping
+    distributions. They teach nothing about real skin; they make every command runnable.
+
+    Args:
+        folder: a new or empty folder, or one with phantoms, which are replaced.
+        options: defaults of :class:`PhantomOptions` unless given.
+
+    Raises:
+        UserError: the folder holds something else.
+
+    Reference:
+        Stolz et al., "ABCD rule of dermatoscopy", European Journal of Dermatology 4 (1994):
+        what is drawn, not how much of it.
+    """
+    options = options or PhantomOptions()
+    folder = Path(folder).absolute()
+    if folder.exists() and not _may_replace(folder):
+        raise UserError(f"{folder}: holds something other than phantoms; give a new folder")
+    rows = []
+    lesions = list(plan_lesions(options))
+    total = sum(lesion.views for lesion in lesions)
+    with (
+        replace_folder(folder, overwrite=True) as temporary,
+        progress_bar("drawing phantoms", total=total) as advance,
+    ):
+        for lesion in lesions:
+            for view in range(lesion.views):
+                name = f"phantom_{lesion.number:06d}_{view}"
+                picture = draw_phantom(lesion, view, options)
+                picture.save(temporary / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling="4:4:4")
+                rows.append(_describe(lesion, name))
+                advance(1)
+        table = pd.DataFrame(rows)
+        table.to_csv(temporary / METADATA_NAME, index=False)
+    table["path"] = [str(folder / name) for name in table["path"]]
+    return build_records(table, source=str(folder))
+
+
+def plan_lesions(options: PhantomOptions) -> Iterator[Lesion]:
+    """The lesions in order; the first n are the same whatever their number."""
+    number = patient_number = 0
+    while number < options.lesions:
+        patient = _draw_patient(options.seed, patient_number)
+        for _ in range(min(patient.lesions, options.lesions - number)):
+            yield _draw_lesion_plan(options, number, patient)
+            number += 1
+        patient_number += 1
+
+
+def draw_phantom(lesion: Lesion, view: int, options: PhantomOptions) -> Image.Image:
+    """The picture of one view of a lesion: a pure function of the seed, lesion and view."""
+    rng = np.random.default_rng([options.seed, _VIEW, lesion.number, view])
+    taken = _draw_view(rng)
+    frame = Frame(taken, options.image_size)
+    skin_rng = np.random.default_rng([options.seed, _SKIN, lesion.number])
+    picture = draw_lesion(
+        draw_skin(skin_rng, frame, lesion.patient.skin_type), frame, lesion.traits
+    )
+    picture = _light(picture, taken)
+    picture = _add_artefacts(picture, lesion, view, options)
+    return artefacts.develop(picture, rng, blur=taken.blur, noise=taken.noise)
+
+
+def _add_artefacts(picture: Array, lesion: Lesion, view: int, options: PhantomOptions) -> Array:
+    rng = np.random.default_rng([options.seed, _ARTEFACTS, lesion.number, view])
+    for rate, add in (
+        (options.hair, artefacts.add_hair),
+        (options.ruler, artefacts.add_ruler),
+        (options.sticker, artefacts.add_sticker),
+        (options.dark_corners, artefacts.add_dark_corners),
+    ):
+        if rng.random() < rate:
+            picture = add(picture, rng)
+    return picture
+
+
+def _light(picture: Array, view: View) -> Array:
+    height, width = picture.shape[:2]
+    x = np.linspace(-1, 1, width, dtype=np.float32)
+    y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
+    shade = 1 + np.float32(view.light[0]) * x + np.float32(view.light[1]) * y
+    shade -= 0.06 * (x * x + y * y)
+    return picture * shade[..., None] * np.array(view.gains, np.float32)
+
+
+def _draw_view(rng: np.random.Generator) -> View:
+    brightness = rng.normal(1.02, 0.06)
+    gains = brightness * (1 + rng.normal(0, 0.025, 3))
+    return View(
+        angle=float(rng.uniform(0, 2 * np.pi)),
+        mirrored=False,
+        zoom=float(np.exp(rng.normal(0, 0.06))),
+        shift=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04))),
+        gains=(float(gains[0]), float(gains[1]), float(gains[2])),
+        light=(float(rng.normal(0, 0.04)), float(rng.normal(0, 0.04))),
+        blur=float(rng.uniform(0.3, 0.8)),
+        noise=float(rng.uniform(1, 4)),
+        seed=0,
+    )
+
+
+def _draw_patient(seed: int, number: int) -> Patient:
+    rng = np.random.default_rng([seed, _PATIENT, number])
+    age = 5 * round(float(np.clip(rng.normal(48, 17), 15, 90)) / 5)
+    return Patient(
+        number=number,
+        age=float(age),
+        sex="female" if rng.random() < 0.48 else "male",
+        skin_type=str(rng.choice(list(SKIN_COLORS), p=_SKIN_TYPE_RATES)),
+        lesions=1 + int(min(rng.poisson(0.9), 5)),
+    )
+
+
+def _draw_lesion_plan(options: PhantomOptions, number: int, patient: Patient) -> Lesion:
+    rng = np.random.default_rng([options.seed, _LESION, number])
+    fraction = options.melanoma_fraction
+    odds = fraction / (1 - fraction) * np.exp(0.025 * (patient.age - 48))
+    malignant = bool(rng.random() < odds / (1 + odds))
+    return Lesion(
+        number=number,
+        patient=patient,
+        malignant=malignant,
+        site=str(rng.choice(SITES, p=_SITE_RATES)),
+        views=1 + int(rng.choice(len(_VIEW_RATES), p=_VIEW_RATES)),
+        traits=draw_traits(rng, malignant=malignant, separation=options.separation),
+    )
+
+
+def _describe(lesion: Lesion, name: str) -> dict[str, object]:
+    return {
+        "image_id": name,
+        "path": f"{name}.jpg",
+        "diagnosis": "melanoma" if lesion.malignant else "nevus",
+        "lesion_id": f"lesion_{lesion.number:06d}",
+        "patient_id": f"patient_{lesion.patient.number:06d}",
+        "age": lesion.patient.age,
+        "sex": lesion.patient.sex,
+        "site": lesion.site,
+        "image_type": "dermoscopic",
+        "skin_type": lesion.patient.skin_type,
+        "license": LICENSE,
+        "attribution": ATTRIBUTION,
+        "source": "phantom",
+    }
+
+
+def _may_replace(folder: Path) -> bool:
+    if not folder.is_dir():
+        return False
+    return (folder / METADATA_NAME).is_file() or not any(folder.iterdir())

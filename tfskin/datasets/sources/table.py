@@ -1,0 +1,142 @@
+"""Any table with a column of picture paths and a column of labels."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+from tfskin.datasets.records import IMAGE_SUFFIXES, SPLIT_COLUMN, build_records
+from tfskin.datasets.sources.metadata import Metadata, list_pictures, read_metadata
+from tfskin.datasets.sources.split_names import SPLIT_NAMES
+from tfskin.errors import UserError
+
+PATH_COLUMNS = (
+    "path",
+    "image_path",
+    "file_path",
+    "filepath",
+    "file",
+    "filename",
+    "file_name",
+    "image_name",
+    "image",
+    "image_id",
+    "isic_id",
+)
+LABEL_COLUMNS = ("label", "diagnosis", "dx", "class", "target")
+ID_COLUMNS = ("image_id", "isic_id")
+SITE_COLUMNS = ("site", "anatom_site_general", "anatom_site_general_challenge", "localization")
+
+
+def read_table(
+    path: Path,
+    *,
+    path_column: str | None = None,
+    label_column: str | None = None,
+    images: Path | str | None = None,
+) -> pd.DataFrame:
+    """The records of a ``.csv``, ``.tsv`` or ``.tab`` file that lists pictures and labels.
+
+    Columns are found by name, whatever their case: the path (:data:`PATH_COLUMNS`) and the label
+    (:data:`LABEL_COLUMNS`) unless chosen, and where there ``image_id``, ``lesion_id``,
+    ``patient_id``, ``age``, ``sex``, ``site``, ``image_type``, ``skin_type``, ``license``,
+    ``attribution``, ``source`` and ``split``. A path without an image suffix gets that of the
+    file there. Without ``image_id`` the id is the path without its suffix, '/' written '__'.
+
+    Args:
+        path: the file, or a folder with one such file.
+        path_column: the column of the pictures' paths.
+        label_column: the column of the labels, taken as the diagnosis.
+        images: the folder that the paths are relative to; the table's own unless given.
+
+    Returns:
+        Records; with a column ``split`` when the table has one ("train", "val", "test", or "").
+
+    Raises:
+        UserError: a missing column, an empty path or label, a picture that is not there, a split
+            with another name, an id twice.
+    """
+    metadata = read_metadata(_find_table(path))
+    paths = metadata.require_values(
+        *([path_column] if path_column else PATH_COLUMNS),
+        remedy="choose the column of the pictures' paths with path_column",
+    )
+    labels = metadata.require_values(
+        *([label_column] if label_column else LABEL_COLUMNS),
+        remedy="choose the column of the labels with label_column",
+    )
+    folder = Path(images).expanduser() if images is not None else metadata.file.parent
+    found = _resolve_pictures(metadata, paths, folder.absolute())
+    columns = {
+        "image_id": _read_ids(metadata, found, folder.absolute()),
+        "path": [str(picture) for picture in found],
+        "diagnosis": labels,
+        "lesion_id": metadata.get("lesion_id"),
+        "patient_id": metadata.get("patient_id"),
+        "age": metadata.get("age", "age_approx"),
+        "sex": metadata.get("sex"),
+        "site": metadata.get(*SITE_COLUMNS),
+        "image_type": metadata.get("image_type"),
+        "skin_type": metadata.get("skin_type", "fitzpatrick_skin_type"),
+        "license": metadata.get("license", "copyright_license"),
+        "attribution": metadata.get("attribution"),
+        "source": metadata.get("source").replace("", "table"),
+    }
+    if metadata.find(SPLIT_COLUMN) is not None:
+        columns[SPLIT_COLUMN] = _read_splits(metadata)
+    return build_records(columns, source=str(metadata.file))
+
+
+def _find_table(path: Path) -> Path:
+    if path.is_file():
+        return path
+    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in (".csv", ".tab", ".tsv"))
+    if len(tables) != 1:
+        found = f"found: {', '.join(p.name for p in tables[:5])}" if tables else "found none"
+        raise UserError(f"{path}: not one .csv, .tab or .tsv file ({found}); give the file's path")
+    return tables[0]
+
+
+def _resolve_pictures(metadata: Metadata, paths: pd.Series, folder: Path) -> list[Path]:
+    by_stem: dict[Path, dict[str, Path]] = {}
+    found = []
+    for line, text in paths.items():
+        written = PurePosixPath(text.replace("\\", "/"))
+        picture = Path(os.path.normpath(folder / written))
+        if picture.suffix.lower() not in IMAGE_SUFFIXES:
+            place = picture.parent
+            if place not in by_stem:
+                pictures = list_pictures(place) if place.is_dir() else []
+                by_stem[place] = {other.stem: other for other in reversed(pictures)}
+            picture = by_stem[place].get(picture.name, picture)
+        if not picture.is_file():
+            raise UserError(
+                f"{metadata.file}: line {line}: there is no picture {picture}; put it there, or "
+                "give the folder that the paths are relative to with images"
+            )
+        found.append(picture)
+    return found
+
+
+def _read_ids(metadata: Metadata, pictures: list[Path], folder: Path) -> pd.Series | list[str]:
+    if metadata.find(*ID_COLUMNS) is not None:
+        return metadata.require_values(*ID_COLUMNS, remedy="")
+    ids = []
+    for picture in pictures:
+        relative = Path(os.path.relpath(picture, folder)).with_suffix("")
+        ids.append("__".join(part for part in relative.parts if part != ".."))
+    return ids
+
+
+def _read_splits(metadata: Metadata) -> list[str]:
+    splits = []
+    for line, text in metadata.get(SPLIT_COLUMN).items():
+        if text and text.lower() not in SPLIT_NAMES:
+            raise UserError(
+                f"{metadata.file}: line {line}: split '{text}' is none of train, val, test; "
+                "rename it, or leave it empty"
+            )
+        splits.append(SPLIT_NAMES.get(text.lower(), ""))
+    return splits
