@@ -1,0 +1,434 @@
+"""Members' probabilities become one ensemble's, and members become one Keras model.
+
+With ``p_m`` the (C,) probabilities of member m and ``l_m = log max(p_m, 1e-7)``:
+
+==================  ==========================================================================
+method              probabilities ``p`` before the temperature
+==================  ==========================================================================
+mean_probabilities  ``sum_m w_m p_m`` with equal weights
+weights             ``sum_m w_m p_m`` with the convex weights of the lowest log-loss
+mean_logits         ``softmax(sum_m w_m l_m)`` with equal weights
+stacking            ``softmax(W [l_1 ... l_M] + b)``, multinomial logistic regression; a class
+                    that the calibration split lacks keeps its mean probability over members
+==================  ==========================================================================
+
+Then ``softmax(log max(p, 1e-7) / temperature)``. The floor keeps a logarithm finite and changes a
+probability by no more than 1e-7 for each class.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from typing import Any, Literal, get_args
+
+import keras
+import numpy as np
+import numpy.typing as npt
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, softmax
+
+from tfskin.errors import UserError
+from tfskin.evaluation.metrics import Floats, Ints, check_predictions, check_probabilities
+
+Method = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
+
+FLOOR = 1e-7
+TEMPERATURES = (0.1, 10.0)
+
+# Far more than convergence takes; a step costs microseconds.
+WEIGHT_STEPS = 20_000
+
+# Penalties of the stacking that cross-validation chooses from (scikit-learn's C).
+STACKING_STRENGTHS = (0.001, 0.01, 0.1, 1.0)
+STACKING_FOLDS = 5
+
+# A bias that makes a probability of exactly 0 in float32 without an infinity.
+NEVER = -1e9
+
+REDUCED = ("float16", "bfloat16", "mixed_float16", "mixed_bfloat16")
+
+
+@dataclass(frozen=True)
+class Combiner:
+    """How M members' probabilities become one; plain numbers, so that it is JSON as it stands.
+
+    Attributes:
+        method: a row of the module's table.
+        weights: M convex weights; empty for stacking.
+        coefficients: stacking only: C rows of M * C coefficients, member after member.
+        bias: stacking only: C numbers; -1e9 for a missing class.
+        missing: stacking only: indices of the classes that the calibration split lacks.
+        temperature: above 1 softens, below 1 sharpens; 1 without temperature scaling.
+    """
+
+    method: Method
+    weights: tuple[float, ...] = ()
+    coefficients: tuple[tuple[float, ...], ...] = ()
+    bias: tuple[float, ...] = ()
+    missing: tuple[int, ...] = ()
+    temperature: float = 1.0
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(Method):
+            raise ValueError(f"unknown method {self.method!r}: expected one of {get_args(Method)}")
+        if not 0 < self.temperature < float("inf"):
+            raise ValueError(f"temperature {self.temperature}: expected a number above 0")
+        if self.method == "stacking":
+            if not self.bias or len(self.coefficients) != len(self.bias):
+                raise ValueError("stacking needs one row of coefficients and one bias a class")
+        elif not self.weights or min(self.weights) < 0 or abs(sum(self.weights) - 1) > 1e-6:
+            raise ValueError(f"weights {self.weights}: none may be below 0, and they sum to 1")
+
+    @property
+    def num_members(self) -> int:
+        """M."""
+        if self.method == "stacking":
+            return len(self.coefficients[0]) // len(self.bias)
+        return len(self.weights)
+
+    def to_dict(self) -> dict[str, Any]:
+        """Lists and numbers, ready for JSON; :meth:`from_dict` reads them."""
+        values = asdict(self)
+        values["coefficients"] = [list(row) for row in self.coefficients]
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in values.items()}
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Combiner:
+        """The combiner of :meth:`to_dict`."""
+        values = {key: tuple(v) if isinstance(v, list) else v for key, v in values.items()}
+        rows = values.get("coefficients", ())
+        return cls(**{**values, "coefficients": tuple(tuple(row) for row in rows)})
+
+
+def fit_combiner(
+    member_probabilities: npt.ArrayLike,
+    labels: npt.ArrayLike,
+    *,
+    method: Method,
+    temperature: bool = True,
+    seed: int = 0,
+) -> Combiner:
+    """The combiner fitted on the calibration split.
+
+    Args:
+        member_probabilities: (M, N, C) floats; each row sums to 1.
+        labels: (N,) integers.
+        method: a row of the module's table.
+        temperature: also fit a temperature on the combined probabilities.
+        seed: of the folds that choose the stacking's penalty; the other methods draw nothing.
+
+    Raises:
+        ValueError: wrong shapes, or values that are not probabilities.
+        UserError: stacking with fewer than two classes in the calibration split.
+    """
+    members = _check_members(member_probabilities)
+    true, _ = check_predictions(labels, members[0], [str(c) for c in range(members.shape[2])])
+    equal = (1 / len(members),) * len(members)
+    if method == "weights":
+        combiner = Combiner(method, weights=_fit_weights(members, true))
+    elif method == "stacking":
+        combiner = _choose_stacking(members, true, seed)
+    else:
+        combiner = Combiner(method, weights=equal)
+    if not temperature:
+        return combiner
+    fitted = fit_temperature(np.log(combine(combiner, members)), true)
+    return Combiner(**{**vars(combiner), "temperature": fitted})
+
+
+def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
+    """The T in [0.1, 10] of the lowest mean log-loss of ``softmax(logits / T)``.
+
+    The loss is convex in 1/T, so the bounded search over log T finds the one minimum. Logits that
+    are right everywhere want T = 0: the bound of 0.1 is what they get.
+
+    Reference: Guo et al., On Calibration of Modern Neural Networks, 2017, section 4.2.
+
+    Args:
+        logits: (N, C) finite floats; log-probabilities serve as well.
+        labels: (N,) integers.
+
+    Raises:
+        ValueError: wrong shapes, labels that are not indices, logits that are not finite.
+    """
+    scores = np.asarray(logits, dtype=np.float64)
+    if scores.ndim != 2 or not np.all(np.isfinite(scores)):
+        raise ValueError(f"logits of shape {scores.shape}: expected (N, C) finite numbers")
+    true, _ = check_predictions(
+        labels, softmax(scores, axis=1), [*map(str, range(scores.shape[1]))]
+    )
+
+    def loss(log_temperature: float) -> float:
+        scaled = log_softmax(scores / math.exp(log_temperature), axis=1)
+        return float(-scaled[np.arange(len(true)), true].mean())
+
+    low, high = map(math.log, TEMPERATURES)
+    found = minimize_scalar(loss, bounds=(low, high), method="bounded")
+    # The search never evaluates its bounds, where the optimum of perfect logits lies.
+    return math.exp(min([0.0, low, high, float(found.x)], key=loss))
+
+
+def combine(combiner: Combiner, member_probabilities: npt.ArrayLike) -> Floats:
+    """(N, C) float64 probabilities of the ensemble.
+
+    Args:
+        combiner: of M members.
+        member_probabilities: (M, N, C) floats; each row sums to 1.
+
+    Raises:
+        ValueError: another number of members, or values that are not probabilities.
+    """
+    members = _check_members(member_probabilities)
+    if len(members) != combiner.num_members:
+        raise ValueError(f"{len(members)} members for a combiner of {combiner.num_members}")
+    if combiner.method == "stacking":
+        mixed = _stack(combiner, members)
+    elif combiner.method == "mean_logits":
+        mixed = softmax(np.tensordot(combiner.weights, _log(members), axes=1), axis=1)
+    else:
+        mixed = np.tensordot(combiner.weights, members, axes=1)
+    return np.asarray(softmax(_log(mixed) / combiner.temperature, axis=1))
+
+
+def _check_members(member_probabilities: npt.ArrayLike) -> Floats:
+    members = check_probabilities(member_probabilities)
+    if members.ndim != 3:
+        raise ValueError(f"member probabilities of shape {members.shape}: expected (M, N, C)")
+    return members
+
+
+def _log(probabilities: Floats) -> Floats:
+    return np.log(np.maximum(probabilities, FLOOR))
+
+
+def _log_loss(probabilities: Floats, labels: Ints) -> float:
+    return float(-_log(probabilities[np.arange(len(labels)), labels]).mean())
+
+
+def _fit_weights(members: Floats, labels: Ints) -> tuple[float, ...]:
+    """Convex weights whose mean log-loss is within 1e-9 of the lowest on the simplex.
+
+    ``w_m <- w_m g_m`` with ``g_m = mean_n (p_mn / sum_k w_k p_kn)`` stays on the simplex and never
+    raises the loss; the lowest loss is at most ``log max g`` below, which is when to stop.
+
+    Reference: Cover, An Algorithm for Maximizing Expected Log Investment Return, 1984, theorem 1.
+    """
+    right = np.maximum(members[:, np.arange(len(labels)), labels], FLOOR)
+    equal = np.full(len(members), 1 / len(members))
+    weights = equal
+    for _ in range(WEIGHT_STEPS):
+        gain = (right / (weights @ right)).mean(axis=1)
+        if gain.max() < 1 + 1e-9:
+            break
+        weights = weights * gain
+    weights = weights / weights.sum()
+    # A corner of the simplex is only reached in the limit: take it when it is the best.
+    best = min([equal, *np.eye(len(members)), weights], key=lambda w: -np.log(w @ right).mean())
+    return tuple(map(float, best))
+
+
+def _choose_stacking(members: Floats, labels: Ints, seed: int) -> Combiner:
+    """The stacking whose penalty had the lowest log-loss on held-out folds of calibration."""
+    if len(np.unique(labels)) < 2:
+        raise UserError(
+            "stacking: the calibration split has images of one class only; "
+            "choose combination: mean_probabilities"
+        )
+    fold = np.random.default_rng(seed).permutation(len(labels)) % STACKING_FOLDS
+
+    def held_out_loss(strength: float) -> float:
+        loss = 0.0
+        for f in np.unique(fold):
+            inside, outside = fold != f, fold == f
+            if len(np.unique(labels[inside])) < 2:
+                continue
+            fitted = _fit_stacking(members[:, inside], labels[inside], strength)
+            loss += _log_loss(_stack(fitted, members[:, outside]), labels[outside]) * outside.sum()
+        return loss
+
+    return _fit_stacking(members, labels, min(STACKING_STRENGTHS, key=held_out_loss))
+
+
+def _fit_stacking(members: Floats, labels: Ints, strength: float) -> Combiner:
+    # Takes half a second to import and only stacking needs it.
+    from sklearn.linear_model import LogisticRegression
+
+    size = members.shape[2]
+    fitted = LogisticRegression(C=strength, max_iter=2000).fit(_features(members), labels)
+    coefficients = np.zeros((size, len(members) * size))
+    bias = np.full(size, NEVER)
+    if len(fitted.classes_) == 2:
+        # Binary: one row, the logit of the second class against the first.
+        coefficients[fitted.classes_[1]] = fitted.coef_[0]
+        bias[fitted.classes_] = 0.0, fitted.intercept_[0]
+    else:
+        coefficients[fitted.classes_], bias[fitted.classes_] = fitted.coef_, fitted.intercept_
+    return Combiner(
+        "stacking",
+        coefficients=tuple(tuple(map(float, row)) for row in coefficients),
+        bias=tuple(map(float, bias)),
+        missing=tuple(int(c) for c in range(size) if c not in fitted.classes_),
+    )
+
+
+def _features(members: Floats) -> Floats:
+    """(N, M * C) log-probabilities, member after member."""
+    return np.concatenate(list(_log(members)), axis=1)
+
+
+def _stack(combiner: Combiner, members: Floats) -> Floats:
+    scores = _features(members) @ np.asarray(combiner.coefficients).T + np.asarray(combiner.bias)
+    kept = members.mean(axis=0)[:, list(combiner.missing)]
+    mixed = softmax(scores, axis=1) * (1 - kept.sum(axis=1, keepdims=True))
+    mixed[:, list(combiner.missing)] = kept
+    return np.asarray(mixed)
+
+
+def as_float32(model: keras.Model, *, name: str | None = None) -> keras.Model:
+    """A copy of a model that computes in float32 throughout, with the same weights.
+
+    Mixed precision keeps its variables in float32, so nothing is lost. The outputs differ from the
+    mixed-precision ones by the rounding of float16.
+
+    Args:
+        model: functional or sequential; nested models are rebuilt too.
+        name: of the copy; the model's own unless given.
+    """
+    config = _with_float32(model.get_config())
+    copy = type(model).from_config({**config, "name": name or model.name})
+    copy.set_weights(model.get_weights())
+    return copy
+
+
+def build_ensemble(members: Sequence[keras.Model], combiner: Combiner) -> keras.Model:
+    """One functional model, from image to the ensemble's log-probabilities.
+
+    Input "image": (N, H, W, 3) float32 in 0..255, of the largest member's height and width; a
+    smaller member sees it shrunk by an antialiased resize, which is close to, not the same as, its
+    own single resize of the original. Output "logits": (N, C) float32 log-probabilities after the
+    temperature, so ``softmax(logits)`` are the probabilities of :func:`combine`. Members are
+    copied, in float32, under the names ``member_0_<name>``, ``member_1_<name>``, ...
+
+    Args:
+        members: models with one image input and one output layer named "logits".
+        combiner: of as many members, in the same order.
+
+    Raises:
+        ValueError: no such output layer, an input without a fixed size, members with different
+            classes, or a combiner of another number of members or classes.
+    """
+    sizes = [_check_member(member) for member in members]
+    classes = {member.output_shape[-1] for member in members}
+    if len(members) != combiner.num_members or len(classes) != 1:
+        raise ValueError(
+            f"{len(members)} members with {sorted(classes)} classes for a combiner of "
+            f"{combiner.num_members} members: the numbers must agree"
+        )
+    if combiner.bias and {len(combiner.bias)} != classes:
+        raise ValueError(f"stacking of {len(combiner.bias)} classes for members of {classes}")
+    largest = max(height for height, _ in sizes), max(width for _, width in sizes)
+    image = keras.Input((*largest, 3), name="image", dtype="float32")
+    resized = {
+        size: image
+        if size == largest
+        else ResizeImages(size, name=f"resize_{size[0]}x{size[1]}")(image)
+        for size in dict.fromkeys(sizes)
+    }
+    logits = [
+        as_float32(member, name=f"member_{m}_{member.name}")(resized[size])
+        for m, (member, size) in enumerate(zip(members, sizes, strict=True))
+    ]
+    return keras.Model(image, CombineLogits(combiner, name="logits")(logits), name="ensemble")
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class ResizeImages(keras.layers.Layer):
+    """(N, height, width, 3) float32 images by antialiased bilinear interpolation."""
+
+    def __init__(self, size: tuple[int, int], **options: Any) -> None:
+        super().__init__(**{**options, "dtype": "float32"})
+        self.size = (int(size[0]), int(size[1]))
+
+    def call(self, images: Any) -> Any:
+        """(N, H, W, 3) becomes (N, height, width, 3)."""
+        return keras.ops.image.resize(
+            images, self.size, interpolation="bilinear", antialias=True, data_format="channels_last"
+        )
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "size": list(self.size)}
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class CombineLogits(keras.layers.Layer):
+    """(N, C) float32 log-probabilities of the ensemble from M members' (N, C) logits."""
+
+    def __init__(self, combiner: Combiner | dict[str, Any], **options: Any) -> None:
+        super().__init__(**{**options, "dtype": "float32"})
+        self.combiner = combiner if isinstance(combiner, Combiner) else Combiner.from_dict(combiner)
+
+    def call(self, logits: list[Any]) -> Any:
+        """A list of M (N, C) becomes (N, C), by the formulas of the module."""
+        ops, combiner = keras.ops, self.combiner
+        stacked = ops.stack(logits)
+        if combiner.method == "mean_probabilities" or combiner.method == "weights":
+            mixed = ops.sum(self._weights() * ops.softmax(stacked, axis=-1), axis=0)
+        else:
+            logs = ops.maximum(ops.log_softmax(stacked, axis=-1), math.log(FLOOR))
+            if combiner.method == "mean_logits":
+                mixed = ops.softmax(ops.sum(self._weights() * logs, axis=0), axis=-1)
+            else:
+                mixed = self._stack(logs, ops.softmax(stacked, axis=-1))
+        floored = ops.log(ops.maximum(mixed, FLOOR))
+        return ops.log_softmax(floored / combiner.temperature, axis=-1)
+
+    def _weights(self) -> Any:
+        weights = np.asarray(self.combiner.weights, dtype=np.float32)
+        return keras.ops.convert_to_tensor(weights[:, None, None])
+
+    def _stack(self, logs: Any, probabilities: Any) -> Any:
+        ops = keras.ops
+        members, _, size = logs.shape
+        coefficients = np.asarray(self.combiner.coefficients, dtype=np.float32)
+        by_member = coefficients.reshape(size, members, size).transpose(1, 0, 2)[:, None]
+        # Not a matrix product: GPUs round its factors to ten bits (TF32).
+        scores = ops.sum(by_member * logs[:, :, None, :], axis=(0, 3))
+        scores = scores + np.asarray(self.combiner.bias, dtype=np.float32)
+        is_missing = np.isin(np.arange(size), self.combiner.missing).astype(np.float32)
+        kept = is_missing * ops.mean(probabilities, axis=0)
+        return kept + (1 - ops.sum(kept, axis=-1, keepdims=True)) * ops.softmax(scores, axis=-1)
+
+    def compute_output_shape(self, input_shape: list[Any]) -> Any:
+        """The shape of one member's logits."""
+        return input_shape[0]
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {**super().get_config(), "combiner": self.combiner.to_dict()}
+
+
+def _check_member(member: keras.Model) -> tuple[int, int]:
+    """Height and width of a member's input."""
+    if list(getattr(member, "output_names", [])) != ["logits"]:
+        raise ValueError(f"model '{member.name}': its one output layer must be named 'logits'")
+    shape = member.input_shape
+    if not isinstance(shape, tuple) or len(shape) != 4 or None in shape[1:3]:
+        raise ValueError(f"model '{member.name}': input {shape}, expected (None, H, W, 3)")
+    return shape[1], shape[2]
+
+
+def _with_float32(config: Any) -> Any:
+    """A Keras config in which every reduced-precision policy or dtype is float32."""
+    if isinstance(config, dict):
+        if config.get("class_name") == "DTypePolicy":
+            return {**config, "config": {"name": "float32"}}
+        return {
+            key: "float32" if key == "dtype" and value in REDUCED else _with_float32(value)
+            for key, value in config.items()
+        }
+    if isinstance(config, (list, tuple)):
+        return type(config)(_with_float32(value) for value in config)
+    return config
