@@ -1,0 +1,232 @@
+"""Figures for people: confusion matrix, ROC curves, training curves.
+
+Matplotlib's object-oriented side only: nothing is registered with pyplot, so no figure has to be
+closed and no display is needed. Colours are Okabe and Ito's, told apart by colour-blind readers,
+with a different line style for each repetition of the palette.
+"""
+
+from __future__ import annotations
+
+import textwrap
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import matplotlib
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from matplotlib.axes import Axes
+from matplotlib.colors import LinearSegmentedColormap
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from tfskin.evaluation.metrics import check_predictions, compute_metrics
+from tfskin.files import replace_file
+
+INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
+PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7F3C8D")
+LINE_STYLES = ("-", "--", ":")
+SHADES = LinearSegmentedColormap.from_list("tfskin", ["#ffffff", "#bcd9ec", "#4a97c9", "#08467a"])
+
+# A panel's title, the column of the training images and the column of the val images.
+CURVES = (
+    ("Loss", "loss", "val_loss"),
+    ("Macro AUC", "auc", "val_auc"),
+    ("Balanced accuracy", "balanced_accuracy", "val_balanced_accuracy"),
+    ("Learning rate", "learning_rate", None),
+)
+
+
+def plot_confusion_matrix(
+    matrix: npt.ArrayLike, class_names: Sequence[str], *, title: str = "Confusion matrix"
+) -> Figure:
+    """A figure of the counts, shaded by the share of the true class's images.
+
+    Args:
+        matrix: (C, C) counts, rows the true class and columns the predicted one.
+        class_names: C names.
+        title: above the figure.
+
+    Raises:
+        ValueError: the matrix is not (C, C).
+    """
+    counts = np.asarray(matrix)
+    size = len(class_names)
+    if counts.shape != (size, size):
+        raise ValueError(f"a confusion matrix of shape {counts.shape} for {size} class names")
+    totals = counts.sum(axis=1, keepdims=True)
+    shares = counts / np.maximum(totals, 1)
+    names = [_wrap(name) for name in class_names]
+    side = max(4.2, 1.9 + 0.68 * size)
+    figure = Figure(figsize=(side + 0.9, side), layout="constrained")
+    axes = figure.add_subplot()
+    picture = axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        share = shares[row, column]
+        text = f"{count:,}" if not count else f"{count:,}\n{share:.0%}"
+        colour = "white" if share > 0.55 else INK if count else MUTED
+        axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
+    turned = max(map(len, class_names)) > 6 and size > 3
+    axes.set_xticks(
+        range(size),
+        names,
+        rotation=40 if turned else 0,
+        ha="right" if turned else "center",
+        rotation_mode="anchor" if turned else "default",
+    )
+    rows = [f"{name}\nn = {total:,}" for name, total in zip(names, totals[:, 0], strict=True)]
+    axes.set_yticks(range(size), rows)
+    axes.set_xlabel("Predicted class")
+    axes.set_ylabel("True class")
+    axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
+    axes.grid(which="minor", color="white", linewidth=2)
+    axes.tick_params(which="both", length=0)
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.7, format="{x:.0%}")
+    bar.set_label("Share of the true class")
+    bar.outline.set_visible(False)
+    _finish(figure, axes, title)
+    return figure
+
+
+def plot_roc(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    class_names: Sequence[str],
+    *,
+    figures: dict[str, Any] | None = None,
+    title: str = "ROC, each class against the rest",
+) -> Figure:
+    """A figure with one ROC curve a class; the legend holds each area, with its interval if given.
+
+    Args:
+        labels: (N,) integers.
+        probabilities: (N, C) floats; each row sums to 1.
+        class_names: C names.
+        figures: what ``bootstrap_intervals`` or ``compute_metrics`` returned for these
+            predictions; computed without intervals unless given.
+        title: above the figure.
+
+    Raises:
+        ValueError: as ``compute_metrics``.
+    """
+    # Takes half a second to import.
+    from sklearn.metrics import roc_curve
+
+    true, values = check_predictions(labels, probabilities, class_names)
+    known = (figures or compute_metrics(true, values, class_names))["per_class"]
+    figure = Figure(figsize=(5.6, 5.4 + 0.24 * len(class_names)), layout="constrained")
+    axes = figure.add_subplot()
+    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)), label="_chance")
+    for c, name in enumerate(class_names):
+        area = known[name]["auc"]
+        style: dict[str, Any] = {
+            "color": PALETTE[c % len(PALETTE)],
+            "linestyle": LINE_STYLES[c // len(PALETTE) % len(LINE_STYLES)],
+        }
+        positive = true == c
+        if positive.all() or not positive.any():
+            axes.plot([], [], label=f"{_wrap(name, 28)}: no AUC (one-sided)", **style)
+            continue
+        false_rate, true_rate, _ = roc_curve(positive, values[:, c])
+        label = f"{_wrap(name, 28)}: {format_figure(area)}"
+        axes.plot(false_rate, true_rate, linewidth=1.8, label=label, **style)
+    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
+    axes.set_xlabel("1 − specificity (false positive rate)")
+    axes.set_ylabel("Sensitivity (true positive rate)")
+    axes.grid(color=GRID, linewidth=0.8)
+    legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, title="AUC")
+    legend.set_alignment("left")
+    _finish(figure, axes, title)
+    return figure
+
+
+def plot_curves(history: pd.DataFrame, *, title: str = "Training") -> Figure:
+    """A figure of what a run's ``history.csv`` tells, epoch by epoch, training against val.
+
+    Args:
+        history: columns ``epoch`` (numbered by row where missing), ``loss``, ``val_loss``,
+            ``auc``, ``val_auc``, ``balanced_accuracy``, ``val_balanced_accuracy`` and
+            ``learning_rate``; a panel is drawn for what is there.
+        title: above the figure.
+
+    Raises:
+        ValueError: no epoch, or none of the columns.
+    """
+    panels = [panel for panel in CURVES if {panel[1], panel[2]} & set(history.columns)]
+    if not panels or history.empty:
+        raise ValueError(f"no training curves in columns {list(history.columns)}")
+    rows = (len(panels) + 1) // 2
+    figure = Figure(figsize=(8.4, 0.6 + 2.6 * rows), layout="constrained")
+    grid = figure.subplots(rows, min(2, len(panels)), squeeze=False).ravel()
+    for axes in grid[len(panels) :]:
+        axes.set_visible(False)
+    for axes, (heading, train, val) in zip(grid, panels, strict=False):
+        _draw_curves(axes, history, train, val)
+        axes.set_title(heading, loc="left", fontsize=10, color=INK)
+        _finish(figure, axes, title)
+    return figure
+
+
+def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> None:
+    """Write a figure, atomically, in the format that the suffix of ``path`` names.
+
+    The same figure gives the same bytes: an SVG carries no date and no random identifiers.
+    """
+    with (
+        replace_file(path) as temporary,
+        matplotlib.rc_context({"svg.hashsalt": "tfskin"}),
+    ):
+        metadata = {"Date": None} if temporary.suffix == ".svg" else None
+        figure.savefig(temporary, dpi=dots_per_inch, facecolor="white", metadata=metadata)
+
+
+def format_figure(figure: float | dict[str, Any] | None, *, digits: int = 3) -> str:
+    """``0.912``, or ``0.912 (0.880–0.941)`` with an interval, or a dash without a value."""
+    entry = figure if isinstance(figure, dict) else {"value": figure}
+    if entry["value"] is None:
+        return "–"
+    text = f"{entry['value']:.{digits}f}"
+    if entry.get("low") is None or entry.get("high") is None:
+        return text
+    return f"{text} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
+
+
+def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None) -> None:
+    epochs = history["epoch"] if "epoch" in history else np.arange(1, len(history) + 1)
+    for column, label, colour, style in (
+        (train, "train", PALETTE[0], "--"),
+        (val, "val", PALETTE[1], "-"),
+    ):
+        if column in history.columns:
+            values = pd.to_numeric(history[column], errors="coerce")
+            # A single epoch has no line: it needs its marker.
+            marker = "o" if len(history) < 20 else None
+            axes.plot(
+                epochs, values, color=colour, linestyle=style, marker=marker, ms=3.5, label=label
+            )
+    axes.set_xlabel("Epoch")
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.grid(color=GRID, linewidth=0.8)
+    if val is not None:
+        axes.legend(frameon=False, fontsize=9)
+
+
+def _finish(figure: Figure, axes: Axes, title: str) -> None:
+    """The house style: ink instead of black, no box, the title at the left."""
+    figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=INK)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.spines[["left", "bottom"]].set_color(MUTED)
+    axes.tick_params(colors=INK, labelsize=9)
+    for label in (axes.xaxis.label, axes.yaxis.label):
+        label.set_color(INK)
+        label.set_fontsize(10)
+
+
+def _wrap(name: str, width: int = 16) -> str:
+    """A class name on lines of ``width``; long ones are cut after two lines."""
+    return textwrap.fill(
+        name.replace("_", " "), width, max_lines=2, placeholder=" …", break_long_words=True
+    )
