@@ -56,11 +56,8 @@ def build_records(columns: Mapping[str, Any], *, source: str) -> pd.DataFrame:
     Raises:
         UserError: as :func:`check_records`.
     """
-    frame = pd.DataFrame(dict(columns))
-    for name in RECORD_COLUMNS:
-        if name not in frame:
-            frame[name] = {"age": UNKNOWN_AGE, "source": source}.get(name, "")
-    return check_records(frame, source)
+    unknown = dict.fromkeys(RECORD_COLUMNS, "") | {"age": UNKNOWN_AGE, "source": source}
+    return check_records(pd.DataFrame({**unknown, **columns}), source)
 
 
 def check_records(records: pd.DataFrame, source: str) -> pd.DataFrame:
@@ -148,7 +145,7 @@ def _check_ids(ids: list[str], source: str) -> None:
             raise UserError(f"{source}: record {row} has no image_id; give every image one")
         if image_id in (".", "..") or "/" in image_id or "\\" in image_id:
             raise UserError(
-                f"{source}: image_id '{image_id}' holds a path; use a plain name without '/' or '..'"
+                f"{source}: image_id '{image_id}' is a path; use a plain name without '/' or '..'"
             )
         if not image_id.isprintable():
             raise UserError(f"{source}: image_id {image_id!r} holds control characters; rename it")

@@ -150,7 +150,7 @@ def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None)
         table = pd.DataFrame(rows)
         table.to_csv(temporary / METADATA_NAME, index=False)
     table["path"] = [str(folder / name) for name in table["path"]]
-    return build_records(table, source=str(folder))
+    return build_records({str(name): table[name] for name in table}, source=str(folder))
 
 
 def plan_lesions(options: PhantomOptions) -> Iterator[Lesion]:
@@ -202,17 +202,15 @@ def _light(picture: Array, view: View) -> Array:
 
 def _draw_view(rng: np.random.Generator) -> View:
     brightness = rng.normal(1.02, 0.06)
-    gains = brightness * (1 + rng.normal(0, 0.025, 3))
+    gains = brightness * (1 + rng.normal(0, 0.018, 3))
     return View(
         angle=float(rng.uniform(0, 2 * np.pi)),
-        mirrored=False,
         zoom=float(np.exp(rng.normal(0, 0.06))),
         shift=(float(rng.normal(0, 0.05)), float(rng.normal(0, 0.04))),
         gains=(float(gains[0]), float(gains[1]), float(gains[2])),
         light=(float(rng.normal(0, 0.04)), float(rng.normal(0, 0.04))),
         blur=float(rng.uniform(0.3, 0.8)),
         noise=float(rng.uniform(1, 4)),
-        seed=0,
     )
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+import math
+from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,11 +27,24 @@ DARK_BROWN = (92, 56, 40)
 BLOTCH_COLORS = {
     "black": (38, 28, 30),
     "red": (178, 84, 82),
-    "blue_grey": (92, 104, 130),
+    "blue_grey": (98, 104, 120),
     "white": (226, 206, 200),
     "dark_brown": (72, 42, 32),
 }
+_BLOTCH_RATES = (0.22, 0.22, 0.2, 0.16, 0.2)
 _ANGLES = 512
+_TILE_SIDE = 1024
+
+
+@dataclass(frozen=True)
+class Blotch:
+    """A patch of another colour; lengths are in radii of the lesion."""
+
+    color: str
+    u: float
+    v: float
+    radius: float
+    strength: float
 
 
 @dataclass(frozen=True)
@@ -49,7 +64,7 @@ class Traits:
     network: float
     network_disorder: float
     globules: int
-    blotches: list[tuple[str, float, float, float]] = field(default_factory=list)
+    blotches: tuple[Blotch, ...]
 
 
 @dataclass(frozen=True)
@@ -57,14 +72,12 @@ class View:
     """How one picture of a lesion was taken."""
 
     angle: float
-    mirrored: bool
     zoom: float
     shift: tuple[float, float]
     gains: tuple[float, float, float]
     light: tuple[float, float]
     blur: float
     noise: float
-    seed: int
 
 
 def draw_traits(rng: np.random.Generator, *, malignant: bool, separation: float) -> Traits:
@@ -92,15 +105,19 @@ def draw_traits(rng: np.random.Generator, *, malignant: bool, separation: float)
         network=float(np.clip(rng.normal(0.5, 0.3), 0, 1)),
         network_disorder=float(np.clip(0.35 * np.exp(0.6 * structure), 0.05, 1.6)),
         globules=int(rng.poisson(5) if rng.random() < 0.45 else 0),
-        blotches=[_draw_blotch(rng) for _ in range(blotches)],
+        blotches=tuple(_draw_blotch(rng) for _ in range(blotches)),
     )
 
 
-def _draw_blotch(rng: np.random.Generator) -> tuple[str, float, float, float]:
-    name = str(rng.choice(list(BLOTCH_COLORS), p=(0.22, 0.22, 0.2, 0.16, 0.2)))
-    angle, distance = rng.uniform(0, 2 * np.pi), 0.75 * np.sqrt(rng.random())
-    size = rng.uniform(0.2, 0.5)
-    return name, float(distance * np.cos(angle)), float(distance * np.sin(angle)), float(size)
+def _draw_blotch(rng: np.random.Generator) -> Blotch:
+    angle, distance = rng.uniform(0, 2 * math.pi), 0.75 * math.sqrt(rng.random())
+    return Blotch(
+        color=str(rng.choice(list(BLOTCH_COLORS), p=_BLOTCH_RATES)),
+        u=distance * math.cos(angle),
+        v=distance * math.sin(angle),
+        radius=float(rng.uniform(0.15, 0.5)),
+        strength=float(rng.uniform(0.45, 0.85)),
+    )
 
 
 def _draw_outline(rng: np.random.Generator, asymmetry: float, border: float) -> Array:
@@ -117,8 +134,11 @@ def _draw_outline(rng: np.random.Generator, asymmetry: float, border: float) -> 
         outline -= rng.uniform(0.1, 0.3) * np.exp(-((offset / rng.uniform(0.1, 0.25)) ** 2))
     if rng.random() < 0.25 + 0.12 * border:  # streaks along a sector
         offset = np.angle(np.exp(1j * (theta - rng.uniform(0, 2 * np.pi))))
-        spikes = np.abs(np.cos(rng.integers(14, 22) * theta)) ** 3
-        outline += 0.13 * spikes * np.exp(-((offset / rng.uniform(0.4, 0.9)) ** 2))
+        uneven = rng.uniform(1, 2.5) * np.sin(2 * theta + rng.uniform(0, 2 * np.pi))
+        spikes = np.abs(np.cos(rng.integers(10, 18) * theta + uneven)) ** 4
+        outline += (
+            rng.uniform(0.05, 0.13) * spikes * np.exp(-((offset / rng.uniform(0.4, 0.9)) ** 2))
+        )
     return np.clip(outline, 0.35, 1.8).astype(np.float32)
 
 
@@ -131,78 +151,86 @@ class Frame:
 
     def __init__(self, view: View, image_size: tuple[int, int]):
         height, width = image_size
-        cos, sin = np.cos(view.angle) / view.zoom, np.sin(view.angle) / view.zoom
-        flip = -1.0 if view.mirrored else 1.0
-        # (u, v) = matrix @ (x, y) + offset, with x and y in pixels.
-        self._matrix = np.array([[flip * cos, -flip * sin], [sin, cos]]) / height
-        centre = np.array([width / 2 + view.shift[0] * height, height / 2 + view.shift[1] * height])
-        self._offset = -self._matrix @ centre
-        self._size = (width, height)
-        x = np.arange(width, dtype=np.float32) + 0.5
-        y = (np.arange(height, dtype=np.float32) + 0.5)[:, None]
-        (a, b), (c, d) = self._matrix.astype(np.float32)
-        self.u = a * x + b * y + np.float32(self._offset[0])
-        self.v = c * x + d * y + np.float32(self._offset[1])
+        cos = np.float32(math.cos(view.angle) / view.zoom / height)
+        sin = np.float32(math.sin(view.angle) / view.zoom / height)
+        x = np.arange(width, dtype=np.float32) + np.float32(
+            0.5 - width / 2 - view.shift[0] * height
+        )
+        y = np.arange(height, dtype=np.float32) + np.float32(
+            0.5 - height / 2 - view.shift[1] * height
+        )
+        self.u: Array = cos * x - sin * y[:, None]
+        self.v: Array = sin * x + cos * y[:, None]
 
     def noise(self, rng: np.random.Generator, cells: float) -> Array:
-        """Smooth noise of unit deviation, (h, w), with ``cells`` waves a picture height."""
-        reach = 1.6  # the grid covers -1.6..1.6 picture heights, more than any view shows
-        side = max(4, round(2 * reach * cells))
-        grid = Image.fromarray(rng.standard_normal((side, side), dtype=np.float32))
-        scale = side / (2 * reach)
-        (a, b), (c, d) = self._matrix * scale
-        e, f = (self._offset + reach) * scale
-        warped = grid.transform(
-            self._size, Image.Transform.AFFINE, (a, b, e, c, d, f), Image.Resampling.BICUBIC
-        )
-        return np.asarray(warped)
+        """Smooth noise of about unit deviation, (h, w), with ``cells`` grains a picture height."""
+        tile, samples = _noise_tile(fine=cells > 10)
+        across, down = rng.integers(_TILE_SIDE, size=2)
+        scale = cells * samples
+        column = (self.u * scale).astype(np.int32) + np.int32(across)
+        row = (self.v * scale).astype(np.int32) + np.int32(down)
+        index = ((row & (_TILE_SIDE - 1)) * _TILE_SIDE) + (column & (_TILE_SIDE - 1))
+        return tile.take(index)
 
-    def to_pixels(self, u: float, v: float) -> tuple[float, float]:
-        """Where a point on the skin is in the picture: x, y in pixels."""
-        x, y = np.linalg.solve(self._matrix, np.array([u, v]) - self._offset)
-        return float(x), float(y)
+
+@lru_cache(maxsize=2)
+def _noise_tile(*, fine: bool) -> tuple[Array, int]:
+    """Noise that repeats without a seam, and how many samples one of its grains has.
+
+    A gather from one large tile costs a quarter of warping fresh noise for every picture.
+    """
+    grains = 128 if fine else 16
+    samples = _TILE_SIDE // grains
+    grid = np.random.default_rng(grains).standard_normal((grains, grains), dtype=np.float32)
+    margin = 3
+    side = (grains + 2 * margin) * samples
+    smooth = Image.fromarray(np.pad(grid, margin, mode="wrap")).resize(
+        (side, side), Image.Resampling.BICUBIC
+    )
+    inner = slice(margin * samples, margin * samples + _TILE_SIDE)
+    tile = np.ascontiguousarray(np.asarray(smooth)[inner, inner])
+    return tile / tile.std(), samples
 
 
 def draw_skin(rng: np.random.Generator, frame: Frame, skin_type: str) -> Array:
     """Lit skin, (h, w, 3) float32 in 0..255: tone, blotches, furrows, faint vessels."""
     tone = np.array(SKIN_COLORS[skin_type], np.float32)
-    tone *= 1 + np.float32(0.05) * rng.standard_normal(3, dtype=np.float32)
+    tone *= 1 + np.float32(0.03) * rng.standard_normal(3, dtype=np.float32)
     broad = frame.noise(rng, 2.5)
-    furrows = np.abs(frame.noise(rng, 14))
+    furrows = np.minimum(np.abs(frame.noise(rng, 14)), 0.5)
     fine = frame.noise(rng, 45)
-    vessels = np.exp(-np.square(frame.noise(rng, 5) * 14)) * (broad > 0.2)
-    shade = 1 + 0.035 * broad + 0.02 * fine + 0.05 * np.minimum(furrows, 0.5) - 0.02
-    skin = shade[..., None] * tone
-    redness = (0.03 * broad + 0.10 * vessels)[..., None]
-    skin *= 1 - redness * np.array([0.2, 1.0, 0.8], np.float32)
-    return skin.astype(np.float32)
+    vessels = np.exp(-np.square(frame.noise(rng, 5) * 12)) * (broad > 0.3)
+    shade = 0.98 + 0.03 * broad + 0.02 * fine + 0.05 * furrows
+    redness = 0.012 * broad + 0.1 * vessels
+    absorbed = np.array([0.2, 1.0, 0.8], np.float32)
+    return shade[..., None] * tone * (1 - redness[..., None] * absorbed)
 
 
 def draw_lesion(skin: Array, frame: Frame, traits: Traits) -> Array:
     """The picture with the lesion on the skin, (h, w, 3) float32 in 0..255."""
     rng = np.random.default_rng(traits.seed)
     warp, mottle, fine = (frame.noise(rng, cells) for cells in (9, 4.5, 26))
-    u = frame.u / (traits.radius * np.float32(np.sqrt(traits.aspect)))
-    v = frame.v / (traits.radius / np.float32(np.sqrt(traits.aspect)))
+    stretch = math.sqrt(traits.aspect)
+    u, v = frame.u / (traits.radius * stretch), frame.v / (traits.radius / stretch)
     theta = np.arctan2(v, u)
-    index = (theta * np.float32(_ANGLES / (2 * np.pi))).astype(np.int32) % _ANGLES
-    depth = 1 - np.hypot(u, v) / traits.outline[index] + 0.035 * warp
-    side = np.cos(theta - np.float32(traits.gradient_angle))
-    softness = traits.softness * (1 - traits.softness_contrast * np.maximum(side, 0))
-    cover = _sigmoid((depth - 0.35 * softness) / (0.35 * softness))
-    along = u * np.cos(traits.gradient_angle) + v * np.sin(traits.gradient_angle)
+    index = (theta * (_ANGLES / (2 * math.pi))).astype(np.int32) % _ANGLES
+    depth = 1 - np.hypot(u, v) / traits.outline.take(index) + 0.035 * warp
+    side = np.maximum(np.cos(theta - traits.gradient_angle), 0)
+    softness = 0.35 * traits.softness * (1 - traits.softness_contrast * side)
+    cover = _sigmoid(depth / softness - 1)
+    along = u * math.cos(traits.gradient_angle) + v * math.sin(traits.gradient_angle)
     pigment = traits.darkness + traits.variegation * (0.8 * mottle + 0.25 * fine)
     pigment += traits.gradient * along + 0.25 * np.clip(depth, 0, 1) - 0.1
     pigment += _draw_network(rng, frame, traits, mottle, warp)
-    tone = np.float32(min(1.0, (float(skin.mean()) / 185) ** 0.8))
-    color = _mix(LIGHT_BROWN, DARK_BROWN, np.clip(pigment, 0, 1.25)[..., None]) * tone
-    for name, du, dv, size in traits.blotches:
-        distance = np.hypot(u - du, v - dv) + 0.16 * mottle + 0.08 * warp
-        mask = 0.85 * _sigmoid((size - distance) / np.float32(0.07))
-        target = np.array(BLOTCH_COLORS[name], np.float32) * tone
+    tone = min(1.0, (float(skin.mean()) / 185) ** 0.8)
+    color = _mix(LIGHT_BROWN, DARK_BROWN, np.clip(pigment, 0, 1.25)) * tone
+    for blotch in traits.blotches:
+        distance = np.hypot(u - blotch.u, v - blotch.v) + 0.2 * mottle + 0.1 * warp
+        mask = blotch.strength * _sigmoid((blotch.radius - distance) / 0.09)
+        target = np.array(BLOTCH_COLORS[blotch.color], np.float32) * tone
         color += mask[..., None] * (target - color)
-    opacity = (cover * np.clip(0.72 + 0.35 * pigment, 0.4, 0.97))[..., None]
-    return skin + opacity * (color - skin)
+    opacity = cover * np.clip(0.72 + 0.35 * pigment, 0.4, 0.97)
+    return skin + opacity[..., None] * (color - skin)
 
 
 def _draw_network(
@@ -210,31 +238,29 @@ def _draw_network(
 ) -> Array:
     """Darkness that the pigment network and the globules add, (h, w)."""
     added = np.zeros_like(mottle)
-    period = rng.uniform(0.032, 0.05)
-    angle = rng.uniform(0, np.pi)
+    wave = 2 * math.pi / rng.uniform(0.032, 0.05)
+    angle = rng.uniform(0, math.pi)
     if traits.network > 0.15:
-        bend = np.float32(0.02 * traits.network_disorder)
+        bend = 0.006 + 0.016 * traits.network_disorder
         u, v = frame.u + bend * warp, frame.v + bend * mottle
-        lattice = np.zeros_like(mottle)
-        for k in range(3):
-            turn = angle + k * np.pi / 3
-            wave = np.float32(2 * np.pi / period)
-            lattice += np.cos(wave * (np.float32(np.cos(turn)) * u + np.float32(np.sin(turn)) * v))
-        patchy = np.clip(1 + traits.network_disorder * mottle, 0, 2)
-        added += traits.network * 0.11 * patchy * (0.5 - lattice)
+        for turn in (angle, angle + math.pi / 3, angle + 2 * math.pi / 3):
+            added -= np.cos((wave * math.cos(turn)) * u + (wave * math.sin(turn)) * v)
+        patchy = np.clip(0.9 + (0.3 + traits.network_disorder) * mottle, 0, 2)
+        added = (0.1 * traits.network) * patchy * (0.5 + added)
     for _ in range(traits.globules):
-        radius = rng.uniform(0.008, 0.02)
-        place, turn = traits.radius * 0.85 * np.sqrt(rng.random()), rng.uniform(0, 2 * np.pi)
-        u, v = place * np.cos(turn), place * np.sin(turn)
-        distance = np.square(frame.u - np.float32(u)) + np.square(frame.v - np.float32(v))
-        added += 0.45 * (distance < radius**2)
+        radius = rng.uniform(0.008, 0.018)
+        place, turn = traits.radius * 0.85 * math.sqrt(rng.random()), rng.uniform(0, 2 * math.pi)
+        distance = np.square(frame.u - place * math.cos(turn))
+        distance += np.square(frame.v - place * math.sin(turn))
+        added += 0.4 * (distance < radius**2)
     return added
 
 
 def _sigmoid(x: Array) -> Array:
-    return 1 / (1 + np.exp(np.clip(-x, -30, 30)))
+    half = np.tanh(0.5 * x)
+    return 0.5 + 0.5 * half
 
 
 def _mix(first: tuple[int, ...], second: tuple[int, ...], weight: Array) -> Array:
     start, end = np.array(first, np.float32), np.array(second, np.float32)
-    return start + weight * (end - start)
+    return start + weight[..., None] * (end - start)
