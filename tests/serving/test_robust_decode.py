@@ -1,0 +1,140 @@
+import io
+
+import numpy as np
+import pytest
+import tensorflow as tf
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageOps
+from tfskin.inputs.decode import decode_and_resize
+
+from tests.serving.pictures import broken_files, encode, encode_turned, make_picture, png_header
+from tfskin.serving.robust_decode import decode_batch, read_orientation, read_size
+
+SIZE = (12, 16)
+
+
+@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+def decode(encoded):
+    return decode_batch(encoded, image_size=SIZE, resize="squash", max_pixels=1_000_000)
+
+
+def as_batch(files):
+    return tf.constant(list(files), tf.string)
+
+
+def test_good_rows_equal_training_decode():
+    files = [encode(make_picture(seed)) for seed in range(5)]
+    images, valid = decode(as_batch(files))
+    assert valid.numpy().all()
+    assert images.shape == (5, *SIZE, 3)
+    assert images.dtype == tf.float32
+    for image, data in zip(images, files, strict=True):
+        np.testing.assert_allclose(image, decode_and_resize(tf.constant(data), SIZE, "squash"))
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_broken_files_harm_no_other_row(resize):
+    broken = broken_files()
+    good = [encode(make_picture(seed)) for seed in range(len(broken) + 1)]
+    mixed = [good[0]]
+    for bad, after in zip(broken.values(), good[1:], strict=True):
+        mixed += [bad, after]
+    options = {"image_size": SIZE, "resize": resize, "max_pixels": 1_000_000}
+    images, valid = decode_batch(as_batch(mixed), **options)
+    alone = [decode_batch(as_batch([data]), **options)[0][0] for data in good]
+    assert valid.numpy()[0::2].all()
+    named = dict(zip(broken, valid.numpy()[1::2], strict=True))
+    assert not any(named.values()), named
+    np.testing.assert_array_equal(images[0::2], alone)
+    np.testing.assert_array_equal(images[1::2], np.zeros((len(broken), *SIZE, 3)))
+
+
+@pytest.mark.parametrize("count", [0, 1, 2, 64])
+def test_every_batch_size_of_good_and_of_bad_rows(count):
+    for data, expected in ((encode(make_picture(0)), True), (b"no picture", False)):
+        images, valid = decode(as_batch([data] * count))
+        assert images.shape == (count, *SIZE, 3)
+        assert valid.numpy().tolist() == [expected] * count
+
+
+def test_one_trace_for_all_batch_sizes():
+    traces = decode.experimental_get_tracing_count()
+    for count in range(1, 6):
+        decode(as_batch([encode(make_picture(0))] * count))
+    assert decode.experimental_get_tracing_count() <= max(traces, 1)
+
+
+def test_colour_modes_are_read():
+    picture = make_picture(0)
+    deep = (np.asarray(picture.convert("L"), np.uint16) * 257).astype(np.uint16)
+    files = {
+        "grey jpeg": encode(picture.convert("L")),
+        "cmyk jpeg": encode(picture.convert("CMYK")),
+        "progressive jpeg": encode(picture, progressive=True),
+        "grey png": encode(picture.convert("L"), "PNG"),
+        "alpha png": encode(picture.convert("RGBA"), "PNG"),
+        "palette png": encode(picture.convert("P"), "PNG"),
+        "16-bit png": encode(Image.fromarray(deep), "PNG"),
+        "black and white png": encode(picture.convert("1"), "PNG"),
+    }
+    images, valid = decode(as_batch(files.values()))
+    assert valid.numpy().all(), dict(zip(files, valid.numpy(), strict=True))
+    for (name, data), image in zip(files.items(), images, strict=True):
+        if name == "16-bit png":
+            expected = picture.convert("L").convert("RGB")
+        else:
+            expected = Image.open(io.BytesIO(data)).convert("RGB")
+        expected = tf.image.resize(np.asarray(expected), SIZE, antialias=True)
+        assert np.abs(image - expected).mean() < 2.5, name
+
+
+@pytest.mark.parametrize("byte_order", ["<", ">"])
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_exif_orientation_is_honoured(orientation, byte_order):
+    data = encode_turned(make_picture(0), orientation, byte_order)
+    upright = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+    expected = tf.image.resize(np.asarray(upright), SIZE, antialias=True)
+    images, valid = decode(as_batch([data]))
+    assert valid.numpy().all()
+    assert read_orientation(tf.constant(data)) == orientation
+    np.testing.assert_allclose(images[0], expected, atol=1.5)
+
+
+def test_orientation_is_found_behind_other_segments():
+    data = encode_turned(make_picture(0), 6, "<")
+    comment = b"\xff\xfe\x00\x07hello"
+    assert read_orientation(tf.constant(data[:2] + comment + data[2:])) == 6
+
+
+def test_orientation_survives_every_truncation():
+    data = encode_turned(make_picture(0), 8, ">")
+    for length in range(120):
+        assert read_orientation(tf.constant(data[:length])) in (1, 8)
+
+
+def test_size_is_read_before_decoding():
+    assert read_size(tf.constant(png_header(60_000, 50_000))).numpy().tolist() == [50_000, 60_000]
+    assert read_size(tf.constant(encode(make_picture(0)))).numpy().tolist() == [30, 40]
+    assert read_size(tf.constant(b"GIF89a....")).numpy().tolist() == [0, 0]
+
+
+def test_max_pixels_is_the_last_size_that_passes():
+    data = as_batch([encode(make_picture(0))])
+    for limit, expected in ((1199, False), (1200, True)):
+        _, valid = decode_batch(data, image_size=SIZE, resize="squash", max_pixels=limit)
+        assert valid.numpy()[0] == expected
+
+
+@settings(max_examples=60, deadline=None)
+@given(data=st.data())
+def test_no_damage_stops_the_batch(data):
+    good = encode_turned(make_picture(0), 6, "<")
+    damaged = bytearray(good)
+    for _ in range(data.draw(st.integers(1, 8))):
+        damaged[data.draw(st.integers(0, len(good) - 1))] = data.draw(st.integers(0, 255))
+    cut = data.draw(st.integers(0, len(good)))
+    images, valid = decode(as_batch([good, bytes(damaged), bytes(damaged[:cut]), good]))
+    assert valid.numpy()[[0, 3]].all()
+    np.testing.assert_array_equal(images[0], images[3])
+    assert np.isfinite(images).all()

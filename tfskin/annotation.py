@@ -1,0 +1,153 @@
+"""Pictures with a panel beside them that shows what a model says."""
+
+import io
+from collections.abc import Iterable
+from functools import lru_cache
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont, ImageOps
+
+from tfskin.errors import UserError
+from tfskin.files import replace_file
+from tfskin.prediction import Prediction
+from tfskin.progress import progress_bar
+
+BACKGROUND = (255, 255, 255)
+TEXT = (32, 32, 32)
+TRACK = (232, 234, 237)
+BAR = (140, 160, 185)
+# Blue and orange differ for the colour-blind too; the predicted class is also marked by bold text.
+PREDICTED_BAR = (213, 94, 0)
+
+# Pixels. A picture that is lower than the least height is enlarged, so that its panel's text is
+# readable without changing the picture's shape.
+_LEAST_HEIGHT = 320
+_LEAST_TEXT, _MOST_TEXT = 15, 60
+_TEXT_FRACTION = 1 / 28
+_JPEG_QUALITY = 92
+
+
+def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
+    """The picture, upright, with a panel of all class probabilities to its right.
+
+    Text and bars scale with the picture's height; a small picture is enlarged to 320 pixels of
+    height. Classes keep the order of ``prediction.class_names``, so that pictures compare.
+
+    Args:
+        image: any mode and size.
+        prediction: for that picture; its ``error`` is written in place of bars if it has one.
+
+    Returns:
+        An RGB image; the picture fills its left part.
+    """
+    picture = ImageOps.exif_transpose(image).convert("RGB")
+    text = min(max(round(picture.height * _TEXT_FRACTION), _LEAST_TEXT), _MOST_TEXT)
+    panel = _draw_panel(prediction, text)
+    height = max(picture.height, panel.height, _LEAST_HEIGHT)
+    if picture.height < height:
+        # Enlarge as far as it takes, but never beyond twice the panel's width for a wide picture.
+        scale = min(height / picture.height, max(1.0, 2 * panel.width / picture.width))
+        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
+        picture = picture.resize(size, Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", (picture.width + panel.width, height), BACKGROUND)
+    canvas.paste(picture, (0, (height - picture.height) // 2))
+    canvas.paste(panel, (picture.width, (height - panel.height) // 2))
+    return canvas
+
+
+def write_annotated(predictions: Iterable[Prediction], folder: Path | str) -> list[Path]:
+    """Write ``<name>_predicted.jpg`` for every picture that could be read; the paths written.
+
+    Pictures of the same name get ``_2``, ``_3``, ...; a picture that was predicted is never
+    overwritten, a file of an earlier call is.
+
+    Args:
+        predictions: of :func:`tfskin.prediction.predict_images`; those with an error are left out.
+        folder: made if it is missing.
+
+    Raises:
+        UserError: ``folder`` is a file.
+    """
+    folder = Path(folder)
+    if folder.exists() and not folder.is_dir():
+        raise UserError(f"{folder}: is a file; choose a folder for the annotated pictures")
+    folder.mkdir(parents=True, exist_ok=True)
+    readable = [one for one in predictions if not one.error]
+    taken = {one.path.resolve() for one in readable}
+    written = []
+    with progress_bar("drawing", total=len(readable)) as advance:
+        for prediction in readable:
+            path = _free_path(folder, prediction.path.stem, taken)
+            with Image.open(io.BytesIO(prediction.path.read_bytes())) as image:
+                annotated = annotate_image(image, prediction)
+            with replace_file(path) as temporary:
+                annotated.save(temporary, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
+            written.append(path)
+            advance(1)
+    return written
+
+
+def _free_path(folder: Path, stem: str, taken: set[Path]) -> Path:
+    number = 1
+    while True:
+        suffix = "" if number == 1 else f"_{number}"
+        path = folder / f"{stem}_predicted{suffix}.jpg"
+        if path.resolve() not in taken:
+            taken.add(path.resolve())
+            return path
+        number += 1
+
+
+def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
+    """Title and one labelled bar a class, as large as they need with text of that many pixels."""
+    regular, bold = _font(text, bold=False), _font(text, bold=True)
+    row, margin, bar = round(text * 1.7), round(text * 0.8), text * 7
+    title, subtitle = _headings(prediction)
+    names = [] if prediction.error else list(prediction.class_names)
+    label = max((bold.getlength(name) for name in names), default=0)
+    number = bold.getlength("100.0 %")
+    body = label + bar + number + 2 * margin if names else 0
+    width = round(max(body, bold.getlength(title), regular.getlength(subtitle)) + 2 * margin)
+    height = 2 * margin + row * (2 + len(names)) + (margin if names else 0)
+    panel = Image.new("RGB", (width, height), BACKGROUND)
+    draw = ImageDraw.Draw(panel)
+
+    def write(x: float, y: float, words: str, font: ImageFont.FreeTypeFont, anchor: str) -> None:
+        draw.text((x, y + row / 2), words, fill=TEXT, font=font, anchor=anchor)
+
+    write(margin, margin, title, bold, "lm")
+    write(margin, margin + row, subtitle, regular, "lm")
+    left = margin + label + margin
+    for place, (name, value) in enumerate(zip(names, prediction.probabilities, strict=False)):
+        y = 2 * margin + row * (2 + place)
+        is_predicted = name == prediction.predicted
+        font = bold if is_predicted else regular
+        write(margin, y, name, font, "lm")
+        top, bottom = y + row * 0.2, y + row * 0.8
+        draw.rectangle((left, top, left + bar, bottom), fill=TRACK)
+        if value * bar >= 1:
+            color = PREDICTED_BAR if is_predicted else BAR
+            draw.rectangle((left, top, left + value * bar, bottom), fill=color)
+        write(width - margin, y, f"{value:.1%}".replace("%", " %"), font, "rm")
+    return panel
+
+
+def _headings(prediction: Prediction) -> tuple[str, str]:
+    if prediction.error:
+        return "not read", prediction.error
+    return f"{prediction.predicted}  {prediction.probability:.1%}".replace("%", " %"), _shorten(
+        prediction.path.name
+    )
+
+
+def _shorten(name: str, most: int = 32) -> str:
+    return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
+
+
+@lru_cache
+def _font(size: int, *, bold: bool) -> ImageFont.FreeTypeFont:
+    # Matplotlib brings DejaVu Sans, whose letters cover Latin, Greek and Cyrillic class names.
+    import matplotlib
+
+    name = "DejaVuSans-Bold.ttf" if bold else "DejaVuSans.ttf"
+    return ImageFont.truetype(str(Path(matplotlib.get_data_path()) / "fonts" / "ttf" / name), size)

@@ -1,0 +1,1 @@
+"""Models as something that a server loads: SavedModels for TensorFlow Serving."""
