@@ -64,7 +64,7 @@ def plot_confusion_matrix(
     picture = axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
-        text = f"{count:,}" if not count else f"{count:,}\n{share:.0%}"
+        text = f"{count:,}\n{_percent(share)}" if count else "0"
         colour = "white" if share > 0.55 else INK if count else MUTED
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
     turned = max(map(len, class_names)) > 6 and size > 3
@@ -87,6 +87,7 @@ def plot_confusion_matrix(
     bar = figure.colorbar(picture, ax=axes, shrink=0.7, format="{x:.0%}")
     bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, labelsize=9)
     _finish(figure, axes, title)
     return figure
 
@@ -195,7 +196,7 @@ def format_figure(figure: float | dict[str, Any] | None, *, digits: int = 3) -> 
 
 
 def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None) -> None:
-    epochs = history["epoch"] if "epoch" in history else np.arange(1, len(history) + 1)
+    epochs = np.asarray(history.get("epoch", np.arange(1, len(history) + 1)))
     for column, label, colour, style in (
         (train, "train", PALETTE[0], "--"),
         (val, "val", PALETTE[1], "-"),
@@ -208,7 +209,9 @@ def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None)
                 epochs, values, color=colour, linestyle=style, marker=marker, ms=3.5, label=label
             )
     axes.set_xlabel("Epoch")
-    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+    if len(history) == 1:
+        axes.set_xlim(float(epochs[0]) - 0.6, float(epochs[0]) + 0.6)
     axes.grid(color=GRID, linewidth=0.8)
     if val is not None:
         axes.legend(frameon=False, fontsize=9)
@@ -225,8 +228,14 @@ def _finish(figure: Figure, axes: Axes, title: str) -> None:
         label.set_fontsize(10)
 
 
+def _percent(share: float) -> str:
+    """Whole per cent; a few among many are not rounded to none, nor most to all."""
+    if 0 < share < 0.005:
+        return "<1%"
+    return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
+
+
 def _wrap(name: str, width: int = 16) -> str:
-    """A class name on lines of ``width``; long ones are cut after two lines."""
-    return textwrap.fill(
-        name.replace("_", " "), width, max_lines=2, placeholder=" …", break_long_words=True
-    )
+    """A class name on lines of ``width``, cut after two lines; ``$`` starts no formula."""
+    lines = textwrap.fill(name.replace("_", " "), width, max_lines=2, placeholder=" …")
+    return lines.replace("$", r"\$")
