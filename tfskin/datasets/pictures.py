@@ -1,0 +1,190 @@
+"""One picture file: opened, checked to its last byte, brought to upright RGB, shrunk."""
+
+from __future__ import annotations
+
+import os
+import struct
+import warnings
+import zlib
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from io import BytesIO
+from itertools import islice
+from pathlib import Path
+from typing import TypeVar
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+from tfskin.errors import UserError
+from tfskin.progress import progress_bar
+
+# Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
+FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+_ORIENTATION = 0x0112
+_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+_WINDOW_PER_WORKER = 8
+
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True)
+class StoredPicture:
+    """The bytes that go into a shard, and the size of the upright original in pixels."""
+
+    data: bytes
+    width: int
+    height: int
+
+
+def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Image:
+    """The whole picture, decoded, upright, RGB.
+
+    EXIF orientation is applied. Transparency is laid over white. Grey of 16 bits keeps its upper
+    8; a colour profile is not applied, for TensorFlow's decoders do not either. Of an animation,
+    the first frame.
+
+    Args:
+        path: a JPEG, PNG, BMP, GIF, TIFF or WebP file.
+        at_least: a JPEG may be decoded at a half, quarter or eighth of its size as long as both
+            sides keep this many pixels: for hashes, never for what a network sees.
+
+    Raises:
+        UserError: the file cannot be read, is empty, no image, cut off or damaged, has more
+            pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or is grey of 32 bits.
+    """
+    return _decode(path, _read_bytes(path), at_least)[1]
+
+
+def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> StoredPicture:
+    """The picture as it is stored: its own bytes where they will do, else a JPEG.
+
+    The bytes stay as they are when the file is a JPEG or an 8-bit PNG, RGB without transparency,
+    upright, and no side is longer than ``max_side`` pixels. Anything else becomes upright RGB,
+    is shrunk with an antialiasing filter (Lanczos) until its longer side is ``max_side``, and is
+    encoded as a JPEG without chroma subsampling.
+
+    Raises:
+        UserError: as :func:`read_picture`.
+    """
+    data = _read_bytes(path)
+    plain, image = _decode(path, data, None)
+    width, height = image.size
+    scale = max_side / max(width, height)
+    if scale >= 1 and plain:
+        return StoredPicture(data, width, height)
+    if scale < 1:
+        size = (max(1, round(width * scale)), max(1, round(height * scale)))
+        image = image.resize(size, Image.Resampling.LANCZOS)
+    stream = BytesIO()
+    image.info.clear()  # a comment or profile of the source would be written again
+    image.save(stream, "JPEG", quality=jpeg_quality, subsampling=0)
+    return StoredPicture(stream.getvalue(), width, height)
+
+
+def map_pictures(
+    function: Callable[[str], Result], paths: Sequence[str], *, title: str, workers: int | None
+) -> Iterator[Result]:
+    """``function`` of each path, in order, from threads, under a progress bar.
+
+    Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock. Only a
+    few results a worker are held at a time, so memory does not grow with the number of pictures.
+
+    Args:
+        function: called with one path; an exception ends the iteration.
+        paths: picture files.
+        title: what the progress bar says.
+        workers: threads; none for one a CPU.
+    """
+    workers = workers or os.cpu_count() or 1
+    rest = iter(paths)
+    pool = ThreadPoolExecutor(workers)
+    try:
+        # Filters are the process's, not the thread's: they are set once, around all threads.
+        with warnings.catch_warnings(), progress_bar(title, total=len(paths)) as advance:
+            warnings.filterwarnings("ignore", module="PIL")
+            warnings.simplefilter("error", Image.DecompressionBombWarning)
+            first = islice(rest, workers * _WINDOW_PER_WORKER)
+            waiting: deque[Future[Result]] = deque(pool.submit(function, path) for path in first)
+            while waiting:
+                result = waiting.popleft().result()
+                waiting.extend(pool.submit(function, path) for path in islice(rest, 1))
+                yield result
+                advance(1)
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _read_bytes(path: Path | str) -> bytes:
+    try:
+        data = Path(path).read_bytes()
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    if not data:
+        raise UserError(f"{path}: is empty; download it again, or leave the image out")
+    return data
+
+
+def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, Image.Image]:
+    """Whether the bytes can be stored as they are, and the picture as upright RGB."""
+    try:
+        with Image.open(BytesIO(data), formats=FORMATS) as image:
+            _check_size(path, image)
+            plain = _is_plain(image, data)
+            if at_least is not None:
+                image.draft("RGB", (at_least, at_least))
+            image.load()
+            upright = ImageOps.exif_transpose(image)
+            return plain, _to_rgb(path, upright)
+    except UnidentifiedImageError:
+        page = data.lstrip()[:1] == b"<"
+        what = "is a web page or XML, no image" if page else "is no image that Pillow knows"
+        raise UserError(f"{path}: {what}; download it again, or leave the image out") from None
+    except (Image.DecompressionBombError, Image.DecompressionBombWarning):
+        raise _bomb(path) from None
+    except _DAMAGED as error:
+        reason = " ".join(str(error).split())
+        raise UserError(
+            f"{path}: is cut off or damaged ({reason}); download it again, or leave the image out"
+        ) from None
+
+
+def _check_size(path: Path | str, image: Image.Image) -> None:
+    limit = Image.MAX_IMAGE_PIXELS
+    if limit is not None and image.width * image.height > limit:
+        raise _bomb(path)
+
+
+def _bomb(path: Path | str) -> UserError:
+    return UserError(
+        f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be an attack; "
+        "shrink it, or leave the image out"
+    )
+
+
+def _is_plain(image: Image.Image, data: bytes) -> bool:
+    if image.mode != "RGB" or image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        return False
+    if image.format == "JPEG":
+        # Pillow forgives a missing end marker, TensorFlow does not.
+        return data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
+    if image.format != "PNG" or getattr(image, "is_animated", False):
+        return False
+    bit_depth = data[24]  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
+    return bit_depth == 8 and not image.has_transparency_data
+
+
+def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F"):
+        raise UserError(
+            f"{path}: is grey of 32 bits, whose white is unknown; save it with 8 bits a channel"
+        )
+    if image.mode.startswith("I;16"):
+        image = Image.fromarray((np.asarray(image) >> 8).astype(np.uint8))
+    if image.has_transparency_data:
+        image = image.convert("RGBA")
+        white = Image.new("RGBA", image.size, "white")
+        return Image.alpha_composite(white, image).convert("RGB")
+    return image.convert("RGB")

@@ -1,0 +1,345 @@
+"""Groups that must stay together, and the four splits that keep them so."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tfskin.errors import UserError, nearest_hint
+from tfskin.files import replace_file
+
+SPLITS = ("train", "val", "calibration", "test")
+# Cut in this order: where a class has too few groups for all splits, the earlier are served first.
+_CUT = ("test", "val", "calibration")
+_MIN_FRACTION = 0.01
+_NAMED = 5
+
+
+@dataclass(frozen=True)
+class Fractions:
+    """The share of the images in each split; a split of fraction 0 is left out."""
+
+    train: float = 0.70
+    val: float = 0.10
+    calibration: float = 0.08
+    test: float = 0.12
+
+    def __post_init__(self) -> None:
+        for name, value in asdict(self).items():
+            if value != 0 and not _MIN_FRACTION <= value <= 1:
+                raise UserError(f"fraction of {name}: must be 0 or 0.01 to 1, got {value:g}")
+        total = math.fsum(asdict(self).values())
+        if abs(total - 1) > 1e-6:
+            raise UserError(f"fractions of the splits: must add up to 1, they add up to {total:g}")
+        if self.train == 0:
+            raise UserError(
+                "fraction of train: must not be 0; there would be nothing to learn from"
+            )
+
+
+def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray:
+    """The group of each record: int64 (N,), numbered from 0 in the order of first appearance.
+
+    Two images are in one group when a chain of shared lesions, shared patients and near
+    duplicates leads from one to the other (connected components). An empty id links nothing.
+
+    Args:
+        records: a frame with columns lesion_id and patient_id.
+        duplicates: as ``find_near_duplicates`` returns it for the records' paths in order.
+    """
+    count = len(records)
+    firsts = [duplicates["first"].to_numpy(np.int64)]
+    seconds = [duplicates["second"].to_numpy(np.int64)]
+    nodes = count
+    for column in ("lesion_id", "patient_id"):
+        codes, names = pd.factorize(records[column].to_numpy(object))
+        known = np.flatnonzero(records[column].to_numpy(object) != "")
+        firsts.append(known)
+        seconds.append(codes[known] + nodes)  # each id is a node of its own, linked to its images
+        nodes += len(names)
+    rows, columns = np.concatenate(firsts), np.concatenate(seconds)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
+    _, components = connected_components(links, directed=False)
+    return pd.factorize(components[:count])[0].astype(np.int64)
+
+
+def make_splits(
+    records: pd.DataFrame,
+    groups: np.ndarray,
+    *,
+    fractions: Fractions | None = None,
+    seed: int = 0,
+    fixed: pd.Series | None = None,
+) -> pd.Series:
+    """The split of each record: str, named "split", indexed as the records.
+
+    Whole groups are dealt out, stratified by diagnosis with scikit-learn's
+    ``StratifiedGroupKFold``: each split is one fold (or a few) of as many as its fraction needs.
+    With many small groups every split's share, and the share of every class with many groups, is
+    within about one hundredth of its fraction; large groups and rare classes make it coarser.
+    First, one group of each class goes to train, rarest class first; so a class with a single
+    group is in train only, and the further splits are served in the order test, val, calibration.
+
+    With ``fixed``, val, calibration and test stay as they are given. Those of them that no image
+    is given to are cut from the rest (train and images without a split) by their fraction
+    relative to train's. An image without a split follows the rest of its group.
+
+    Args:
+        records: a frame with columns image_id and diagnosis.
+        groups: int (N,), as :func:`group_records` returns it.
+        fractions: the default is 70 / 10 / 8 / 12 %.
+        seed: the same seed, records and groups give the same splits.
+        fixed: one of :data:`SPLITS` or "" for each record, in the records' order.
+
+    Raises:
+        UserError: too few groups for the splits, an unknown name in ``fixed``, or a group that
+            ``fixed`` puts into two splits (the message names images of both).
+    """
+    fractions = fractions or Fractions()
+    given = np.full(len(records), "", object) if fixed is None else fixed.to_numpy(object)
+    image_ids = records["image_id"].to_numpy(object)
+    _check_names(given, image_ids)
+    groups = pd.factorize(groups)[0]
+    given = _spread_over_groups(given, groups, image_ids)
+    shares = {split: share for split, share in asdict(fractions).items() if share > 0}
+    cuts = [split for split in _CUT if split in shares and not np.any(given == split)]
+    pool = np.flatnonzero(np.isin(given, ("", "train")))
+    result = given.copy()
+    result[pool] = "train"
+    if cuts or len(pool) == 0:
+        _check_enough(groups[pool], cuts)
+        strata = pd.factorize(records["diagnosis"].to_numpy(object)[pool], sort=True)[0]
+        weights = {split: shares[split] for split in ["train", *cuts]}
+        result[pool] = _deal_groups(groups[pool], strata, weights, seed)
+    return pd.Series(result, index=records.index, name="split", dtype="str")
+
+
+def check_disjoint(groups: np.ndarray, split: pd.Series, image_ids: Sequence[str]) -> None:
+    """Nothing, when no group is in two splits.
+
+    Args:
+        groups: int (N,).
+        split: the split of each image.
+        image_ids: of each image; named in the error.
+
+    Raises:
+        UserError: a group is in two splits; the message names images of it.
+    """
+    names = np.asarray(split, dtype=object)
+    frame = pd.DataFrame({"group": np.asarray(groups), "split": names, "id": list(image_ids)})
+    torn = _torn_groups(frame)
+    if torn:
+        raise UserError(
+            f"{len(torn)} groups of images of one lesion, patient or near duplicate are in two "
+            f"splits, such as {torn[0]}; put each group into one split"
+        )
+
+
+def write_splits_csv(
+    path: Path | str, image_ids: Sequence[str], split: pd.Series, groups: np.ndarray
+) -> None:
+    """Write the columns image_id, split, group, atomically; rows as given."""
+    frame = pd.DataFrame(
+        {"image_id": list(image_ids), "split": np.asarray(split, dtype=object), "group": groups}
+    )
+    with replace_file(path) as temporary:
+        frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
+
+
+def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
+    """The split of each record as a CSV file says: str, named "split", indexed as the records.
+
+    Columns are found by name (image_id, split); others, and images that are not among the
+    records, are passed over, so a file for a whole data set serves a part of it too.
+
+    Raises:
+        UserError: the file cannot be read, lacks a column, has an unknown split name or an image
+            twice, or does not have an image of the records.
+    """
+    frame = _read_table(path)
+    unknown = np.flatnonzero(~frame["split"].isin(SPLITS).to_numpy())
+    if len(unknown):
+        row = frame.iloc[unknown[0]]
+        hint = nearest_hint(row["split"], list(SPLITS))
+        raise UserError(
+            f"{path}: image '{row['image_id']}': unknown split '{row['split']}'{hint}; "
+            f"it is one of {', '.join(SPLITS)}"
+        )
+    repeated = frame["image_id"][frame["image_id"].duplicated()]
+    if len(repeated):
+        raise UserError(f"{path}: image '{repeated.iloc[0]}' stands in two rows; keep one")
+    found = records["image_id"].map(frame.set_index("image_id")["split"])
+    missing = records["image_id"][found.isna()].tolist()
+    if missing:
+        raise UserError(
+            f"{path}: has no row for {_quote(missing)}; add a row for every image of the source"
+        )
+    return pd.Series(found.to_numpy(object), index=records.index, name="split", dtype="str")
+
+
+def _read_table(path: Path | str) -> pd.DataFrame:
+    try:
+        frame = pd.read_csv(
+            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
+        )
+    except OSError as error:
+        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
+        raise UserError(f"{path}: is no CSV table: {' '.join(str(error).split())}") from None
+    frame.columns = frame.columns.str.strip()
+    for column in ("image_id", "split"):
+        if column not in frame:
+            hint = nearest_hint(column, [str(name) for name in frame.columns])
+            raise UserError(f"{path}: has no column '{column}'{hint}; it needs image_id and split")
+        frame[column] = frame[column].str.strip()
+    return frame
+
+
+def _check_names(given: np.ndarray, image_ids: np.ndarray) -> None:
+    for name, image_id in zip(given, image_ids, strict=True):
+        if name != "" and name not in SPLITS:
+            hint = nearest_hint(str(name), list(SPLITS))
+            raise UserError(
+                f"image '{image_id}': unknown split '{name}'{hint}; "
+                f"it is one of {', '.join(SPLITS)}, or empty"
+            )
+
+
+def _spread_over_groups(given: np.ndarray, groups: np.ndarray, image_ids: np.ndarray) -> np.ndarray:
+    """``given``, with the blanks of a group filled by what the rest of the group has."""
+    frame = pd.DataFrame({"group": groups, "split": given, "id": image_ids})
+    frame = frame[frame["split"] != ""]
+    torn = _torn_groups(frame)
+    if torn:
+        raise UserError(
+            f"the splits given by the source tear {len(torn)} groups of images of one lesion, "
+            f"patient or near duplicate apart, such as {torn[0]}; move each group into one split, "
+            "or let new splits be made"
+        )
+    split_of_group = np.full(groups.max(initial=-1) + 1, "", object)
+    split_of_group[frame["group"]] = frame["split"]
+    return split_of_group[groups]
+
+
+def _torn_groups(frame: pd.DataFrame) -> list[str]:
+    """For each group in more than one split: an image of each of its splits, as a phrase."""
+    first = frame.drop_duplicates(["group", "split"])
+    torn = first[first["group"].duplicated(keep=False)]
+    return [
+        ", ".join(f"'{row.id}' ({row.split})" for row in rows.itertuples())
+        for _, rows in torn.groupby("group", sort=False)
+    ]
+
+
+def _quote(names: list[str]) -> str:
+    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
+    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
+
+
+def _check_enough(groups: np.ndarray, cuts: list[str]) -> None:
+    there, needed = len(np.unique(groups)), len(cuts) + 1
+    if there < needed:
+        raise UserError(
+            f"too few images to split: {there} groups (lesions, patients or near duplicates) for "
+            f"{needed} splits ({', '.join(['train', *cuts])}); add images, or ask for fewer splits"
+        )
+
+
+def _deal_groups(
+    groups: np.ndarray, strata: np.ndarray, weights: dict[str, float], seed: int
+) -> np.ndarray:
+    """The split of each image: one group a class to train, then a cut from what is left each."""
+    cuts = [split for split in weights if split != "train"]
+    result = np.full(len(groups), "train", object)
+    free = ~_hold_for_train(groups, strata, len(cuts), seed)
+    total = len(groups) / math.fsum(weights.values())
+    for place, split in enumerate(cuts):
+        rest = np.flatnonzero(free)
+        taken = rest[
+            _cut_fold(
+                groups[rest],
+                strata[rest],
+                fraction=min(weights[split] * total / len(rest), 1.0),
+                leave=len(cuts) - place - 1,
+                seed=seed,
+            )
+        ]
+        result[taken] = split
+        free[taken] = False
+    return result
+
+
+def _hold_for_train(groups: np.ndarray, strata: np.ndarray, needed: int, seed: int) -> np.ndarray:
+    """A mask of one group a class, the rarest class first, as long as ``needed`` groups are left.
+
+    The smallest group of a class is taken (chance decides between equals), at least one in all.
+    """
+    order = np.random.default_rng(seed).permutation(groups.max() + 1)
+    pairs = pd.DataFrame({"group": groups, "stratum": strata}).value_counts(sort=False)
+    sizes = np.bincount(groups)
+    table = pairs.reset_index()
+    table["size"] = sizes[table["group"]]
+    table["order"] = order[table["group"]]
+    table["rarity"] = table.groupby("stratum")["group"].transform("size")
+    table = table.sort_values(["rarity", "stratum", "size", "order"])
+    held: set[int] = set()
+    spare = len(np.unique(groups)) - needed
+    for _, rows in table.groupby("stratum", sort=False):
+        if len(held) < spare and held.isdisjoint(rows["group"]):
+            held.add(int(rows["group"].iloc[0]))
+    return np.isin(groups, list(held))
+
+
+def _cut_fold(
+    groups: np.ndarray, strata: np.ndarray, *, fraction: float, leave: int, seed: int
+) -> np.ndarray:
+    """Indices of about ``fraction`` of the images, at least one group, leaving ``leave`` groups."""
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    there = len(np.unique(groups))
+    folds, wanted = _count_folds(fraction, there)
+    wanted = max(1, min(wanted, folds - leave))
+    if folds == 1:
+        return np.arange(len(groups))
+    if np.bincount(strata).max() < folds:  # scikit-learn refuses: nothing is left to stratify
+        strata = np.zeros_like(strata)
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The least populated class")
+        parts = [part for _, part in splitter.split(groups, strata, groups)]
+    chosen = _choose_folds([strata[part] for part in parts], wanted)
+    return np.concatenate([parts[index] for index in chosen])
+
+
+def _count_folds(fraction: float, groups: int) -> tuple[int, int]:
+    """``(folds, how many of them)`` with the fewest folds that come close to ``fraction``."""
+    tolerance = min(0.005, fraction / 20) + 1e-9
+    limit = min(groups, 100)
+    for folds in range(2, limit + 1):
+        if abs(round(fraction * folds) / folds - fraction) <= tolerance:
+            return folds, round(fraction * folds)
+    return limit, round(fraction * limit)
+
+
+def _choose_folds(strata: list[np.ndarray], wanted: int) -> list[int]:
+    """The folds whose union comes nearest to its share of every class, chosen one by one."""
+    classes = max(int(part.max()) for part in strata) + 1
+    counts = np.array([np.bincount(part, minlength=classes) for part in strata])
+    shares = counts / np.maximum(counts.sum(axis=0), 1)
+    chosen: list[int] = []
+    union = np.zeros(classes)
+    for step in range(1, wanted + 1):
+        deviation = np.abs(union + shares - step / len(strata)).sum(axis=1)
+        deviation[chosen] = np.inf
+        best = int(deviation.argmin())
+        chosen.append(best)
+        union += shares[best]
+    return chosen
