@@ -58,7 +58,7 @@ class PhantomOptions:
     seed: int = 0
     image_size: tuple[int, int] = (150, 200)
     melanoma_fraction: float = 0.4
-    separation: float = 1.0
+    separation: float = 2.2
     hair: float = 0.3
     ruler: float = 0.12
     sticker: float = 0.1

@@ -21,8 +21,8 @@ SKIN_COLORS = {
     "V": (130, 86, 64),
     "VI": (92, 60, 46),
 }
-LIGHT_BROWN = (168, 112, 76)
-DARK_BROWN = (92, 56, 40)
+LIGHT_BROWN = (176, 114, 74)
+DARK_BROWN = (90, 48, 32)
 # The other colours that the ABCD rule counts.
 BLOTCH_COLORS = {
     "black": (38, 28, 30),
@@ -55,6 +55,7 @@ class Traits:
     radius: float
     aspect: float
     outline: Array  # radius factor at 512 angles
+    raggedness: float  # how far noise moves the border, in radii
     softness: float  # width of the border's gradient, as a fraction of the radius
     softness_contrast: float  # how much sharper one side's border is
     darkness: float
@@ -96,6 +97,7 @@ def draw_traits(rng: np.random.Generator, *, malignant: bool, separation: float)
         radius=float(np.clip(0.25 * np.exp(0.16 * diameter + rng.normal(0, 0.2)), 0.11, 0.47)),
         aspect=float(1 + 0.12 * abs(rng.standard_normal()) * np.exp(0.3 * asymmetry)),
         outline=_draw_outline(rng, asymmetry, border),
+        raggedness=float(np.clip(0.05 * np.exp(0.35 * border), 0.02, 0.16)),
         softness=float(0.16 * np.exp(-0.3 * border + rng.normal(0, 0.3))),
         softness_contrast=float(np.clip(0.25 + 0.2 * border, 0, 0.85)),
         darkness=float(np.clip(0.42 + 0.1 * color + rng.normal(0, 0.17), 0.05, 0.95)),
@@ -125,11 +127,11 @@ def _draw_outline(rng: np.random.Generator, asymmetry: float, border: float) -> 
     outline = np.ones(_ANGLES)
     for k in range(2, 17):
         if k <= 3:
-            scale = 0.05 * np.exp(0.55 * asymmetry)
+            scale = 0.05 * np.exp(0.35 * asymmetry)
         else:
-            scale = 0.055 * np.exp(0.6 * border) / k**0.9
+            scale = 0.05 * np.exp(0.4 * border) / k**0.9
         outline += scale * rng.standard_normal() * np.cos(k * theta + rng.uniform(0, 2 * np.pi))
-    for _ in range(int(rng.poisson(min(0.5 * np.exp(0.8 * border), 5.0)))):
+    for _ in range(int(rng.poisson(min(0.4 * np.exp(0.6 * border), 4.0)))):
         offset = np.angle(np.exp(1j * (theta - rng.uniform(0, 2 * np.pi))))
         outline -= rng.uniform(0.1, 0.3) * np.exp(-((offset / rng.uniform(0.1, 0.25)) ** 2))
     if rng.random() < 0.25 + 0.12 * border:  # streaks along a sector
@@ -203,7 +205,8 @@ def draw_skin(rng: np.random.Generator, frame: Frame, skin_type: str) -> Array:
     shade = 0.98 + 0.03 * broad + 0.02 * fine + 0.05 * furrows
     redness = 0.012 * broad + 0.1 * vessels
     absorbed = np.array([0.2, 1.0, 0.8], np.float32)
-    return shade[..., None] * tone * (1 - redness[..., None] * absorbed)
+    lit: Array = shade[..., None] * tone * (1 - redness[..., None] * absorbed)
+    return lit
 
 
 def draw_lesion(skin: Array, frame: Frame, traits: Traits) -> Array:
@@ -214,7 +217,8 @@ def draw_lesion(skin: Array, frame: Frame, traits: Traits) -> Array:
     u, v = frame.u / (traits.radius * stretch), frame.v / (traits.radius / stretch)
     theta = np.arctan2(v, u)
     index = (theta * (_ANGLES / (2 * math.pi))).astype(np.int32) % _ANGLES
-    depth = 1 - np.hypot(u, v) / traits.outline.take(index) + 0.035 * warp
+    depth = 1 - np.hypot(u, v) / traits.outline.take(index)
+    depth += traits.raggedness * (warp + 0.7 * mottle + 0.5 * fine)
     side = np.maximum(np.cos(theta - traits.gradient_angle), 0)
     softness = 0.35 * traits.softness * (1 - traits.softness_contrast * side)
     cover = _sigmoid(depth / softness - 1)
