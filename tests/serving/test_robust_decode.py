@@ -14,9 +14,15 @@ from tfskin.serving.robust_decode import decode_batch, read_orientation, read_si
 SIZE = (12, 16)
 
 
-@tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
-def decode(encoded):
-    return decode_batch(encoded, image_size=SIZE, resize="squash", max_pixels=1_000_000)
+def make_decoder(resize="squash", max_pixels=1_000_000):
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decode(encoded):
+        return decode_batch(encoded, image_size=SIZE, resize=resize, max_pixels=max_pixels)
+
+    return decode
+
+
+decode = make_decoder()
 
 
 def as_batch(files):
@@ -40,9 +46,9 @@ def test_broken_files_harm_no_other_row(resize):
     mixed = [good[0]]
     for bad, after in zip(broken.values(), good[1:], strict=True):
         mixed += [bad, after]
-    options = {"image_size": SIZE, "resize": resize, "max_pixels": 1_000_000}
-    images, valid = decode_batch(as_batch(mixed), **options)
-    alone = [decode_batch(as_batch([data]), **options)[0][0] for data in good]
+    decode = make_decoder(resize)
+    images, valid = decode(as_batch(mixed))
+    alone = [decode(as_batch([data]))[0][0] for data in good]
     assert valid.numpy()[0::2].all()
     named = dict(zip(broken, valid.numpy()[1::2], strict=True))
     assert not any(named.values()), named
@@ -122,7 +128,7 @@ def test_size_is_read_before_decoding():
 def test_max_pixels_is_the_last_size_that_passes():
     data = as_batch([encode(make_picture(0))])
     for limit, expected in ((1199, False), (1200, True)):
-        _, valid = decode_batch(data, image_size=SIZE, resize="squash", max_pixels=limit)
+        _, valid = make_decoder(max_pixels=limit)(data)
         assert valid.numpy()[0] == expected
 
 

@@ -1,0 +1,281 @@
+import csv
+import math
+import os
+from pathlib import Path
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
+from tfskin.errors import UserError
+from tfskin.prediction import (
+    Prediction,
+    Predictor,
+    find_images,
+    is_saved_model,
+    keras_predictor,
+    predict_images,
+    predictions_table,
+    saved_model_predictor,
+    write_predictions_csv,
+)
+from tfskin.serving.saved_model import ExportOptions, export_saved_model
+
+NAMES = ["bkl", "mel", "nv"]
+SIZE = (16, 20)
+
+
+@pytest.fixture(scope="module")
+def model():
+    image = keras.Input((*SIZE, 3), name="image")
+    x = keras.layers.Rescaling(1 / 127.5, -1)(image)
+    x = keras.layers.Flatten()(x)
+    initial = keras.initializers.GlorotUniform(seed=0)
+    return keras.Model(image, keras.layers.Dense(3, kernel_initializer=initial, name="logits")(x))
+
+
+@pytest.fixture(scope="module")
+def predictor(model):
+    return keras_predictor(model, class_names=NAMES, image_size=SIZE, temperature=1.3)
+
+
+@pytest.fixture(scope="module")
+def saved(model, tmp_path_factory):
+    options = ExportOptions(
+        class_names=NAMES,
+        image_size=SIZE,
+        output_dir=tmp_path_factory.mktemp("served"),
+        name="tiny",
+        version=3,
+        temperature=1.3,
+    )
+    images = [encode(make_picture(seed)) for seed in range(2)]
+    return export_saved_model(model, options=options, check_images=images)
+
+
+def fill(folder, names, data=None):
+    for name in names:
+        path = folder / name
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encode(make_picture(0)) if data is None else data)
+    return folder
+
+
+def names_of(paths, folder):
+    return [path.relative_to(folder).as_posix() for path in paths]
+
+
+def test_folder_is_searched_deep_sorted_and_without_hidden_files(tmp_path):
+    names = ["b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.Tiff"]
+    fill(tmp_path, [*names, "notes.txt", "._a.png", ".cache/e.jpg", "metadata.csv"])
+    assert names_of(find_images([tmp_path]), tmp_path) == [
+        "a.png",
+        "b.JPG",
+        "sub/c.jpeg",
+        "sub/deep/d.Tiff",
+    ]
+
+
+def test_files_folders_and_patterns_give_each_picture_once(tmp_path):
+    fill(tmp_path, ["x/1.jpg", "x/2.jpg", "y/3.jpg", "y/z/4.png", "5.dat"])
+    inputs = [tmp_path / "5.dat", tmp_path / "x", tmp_path / "*" / "*.jpg", f"{tmp_path}/**/*.png"]
+    assert names_of(find_images(inputs), tmp_path) == [
+        "5.dat",
+        "x/1.jpg",
+        "x/2.jpg",
+        "y/3.jpg",
+        "y/z/4.png",
+    ]
+
+
+def test_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
+    fill(tmp_path, ["scan[1].jpg"])
+    assert names_of(find_images([tmp_path / "scan[1].jpg"]), tmp_path) == ["scan[1].jpg"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("missing.jpg", "missing.jpg: no such file or folder"),
+        ("empty", "empty: no pictures in this folder"),
+        ("*.jpg", "no pictures match"),
+    ],
+)
+def test_inputs_without_pictures_are_named(tmp_path, given, message):
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(UserError) as error:
+        find_images([tmp_path / given])
+    assert message in str(error.value)
+    assert str(tmp_path) in str(error.value)
+
+
+def test_no_input_at_all_is_refused():
+    with pytest.raises(UserError, match="no pictures given"):
+        find_images([])
+
+
+@pytest.mark.parametrize("batch_size", [1, 2, 100])
+def test_predictions_come_in_order_whatever_the_batch(predictor, tmp_path, batch_size):
+    for seed in range(5):
+        fill(tmp_path, [f"{seed}.jpg"], encode(make_picture(seed)))
+    paths = find_images([tmp_path])
+    found = list(predict_images(predictor, paths, batch_size=batch_size))
+    assert [one.path for one in found] == paths
+    for one in found:
+        alone = next(predict_images(predictor, [one.path]))
+        np.testing.assert_allclose(one.probabilities, alone.probabilities, atol=1e-6)
+        assert sum(one.probabilities) == pytest.approx(1, abs=1e-5)
+        assert one.probability == max(one.probabilities)
+        assert one.predicted == NAMES[int(np.argmax(one.probabilities))]
+        assert one.error == ""
+
+
+def test_bad_files_are_listed_with_a_reason_and_harm_no_other(predictor, tmp_path):
+    good = fill(tmp_path, ["good.jpg"]) / "good.jpg"
+    bad = {
+        "missing.jpg": "cannot be read: No such file or directory",
+        "empty": "the file is empty",
+        "html": "not a picture of a known format",
+        "truncated jpeg": "damaged or cut off",
+        "png with a wrong checksum": "damaged or cut off",
+        "png of 60000 x 60000": "too large",
+        "jpeg of 20000 x 2": "20000 x 2 pixels: too large or too narrow",
+    }
+    broken = broken_files()
+    for name in set(bad) & set(broken):
+        (tmp_path / name).write_bytes(broken[name])
+    paths = [good, *(tmp_path / name for name in bad), good]
+    found = list(predict_images(predictor, paths))
+    assert [one.error for one in found] == ["", *bad.values(), ""]
+    alone = next(predict_images(predictor, [good]))
+    for one in (found[0], found[-1]):
+        np.testing.assert_allclose(one.probabilities, alone.probabilities, atol=1e-6)
+    assert found[1].predicted == ""
+    assert math.isnan(found[1].probability)
+
+
+@pytest.mark.skipif(os.name != "posix" or os.geteuid() == 0, reason="root reads every file")
+def test_file_without_permission_is_listed(predictor, tmp_path):
+    path = fill(tmp_path, ["x.jpg"]) / "x.jpg"
+    path.chmod(0)
+    assert "Permission denied" in next(predict_images(predictor, [path])).error
+
+
+def test_folder_named_like_a_picture_is_listed(predictor, tmp_path):
+    assert "Is a directory" in next(predict_images(predictor, [tmp_path])).error
+
+
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "PNG"])
+def test_lossless_formats_predict_the_same(predictor, tmp_path, kind):
+    picture = make_picture(0).convert("P").convert("RGB")
+    (tmp_path / "x").write_bytes(encode(picture, kind))
+    (tmp_path / "y").write_bytes(encode(picture, "PNG"))
+    first, second = predict_images(predictor, [tmp_path / "x", tmp_path / "y"])
+    assert first.error == ""
+    np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-3)
+
+
+def test_one_batch_is_in_memory_at_a_time(tmp_path):
+    sizes = []
+
+    def function(encoded):
+        sizes.append(len(encoded))
+        return np.full((len(encoded), 3), 1 / 3, "float32"), np.ones(len(encoded), bool)
+
+    paths = [fill(tmp_path, ["x.jpg"]) / "x.jpg"] * 7
+    stream = predict_images(Predictor(NAMES, function, "thirds"), paths, batch_size=3)
+    assert sizes == []
+    next(stream)
+    assert sizes == [3]
+    assert len(list(stream)) == 6
+    assert sizes == [3, 3, 1]
+
+
+@pytest.mark.parametrize("place", [".", ".."])
+def test_saved_model_predicts_as_the_keras_model(predictor, saved, tmp_path, place):
+    served = saved_model_predictor(saved / place)
+    assert served.class_names == NAMES
+    fill(tmp_path, ["turned.jpg"], encode_turned(make_picture(1), 6, ">"))
+    fill(tmp_path, ["upright.jpg", "bad.jpg"])
+    (tmp_path / "bad.jpg").write_bytes(b"<html>")
+    paths = find_images([tmp_path])
+    for one, other in zip(
+        predict_images(served, paths), predict_images(predictor, paths), strict=True
+    ):
+        assert one.error == other.error
+        np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+
+
+def test_newest_version_is_taken_by_number(saved):
+    assert is_saved_model(saved)
+    assert is_saved_model(saved.parent)
+    assert not is_saved_model(saved / "variables")
+    (saved.parent / "20").mkdir()
+    assert saved_model_predictor(saved.parent).name == str(saved)
+
+
+def test_what_is_no_saved_model_is_named(tmp_path):
+    with pytest.raises(UserError, match="missing: no such folder"):
+        saved_model_predictor(tmp_path / "missing")
+    with pytest.raises(UserError, match="holds no SavedModel"):
+        saved_model_predictor(tmp_path)
+    (tmp_path / "saved_model.pb").write_bytes(b"broken")
+    with pytest.raises(UserError, match="cannot be loaded"):
+        saved_model_predictor(tmp_path)
+
+
+def test_a_foreign_saved_model_is_refused(model, tmp_path):
+    model.export(tmp_path / "foreign", verbose=False)
+    with pytest.raises(UserError, match="lacks class_names, probabilities, valid"):
+        saved_model_predictor(tmp_path / "foreign")
+
+
+def test_table_and_csv_have_a_row_a_picture(tmp_path):
+    predictions = [
+        Prediction(tmp_path / "ä, b.jpg", NAMES, (0.1, 0.7, 0.2)),
+        Prediction(tmp_path / "bad.jpg", NAMES, (), "the file is empty"),
+    ]
+    table = predictions_table(predictions, class_names=NAMES)
+    assert list(table.columns) == ["path", "predicted", "probability", *NAMES, "error"]
+    assert table["predicted"].tolist() == ["mel", ""]
+    assert table.loc[1, NAMES].isna().all()
+    write_predictions_csv(table, tmp_path / "out" / "predictions.csv")
+    with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    assert rows[0]["path"] == str(tmp_path / "ä, b.jpg")
+    assert [float(rows[0][name]) for name in NAMES] == [0.1, 0.7, 0.2]
+    assert rows[1] == {
+        "path": str(tmp_path / "bad.jpg"),
+        "predicted": "",
+        "probability": "",
+        **dict.fromkeys(NAMES, ""),
+        "error": "the file is empty",
+    }
+
+
+def test_class_named_like_a_column_keeps_its_own():
+    prediction = Prediction(Path("x.jpg"), ["error", "none"], (0.2, 0.8))
+    table = predictions_table([prediction], class_names=["error", "none"])
+    assert table.iloc[0].to_dict() == {
+        "path": "x.jpg",
+        "predicted": "none",
+        "probability": 0.8,
+        "class error": 0.2,
+        "none": 0.8,
+        "error": "",
+    }
+
+
+def test_empty_table_has_its_columns():
+    table = predictions_table([], class_names=NAMES)
+    assert isinstance(table, pd.DataFrame)
+    assert len(table) == 0
+    assert "mel" in table.columns
+
+
+def test_real_images_are_predicted(predictor, real_ham10000, real_isic_archive):
+    paths = find_images([real_ham10000])[:5] + find_images([real_isic_archive / "*.jpg"])[:2]
+    found = list(predict_images(predictor, paths))
+    assert [one.error for one in found] == [""] * 7
