@@ -7,6 +7,11 @@ os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
+from hypothesis import settings
+
+# Time is never asserted: a busy machine would fail a sound test.
+settings.register_profile("tfskin", deadline=None, max_examples=50)
+settings.load_profile("tfskin")
 
 SHARED = Path(__file__).resolve().parents[2] / "shared" / "data"
 

@@ -22,6 +22,10 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
+    "EnsembleConfig": "tfskin.config",
+    "ExperimentConfig": "tfskin.config",
+    "ExternalConfig": "tfskin.config",
+    "PrepareOptions": "tfskin.experiment",
     "prepare": "tfskin.experiment",
     "train": "tfskin.experiment",
     "ensemble": "tfskin.experiment",
@@ -33,16 +37,47 @@ _HOMES = {
     "load_shards": "tfskin.datasets.shards",
     "read_config": "tfskin.config",
     "open_run": "tfskin.runs",
+    "resume": "tfskin.experiment",
     "UserError": "tfskin.errors",
 }
 
-__all__ = ["__version__", *sorted(_HOMES)]  # noqa: PLE0604
+_LIGHT = ("tfskin.config", "tfskin.errors", "tfskin.runs")
+
+__all__ = [
+    "EnsembleConfig",
+    "ExperimentConfig",
+    "ExternalConfig",
+    "PrepareOptions",
+    "UserError",
+    "__version__",
+    "build_model",
+    "ensemble",
+    "evaluate",
+    "export",
+    "load_shards",
+    "make_dataset",
+    "open_run",
+    "predict",
+    "prepare",
+    "read_config",
+    "resume",
+    "train",
+]
 
 if TYPE_CHECKING:
-    from tfskin.config import read_config
+    from tfskin.config import EnsembleConfig, ExperimentConfig, ExternalConfig, read_config
     from tfskin.datasets.shards import load_shards
     from tfskin.errors import UserError
-    from tfskin.experiment import ensemble, evaluate, export, predict, prepare, train
+    from tfskin.experiment import (
+        PrepareOptions,
+        ensemble,
+        evaluate,
+        export,
+        predict,
+        prepare,
+        resume,
+        train,
+    )
     from tfskin.inputs import make_dataset
     from tfskin.models import build_model
     from tfskin.runs import open_run
@@ -54,6 +89,10 @@ def __getattr__(name: str) -> Any:
         raise AttributeError(f"module 'tfskin' has no attribute '{name}'")
     import importlib
 
+    if _HOMES[name] not in _LIGHT:
+        from tfskin.startup import import_tensorflow_quietly
+
+        import_tensorflow_quietly()
     return getattr(importlib.import_module(_HOMES[name]), name)
 
 

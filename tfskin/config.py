@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
-from typing import Annotated, Any, Literal, TypeVar, get_args
+from types import UnionType
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -167,6 +168,31 @@ class EnsembleConfig(_Schema):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
 
+class ExternalConfig(_Schema):
+    """Another data set to judge a run on, and how the run's classes are folded into its own."""
+
+    name: str = Field(
+        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="written to <run>/external/<name>"
+    )
+    shards: str = Field(description="folder that tfskin-prepare wrote")
+    splits: tuple[Literal["train", "val", "calibration", "test"], ...] = Field(
+        ("train", "val", "calibration", "test"), description="which of its splits are used"
+    )
+    classes: dict[str, list[str]] = Field(
+        min_length=2, description="class -> diagnoses of that data set"
+    )
+    fold: dict[str, list[str]] = Field(
+        description="class -> classes of the run whose probabilities are added; others are "
+        "left out and the rest brought to sum 1"
+    )
+
+    @model_validator(mode="after")
+    def _check_fold(self) -> ExternalConfig:
+        if set(self.fold) != set(self.classes) or not all(self.fold.values()):
+            raise ValueError("fold and classes must name the same classes, none of them empty")
+        return self
+
+
 Schema = TypeVar("Schema", bound=_Schema)
 
 
@@ -188,7 +214,7 @@ def read_config(
     values: dict[str, Any] = {}
     if path is not None:
         path = find_config(path)
-        values = _read_yaml(path)
+        values = read_values(path)
     for override in overrides:
         _apply_override(values, override)
     source = str(path) if path is not None else "command line"
@@ -222,7 +248,7 @@ def list_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, 
             continue
         default = field.get_default(call_default_factory=True)
         shown = "required" if field.is_required() else _show(default)
-        yield prefix + name, _type_name(field), shown, field.description or ""
+        yield prefix + name, _type_name(field.annotation), shown, field.description or ""
 
 
 def find_config(path: Path | str) -> Path:
@@ -251,10 +277,15 @@ def shipped_configs() -> list[Path]:
 
 def is_ensemble_config(path: Path | str) -> bool:
     """Whether a YAML file lists ``members``."""
-    return "members" in _read_yaml(find_config(path))
+    return "members" in read_values(find_config(path))
 
 
-def _read_yaml(path: Path) -> dict[str, Any]:
+def read_values(path: Path) -> dict[str, Any]:
+    """The keys and values of a YAML file, not yet checked.
+
+    Raises:
+        UserError: it cannot be read, is not YAML, or holds no keys.
+    """
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
     except (YAMLError, UnicodeDecodeError) as error:
@@ -316,17 +347,22 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
     return None
 
 
-def _type_name(field: FieldInfo) -> str:
-    annotation = field.annotation
-    if getattr(annotation, "__origin__", None) is Literal:
-        return " | ".join(map(str, get_args(annotation)))
-    if isinstance(annotation, type) and not get_args(annotation):
-        return annotation.__name__
-    import re
-
-    text = re.sub(r"Annotated\[(\w+)[^\]]*\)\]", r"\1", str(annotation))
-    text = re.sub(r", FieldInfo\(.*?\)\]\)\]?", "", text)
-    return text.replace("typing.", "").replace("NoneType", "none").replace("None", "none")
+def _type_name(annotation: Any) -> str:
+    """A type as a reader of ``--help`` would write it: ``float | none``, ``[int, int]``."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if origin is Annotated:
+        return _type_name(inner[0])
+    if origin is Literal:
+        return " | ".join(map(str, inner))
+    if origin in (Union, UnionType):
+        return " | ".join(map(_type_name, inner))
+    if origin is tuple:
+        return "[" + ", ".join("..." if part is ... else _type_name(part) for part in inner) + "]"
+    if origin is list:
+        return f"[{_type_name(inner[0])}, ...]"
+    if origin is dict:
+        return f"{{{_type_name(inner[0])}: {_type_name(inner[1])}}}"
+    return "none" if annotation is type(None) else str(annotation.__name__)
 
 
 def _show(value: Any) -> str:

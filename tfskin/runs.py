@@ -88,7 +88,7 @@ class Run:
         import pandas as pd
 
         path = self.folder / "predictions" / f"{split}.csv"
-        text = {name: str for name in ("image_id", "lesion_id", "patient_id", "label")}
+        text = dict.fromkeys(("image_id", "lesion_id", "patient_id", "label"), str)
         return pd.read_csv(path, dtype=text, keep_default_na=False)  # type: ignore[arg-type]
 
     def load_model(self) -> "keras.Model":

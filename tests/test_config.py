@@ -1,0 +1,160 @@
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from tfskin.config import (
+    EnsembleConfig,
+    ExperimentConfig,
+    ExternalConfig,
+    dump_config,
+    find_config,
+    list_keys,
+    read_config,
+    read_values,
+    shipped_configs,
+)
+from tfskin.errors import UserError
+
+
+def write(folder: Path, text: str) -> Path:
+    path = folder / "experiment.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_file_and_overrides_change_only_what_they_name(tmp_path):
+    path = write(tmp_path, "name: mine\ntrain:\n  epochs: 7\n")
+    config = read_config(path, ["train.batch_size=8", "model.image_size=[64, 80]"])
+    assert config.name == "mine"
+    assert (config.train.epochs, config.train.batch_size) == (7, 8)
+    assert config.model.image_size == (64, 80)
+    assert config.train.learning_rate == ExperimentConfig().train.learning_rate
+
+
+@pytest.mark.parametrize("text", ["1e-4", "1E-4", "1.0e-4", "0.0001", ".0001"])
+def test_a_float_can_be_written_in_any_way(text):
+    assert read_config(None, [f"train.learning_rate={text}"]).train.learning_rate == 1e-4
+
+
+def test_yaml_words_stay_words(tmp_path):
+    path = write(tmp_path, "data:\n  classes: {no: [off, 'on'], nv: [nv]}\n")
+    config = read_config(path)
+    assert config.data.classes == {"no": ["off", "on"], "nv": ["nv"]}
+
+
+@pytest.mark.parametrize(
+    ("override", "parts"),
+    [
+        ("train.epoch=3", ["train.epoch", "did you mean 'epochs'"]),
+        ("trian.epochs=3", ["trian", "did you mean 'train'"]),
+        ("train.zzz=3", ["train.zzz", "known here", "epochs"]),
+        ("train.epochs=zero", ["train.epochs", "integer", "'zero'"]),
+        ("train.epochs=0", ["train.epochs", "greater than or equal to 1"]),
+        ("train.precision=float64", ["train.precision", "mixed_float16"]),
+        ("data.augment.crop=[1, 0.5]", ["data.augment", "crop", "low <= high"]),
+        ("model.image_size=4", ["model.image_size", "8"]),
+        ("name=../up", ["name", "pattern"]),
+        ("train=3", ["train"]),
+        ("train.epochs", ["train.epochs", "key=value"]),
+        ("name.inner=3", ["name"]),
+    ],
+)
+def test_a_wrong_key_or_value_is_named(tmp_path, override, parts):
+    path = write(tmp_path, "name: mine\n")
+    with pytest.raises(UserError) as caught:
+        read_config(path, [override])
+    message = str(caught.value)
+    assert all(part in message for part in parts), message
+    assert "\n" not in message
+
+
+def test_the_file_is_named_in_the_error(tmp_path):
+    path = write(tmp_path, "train: {epochs: -1}\n")
+    with pytest.raises(UserError, match=r"experiment\.yaml: train\.epochs"):
+        read_config(path)
+
+
+@pytest.mark.parametrize("text", ["a: [", "just words", "- 1\n- 2\n", "a: 1\na: 2\n"])
+def test_a_file_that_holds_no_config_is_refused_in_one_line(tmp_path, text):
+    path = write(tmp_path, text)
+    with pytest.raises(UserError, match=r"experiment\.yaml") as caught:
+        read_config(path)
+    assert "\n" not in str(caught.value)
+
+
+def test_a_missing_file_names_what_there_is():
+    with pytest.raises(UserError, match=r"five_layer_hsv\.yaml"):
+        find_config("five_layer_hvs.yaml")
+
+
+def test_shipped_configs_are_found_by_name_from_anywhere(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert find_config("five_layer_hsv.yaml").is_file()
+    assert find_config("configs/five_layer_hsv.yaml").is_file()
+
+
+def test_an_empty_file_is_the_defaults(tmp_path):
+    assert read_config(write(tmp_path, "# nothing\n")) == ExperimentConfig()
+
+
+WORDS = st.text(st.characters(exclude_categories=["C", "Z"]) | st.just(" "), min_size=1)
+
+
+@given(
+    seed=st.integers(0, 2**31 - 1),
+    rate=st.floats(1e-8, 10),
+    size=st.tuples(st.integers(8, 4096), st.integers(8, 4096)),
+    classes=st.none() | st.dictionaries(WORDS, st.lists(WORDS), min_size=1),
+)
+def test_what_is_written_is_what_is_read(tmp_path_factory, seed, rate, size, classes):
+    config = ExperimentConfig.model_validate(
+        {
+            "seed": seed,
+            "train": {"learning_rate": rate},
+            "model": {"image_size": size},
+            "data": {"classes": classes},
+        }
+    )
+    path = write(tmp_path_factory.mktemp("config"), dump_config(config))
+    assert read_config(path) == config
+
+
+def test_every_key_is_listed_with_type_default_and_a_line():
+    keys = {key: rest for key, *rest in list_keys(ExperimentConfig)}
+    assert keys["train.epochs"][:2] == ["int", "12"]
+    assert "mixed_float16" in keys["train.precision"][0]
+    assert all(description for _, _, description in keys.values())
+    for key in keys:
+        values: object = ExperimentConfig().model_dump()
+        for part in key.split("."):
+            assert isinstance(values, dict)
+            values = values[part]
+
+
+def test_types_in_help_are_readable():
+    for _, kind, _, _ in list_keys(ExperimentConfig):
+        assert "Annotated" not in kind
+        assert "FieldInfo" not in kind
+        assert kind.count("[") == kind.count("]"), kind
+        assert kind.count("(") == kind.count(")"), kind
+
+
+def test_external_needs_the_same_classes_on_both_sides(tmp_path):
+    text = "name: a\nshards: b\nclasses: {x: [1], y: ['2']}\nfold: {x: [m]}\n"
+    with pytest.raises(UserError, match="same classes"):
+        read_config(write(tmp_path, text.replace("[1]", "['1']")), (), ExternalConfig)
+
+
+@pytest.mark.parametrize("path", shipped_configs(), ids=lambda path: path.name)
+def test_shipped_configs_are_valid_and_say_how_to_run_them(path):
+    values = read_values(path)
+    schema = ExperimentConfig
+    if "members" in values:
+        schema = EnsembleConfig
+    elif "fold" in values:
+        schema = ExternalConfig
+    read_config(path, (), schema)
+    header = [line for line in path.read_text().splitlines() if line.startswith("#")]
+    assert any("tfskin-" in line for line in header)

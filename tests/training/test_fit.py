@@ -1,0 +1,171 @@
+"""The fit on a tiny net: resumption, best weights, what is said."""
+
+import keras
+import numpy as np
+import pytest
+
+from tfskin.errors import UserError
+from tfskin.evaluation.metrics import compute_metrics, metrics_from_confusion
+from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
+from tfskin.training.optimizers import build_optimizer
+from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
+from tfskin.training.schedules import make_schedule
+
+NAMES = ["nevus", "melanoma"]
+
+
+def make_images(seed: int, size: int = 40):
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(0, 2, size)
+    images = rng.normal(size=(size, 8, 8, 3)) * 30 + 100 + 60 * labels[:, None, None, None]
+    return images.astype("float32"), labels
+
+
+class Batches(keras.utils.PyDataset):
+    def __init__(self, images, labels, size=10):
+        super().__init__()
+        self.images, self.labels, self.size = images, labels, size
+
+    def __len__(self):
+        return -(-len(self.images) // self.size)
+
+    def __getitem__(self, index):
+        part = slice(index * self.size, (index + 1) * self.size)
+        return self.images[part], self.labels[part]
+
+
+def make_data(broken: bool = False) -> FitData:
+    images, labels = make_images(0)
+    val_images, val_labels = make_images(1)
+
+    def make_epoch(epoch):
+        order = np.random.default_rng(epoch).permutation(len(images))
+        seen = images[order] * (np.nan if broken and epoch == 1 else 1)
+        return Batches(seen, labels[order])
+
+    def score(truth, probabilities):
+        figures = compute_metrics(truth, probabilities, NAMES)
+        return {
+            "auc": figures["macro_auc"],
+            "loss": figures["log_loss"],
+            "balanced_accuracy": figures["balanced_accuracy"],
+        }
+
+    def score_confusion(matrix):
+        return {"balanced_accuracy": metrics_from_confusion(matrix, NAMES)["balanced_accuracy"]}
+
+    return FitData(
+        make_epoch=make_epoch,
+        steps_per_epoch=4,
+        images_per_epoch=40,
+        val_batches=Batches(val_images, val_labels),
+        val_labels=val_labels,
+        class_names=NAMES,
+        score=score,
+        score_confusion=score_confusion,
+    )
+
+
+def make_model(policy: str = "float32", epochs: int = 4) -> keras.Model:
+    keras.utils.set_random_seed(3)
+    with dtype_policy(policy):
+        image = keras.Input((8, 8, 3), name="image")
+        x = keras.layers.Rescaling(1 / 255)(image)
+        x = keras.layers.Conv2D(4, 3)(x)
+        x = keras.layers.BatchNormalization()(x)
+        x = keras.layers.Dropout(0.3)(x)
+        x = keras.layers.GlobalAveragePooling2D()(x)
+        logits = keras.layers.Dense(2, name="logits", dtype="float32")(x)
+        model = keras.Model(image, logits)
+        rate = make_schedule("cosine", learning_rate=0.01, steps_per_epoch=4, epochs=epochs)
+        compile_model(model, build_optimizer("adamw", learning_rate=rate))
+    return model
+
+
+def weights_of(model: keras.Model) -> list[np.ndarray]:
+    return [v.numpy() for v in [*model.variables, *model.optimizer.variables]]
+
+
+def test_it_learns_and_keeps_the_best_weights(tmp_path):
+    model = make_model()
+    lines: list[str] = []
+    state = fit(model, make_data(), options=FitOptions(4, tmp_path), say=lines.append)
+    assert state.epoch == 4
+    assert len(lines) == 4
+    assert "images/s" in lines[0]
+    assert state.history[-1]["loss"] < state.history[0]["loss"]
+    best = max(row["val_auc"] for row in state.history)
+    assert state.best_score == best
+    assert state.history[state.best_epoch - 1]["val_auc"] == best
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    images, labels = make_images(1)
+    probabilities = keras.ops.softmax(kept.predict(images, verbose=0))
+    assert compute_metrics(labels, np.asarray(probabilities), NAMES)["macro_auc"] == best
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, policy):
+    whole = make_model(policy)
+    fit(whole, make_data(), options=FitOptions(4, tmp_path / "whole"), say=lambda _: None)
+
+    def stop_after_two(line):
+        if line.startswith("epoch   2"):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "parts"
+    with pytest.raises(KeyboardInterrupt):
+        fit(make_model(policy), make_data(), options=FitOptions(4, folder), say=stop_after_two)
+    second = make_model(policy)
+    lines: list[str] = []
+    state = fit(second, make_data(), options=FitOptions(4, folder), say=lines.append)
+    assert "after epoch 2" in lines[0]
+    assert [row["epoch"] for row in state.history] == [1, 2, 3, 4]
+    for one, other in zip(weights_of(whole), weights_of(second), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
+    fit(make_model(), make_data(), options=FitOptions(2, tmp_path), say=lambda _: None)
+    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
+    newest.write_bytes(newest.read_bytes()[:1000])
+    lines: list[str] = []
+    state = fit(make_model(), make_data(), options=FitOptions(2, tmp_path), say=lines.append)
+    assert "after epoch 1" in lines[0]
+    assert state.epoch == 2
+
+
+def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
+    with pytest.raises(UserError, match=r"epoch 2.*learning_rate"):
+        fit(make_model(), make_data(broken=True), options=FitOptions(4, tmp_path), say=str)
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    assert all(np.isfinite(v.numpy()).all() for v in kept.variables)
+    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]
+
+
+def test_patience_stops_when_nothing_gains(tmp_path):
+    data = make_data()
+    frozen = FitData(
+        **{**vars(data), "score": lambda *_: {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}}
+    )
+    options = FitOptions(10, tmp_path, patience=2)
+    state = fit(make_model(epochs=10), frozen, options=options, say=lambda _: None)
+    assert (state.epoch, state.best_epoch) == (3, 1)
+
+
+def test_mixed_float16_really_updates(tmp_path):
+    model = make_model("mixed_float16")
+    fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
+    assert int(model.optimizer.inner_optimizer.iterations) > 0
+
+
+def test_a_loss_that_has_not_moved_is_named():
+    assert "learning_rate" in (stalled([{"loss": 0.70}, {"loss": 0.69}], 2) or "")
+    assert stalled([{"loss": 0.70}, {"loss": 0.50}], 2) is None
+    assert stalled([{"loss": 0.70}], 2) is None
+
+
+def test_auto_precision_is_float32_without_a_gpu():
+    policy, reason = choose_precision("auto")
+    assert policy == ("mixed_float16" if has_gpu() else "float32")
+    assert reason.startswith("auto")
+    assert choose_precision("mixed_bfloat16")[0] == "mixed_bfloat16"

@@ -1,0 +1,107 @@
+"""What all commands share: options of one meaning, one-line errors, exit codes."""
+
+import json
+import sys
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfskin.errors import UserError
+from tfskin.progress import is_quiet, set_quiet
+
+Output = Annotated[Path | None, typer.Option(help="Where to write.", show_default=False)]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Json = Annotated[
+    bool, typer.Option("--json", help="The result as one JSON object on standard output.")
+]
+Quiet = Annotated[
+    bool, typer.Option("--quiet", help="No news and no progress.", callback=lambda v: set_quiet(v))
+]
+Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+INTERRUPTED = 130
+
+
+def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
+    """Run a command and leave the process: 0 done, 2 the user can mend it, 1 our fault."""
+    app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+    app.command(cls=cls)(command) if cls else app.command()(command)
+    try:
+        code = app(standalone_mode=False)
+    except UserError as error:
+        code = _fail(str(error), 2)
+    except KeyboardInterrupt:
+        code = INTERRUPTED
+    except Exception as error:
+        message = getattr(error, "format_message", None)
+        if message is not None:  # typer's own: a wrong option or a missing argument
+            code = _fail(f"{message()} (see --help)", 2)
+        elif isinstance(error, OSError) and error.filename is not None:
+            code = _fail(f"{error.filename}: {error.strerror}", 2)
+        else:
+            code = _fail(f"internal error: {type(error).__name__}: {error} (--debug shows more)", 1)
+    sys.exit(code if isinstance(code, int) else 0)
+
+
+def _fail(message: str, code: int) -> int:
+    if "--debug" in sys.argv:
+        traceback.print_exc()
+    print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
+    return code
+
+
+def say(line: str) -> None:
+    """One line of news on standard error, unless --quiet."""
+    if not is_quiet():
+        print(line, file=sys.stderr, flush=True)
+
+
+def print_json(value: Any) -> None:
+    """The result as one JSON object on standard output."""
+    print(json.dumps(value, default=str))
+
+
+def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None:
+    """A table on standard output: one row a run or split, a figure with its interval a column."""
+    from rich.table import Table
+
+    shown = {
+        "accuracy": "accuracy",
+        "balanced_accuracy": "balanced acc.",
+        "macro_f1": "macro F1",
+        "macro_auc": "macro AUC",
+        "log_loss": "log-loss",
+    }
+    table = Table(title=title, title_justify="left")
+    table.add_column("")
+    table.add_column("images", justify="right")
+    for heading in shown.values():
+        table.add_column(heading, justify="right", no_wrap=True)
+    for name, figures in rows:
+        cells = [show_interval(figures[key]) for key in shown]
+        table.add_row(name, str(figures["images"]), *cells)
+    print_table(table)
+
+
+def print_table(table: Any) -> None:
+    """A rich table on standard output, at its full width where that is not a terminal."""
+    from rich.console import Console
+
+    console = Console()
+    if not console.is_terminal:
+        console = Console(width=160)
+    console.print(table)
+
+
+def show_interval(figure: dict[str, Any]) -> str:
+    """``0.912 [0.880, 0.941]``, or a dash where the figure has no value."""
+    if figure["value"] is None:
+        return "-"
+    text = f"{figure['value']:.3f}"
+    if figure["low"] is not None:
+        text += f" [{figure['low']:.3f}, {figure['high']:.3f}]"
+    return text

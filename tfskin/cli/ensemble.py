@@ -1,0 +1,81 @@
+"""tfskin-ensemble: runs -> one run that holds them all."""
+
+from typing import Annotated
+
+import typer
+
+from tfskin.cli.common import (
+    INTERRUPTED,
+    Debug,
+    Json,
+    Output,
+    Overwrite,
+    Quiet,
+    print_figures,
+    print_json,
+    run,
+    say,
+)
+from tfskin.config import EnsembleConfig, parse_config, read_config
+
+
+def ensemble_command(
+    arguments: Annotated[
+        list[str],
+        typer.Argument(
+            metavar="RUN... | CONFIG [KEY=VALUE]...",
+            help="Two or more runs; or an ensemble's YAML file, whose missing members are trained "
+            "first, then keys to change in every member.",
+        ),
+    ],
+    combination: Annotated[
+        str | None,
+        typer.Option(help="mean_probabilities, mean_logits, weights or stacking."),
+    ] = None,
+    output: Output = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Combine runs, calibrated on their calibration split; print members and ensemble."""
+    config, overrides = read_arguments(arguments)
+    if combination is not None:
+        values = config.model_dump(mode="json") | {"combination": combination}
+        config = parse_config(values, EnsembleConfig, source="--combination")
+    from tfskin.experiment import ensemble
+    from tfskin.experiment.evaluation_run import headline_split
+
+    try:
+        finished = ensemble(
+            config, overrides=overrides, output=output, overwrite=overwrite, say=say
+        )
+    except KeyboardInterrupt:
+        say("\nstopped; finished epochs are kept. Go on with the same command")
+        raise typer.Exit(INTERRUPTED) from None
+    metrics = finished.metrics()
+    if json:
+        print_json({"run": finished.folder, **metrics})
+        return
+    split = headline_split(metrics)
+    rows = [(member["name"], member["splits"][split]) for member in metrics["members"]]
+    rows.append((finished.name, metrics["splits"][split]))
+    print_figures(rows, title=f"{finished.folder} on {split}")
+    print(f"report: {finished.folder / 'report.html'}")
+
+
+def read_arguments(arguments: list[str]) -> tuple[EnsembleConfig, list[str]]:
+    """The ensemble, and the overrides for its members: those of data, model and train."""
+    if arguments[0].endswith((".yaml", ".yml")):
+        path, *words = arguments
+        of_members = [word for word in words if word.startswith(("data.", "model.", "train."))]
+        own = [word for word in words if word not in of_members]
+        return read_config(path, own, EnsembleConfig), of_members
+    runs = [word for word in arguments if "=" not in word]
+    own = [word for word in arguments if "=" in word]
+    return read_config(None, [f"members=[{', '.join(map(repr, runs))}]", *own], EnsembleConfig), []
+
+
+def main() -> None:
+    """Entry point."""
+    run(ensemble_command)

@@ -1,0 +1,108 @@
+"""tfskin-train: shards and a config -> a run."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand
+
+from tfskin.cli.common import (
+    INTERRUPTED,
+    Debug,
+    Json,
+    Output,
+    Overwrite,
+    Quiet,
+    print_figures,
+    print_json,
+    run,
+    say,
+)
+from tfskin.errors import UserError
+
+
+class _WithKeys(TyperCommand):
+    """Help that ends with every key of the config."""
+
+    def format_help(self, ctx: Any, formatter: Any) -> None:
+        """Write the usual help, then the keys."""
+        super().format_help(ctx, formatter)
+        from rich import box
+        from rich.table import Table
+
+        from tfskin.cli.common import print_table
+        from tfskin.config import ExperimentConfig, list_keys
+
+        table = Table(
+            "key", "type", "default", "", title="Config keys", title_justify="left", box=box.SIMPLE
+        )
+        for row in list_keys(ExperimentConfig):
+            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+        print_table(table)
+
+
+def train_command(
+    arguments: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="[CONFIG] [KEY=VALUE]...",
+            help="An experiment's YAML file (none: the quickstart's), then keys to change.",
+        ),
+    ] = None,
+    resume: Annotated[
+        Path | None, typer.Option(help="Go on with the run in this folder.", show_default=False)
+    ] = None,
+    output: Output = None,
+    seed: Annotated[
+        int | None, typer.Option(help="Short for seed=N.", min=0, show_default=False)
+    ] = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Train a network on shards; write a run directory."""
+    from tfskin.config import read_config
+
+    path, overrides = split_arguments(arguments or [])
+    if seed is not None:
+        overrides.append(f"seed={seed}")
+    if resume and (path or overrides or output):
+        raise UserError("--resume RUN goes on with the run's own config; give nothing else")
+    config = None if resume else read_config(path, overrides)
+    from tfskin.experiment import train
+    from tfskin.experiment.training_run import resume as resume_run
+
+    try:
+        if config is None:
+            finished = resume_run(str(resume), say=say)
+        else:
+            finished = train(config, output=output, overwrite=overwrite, say=say)
+    except KeyboardInterrupt:
+        folder = resume or output or Path("runs") / (config.name if config else "")
+        say(f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}")
+        raise typer.Exit(INTERRUPTED) from None
+    metrics = finished.metrics()
+    if json:
+        print_json({"run": finished.folder, **metrics})
+        return
+    training, model = metrics["training"], metrics["model"]
+    print_figures(list(metrics["splits"].items()), title=f"{finished.folder}")
+    print(
+        f"best epoch {training['best_epoch']} of {training['epochs']}, "
+        f"{training['minutes']:.1f} minutes; {model['parameters']:,} parameters, "
+        f"{model['trainable_parameters']:,} trainable, {model['flops'] / 1e6:,.0f} MFLOPs an image"
+    )
+    print(f"report: {finished.folder / 'report.html'}")
+
+
+def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
+    """A config file, if the first argument is one, and the ``key=value`` overrides."""
+    if arguments and "=" not in arguments[0]:
+        return arguments[0], arguments[1:]
+    return None, list(arguments)
+
+
+def main() -> None:
+    """Entry point."""
+    run(train_command, cls=_WithKeys)

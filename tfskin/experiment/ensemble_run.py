@@ -1,0 +1,178 @@
+"""Runs -> one run whose model holds them all."""
+
+import shutil
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from tfskin.config import EnsembleConfig, dump_config, read_config
+from tfskin.datasets.shards import Shards
+from tfskin.ensembling import Combiner, build_ensemble, fit_combiner
+from tfskin.errors import UserError
+from tfskin.experiment.evaluation_run import (
+    evaluate,
+    load_run_shards,
+    predict_logits,
+    softmax,
+)
+from tfskin.experiment.training_run import train
+from tfskin.files import replace_file, write_json, write_text
+from tfskin.inputs import read_labels
+from tfskin.runs import Run, open_run, write_environment
+
+
+def ensemble(
+    config: EnsembleConfig,
+    *,
+    overrides: Sequence[str] = (),
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """A finished run whose model holds the members, their combination and its temperature.
+
+    The combination and the temperature are fitted on the calibration split. Members that are
+    given as YAML files are trained first where their run is missing or unfinished.
+
+    Args:
+        config: members, how they are combined.
+        overrides: ``key=value`` for every member that is given as a YAML file.
+        output: the run directory; ``runs/<name>`` unless given.
+        overwrite: replace a run that is there already.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: members with other classes, other shards or other splits; no calibration split.
+
+    Example:
+        >>> both = tfskin.EnsembleConfig(members=["runs/first", "runs/second"])
+        >>> run = tfskin.ensemble(both, output="runs/both")
+        >>> run.finished
+        True
+    """
+    run = Run(Path(output) if output else Path("runs") / config.name)
+    members = [_member(member, overrides, say) for member in config.members]
+    if run.folder.exists() and any(run.folder.iterdir()):
+        if not overwrite:
+            if _same(run, config):
+                say(f"{run.folder}: is finished; give --overwrite to make it again")
+                return run
+            raise UserError(f"{run.folder}: is there already; give --overwrite or --output DIR")
+        shutil.rmtree(run.folder)
+    check_members(members)
+    shards = load_run_shards(members[0])
+    combiner = _fit(members, shards, config)
+    _write_run(run, members, combiner, config, shards)
+    combination = describe_combiner(combiner, [member.name for member in members])
+    say(f"combination: {combination}")
+    facts = {
+        "combination": combination,
+        "members": [_member_facts(member) for member in members],
+    }
+    evaluate(run, facts=facts, say=say)
+    return run
+
+
+def check_members(members: Sequence[Run]) -> None:
+    """Refuse members that can't be joined or set side by side.
+
+    Raises:
+        UserError: names the two members, and what differs: classes, shards, splits.
+    """
+    first = members[0]
+    if len({member.folder.resolve() for member in members}) < len(members):
+        raise UserError("a run is given twice; members of an ensemble must differ")
+    for other in members[1:]:
+        pair = f"{first.folder} and {other.folder}"
+        if first.class_names() != other.class_names():
+            raise UserError(
+                f"{pair}: their classes differ: {first.class_names()} and {other.class_names()}"
+            )
+        if first.inputs().classes != other.inputs().classes:
+            raise UserError(f"{pair}: their classes hold other diagnoses (data.classes)")
+        if first.inputs().fingerprint != other.inputs().fingerprint:
+            raise UserError(
+                f"{pair}: were trained on other shards or splits ({first.inputs().shards} and "
+                f"{other.inputs().shards}); train them on the same"
+            )
+        if (first.inputs().image_size, first.inputs().resize) != (
+            other.inputs().image_size,
+            other.inputs().resize,
+        ):
+            raise UserError(
+                f"{pair}: differ in model.image_size or model.resize; members are fed by one "
+                "decode and resize, so train them with the same"
+            )
+
+
+def describe_combiner(combiner: Combiner, names: Sequence[str]) -> str:
+    """One line: how the members are combined."""
+    text = combiner.method.replace("_", " ")
+    if combiner.method == "weights":
+        shares = (f"{n} {w:.3f}" for n, w in zip(names, combiner.weights, strict=True))
+        text += f" ({', '.join(shares)})"
+    return f"{text}; temperature {combiner.temperature:.3f}"
+
+
+def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -> Run:
+    if not member.endswith((".yaml", ".yml")):
+        run = open_run(member)
+        if not run.finished:
+            raise UserError(f"{member}: is not finished; tfskin-train --resume {member}")
+        return run
+    config = read_config(member, overrides)
+    say(f"member {config.name}")
+    return train(config, say=say)
+
+
+def _same(run: Run, config: EnsembleConfig) -> bool:
+    path = run.folder / "config.yaml"
+    return run.finished and path.is_file() and path.read_text("utf-8") == dump_config(config)
+
+
+def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Combiner:
+    labels = read_labels(shards, "calibration", members[0].inputs().classes)["label"].to_numpy()
+    if not len(labels):
+        raise UserError(f"{shards.folder}: no calibration split, which an ensemble is fitted on")
+    probabilities = np.stack(
+        [
+            softmax(predict_logits(member.load_model(), shards, "calibration", member.inputs()))
+            for member in members
+        ]
+    )
+    return fit_combiner(
+        probabilities,
+        labels,
+        method=config.combination,
+        temperature=config.temperature,
+        seed=config.seed,
+    )
+
+
+def _write_run(
+    run: Run, members: Sequence[Run], combiner: Combiner, config: EnsembleConfig, shards: Shards
+) -> None:
+    model = build_ensemble([member.load_model() for member in members], combiner)
+    with replace_file(run.model_path) as temporary:
+        model.save(temporary)
+    write_text(run.folder / "config.yaml", dump_config(config))
+    write_json(run.folder / "inputs.json", members[0].inputs().model_dump(mode="json"))
+    write_json(run.folder / "class_names.json", members[0].class_names())
+    write_json(
+        run.folder / "decision.json",
+        {"temperature": 1.0, "split": "calibration", "inside_the_model": combiner.to_dict()},
+    )
+    more = {"members": [str(member.folder) for member in members]}
+    write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
+
+
+def _member_facts(member: Run) -> dict[str, Any]:
+    metrics = member.metrics()
+    return {
+        "name": member.name,
+        "folder": str(member.folder),
+        "model": metrics["model"],
+        "splits": metrics["splits"],
+    }

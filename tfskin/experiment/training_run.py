@@ -1,0 +1,248 @@
+"""Shards and a config -> a trained run directory."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tfskin.config import ExperimentConfig, ModelConfig, dump_config, read_config
+from tfskin.datasets.shards import Shards
+from tfskin.ensembling import fit_temperature
+from tfskin.errors import UserError
+from tfskin.evaluation.metrics import (
+    CLASS_FIGURES,
+    SUMMARY_FIGURES,
+    compute_metrics,
+    metrics_from_confusion,
+)
+from tfskin.experiment.evaluation_run import evaluate, predict_logits
+from tfskin.experiment.preparation import find_shards
+from tfskin.files import write_json, write_text
+from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels
+from tfskin.models import build_model
+from tfskin.runs import Run, RunInputs, open_run, write_environment
+from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
+from tfskin.training.optimizers import build_optimizer
+from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
+from tfskin.training.schedules import make_schedule
+
+
+def train(
+    config: ExperimentConfig | None = None,
+    *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Run:
+    """The finished run of an experiment; an unfinished run of the same config is gone on with.
+
+    Args:
+        config: what to train; without it the quickstart's: a five-layer net on phantoms.
+        output: the run directory; ``runs/<name>`` unless given.
+        overwrite: start afresh where a run is there already.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: the shards are missing or leak, the config does not fit them, or another run
+            is in the way.
+
+    Example:
+        >>> config = tfskin.read_config("five_layer_rgb.yaml", ["train.epochs=1"])
+        >>> run = tfskin.train(config, output="runs/first")
+        >>> run.finished
+        True
+    """
+    config = config or ExperimentConfig()
+    run = Run(Path(output) if output else Path("runs") / config.name)
+    if run.folder.exists() and overwrite:
+        shutil.rmtree(run.folder)
+    if _is_done(run, config):
+        say(f"{run.folder}: is finished; give --overwrite to train it again")
+        return run
+    shards = find_shards(config.data.shards)
+    names = class_names(shards, config.data.classes)
+    data = _fit_data(config, shards, names)
+    model, precision = _build(config, names, steps_per_epoch=data.steps_per_epoch, say=say)
+    _write_facts(run, config, shards, names, more=precision)
+    start = time.monotonic()
+    state = fit(model, data, options=_fit_options(config, run), say=say)
+    minutes = sum(row["seconds"] for row in state.history) / 60
+    pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
+    warning = stalled(state.history, len(names))
+    if warning:
+        say(f"warning: {warning}")
+    _write_decision(run, config, shards)
+    facts = {
+        "best_epoch": state.best_epoch,
+        "epochs": state.epoch,
+        "minutes": round(minutes, 2),
+        "seconds_this_call": round(time.monotonic() - start, 1),
+    }
+    evaluate(run, facts={"training": facts}, say=say)
+    return run
+
+
+def resume(folder: Path | str, *, say: Callable[[str], None] = print) -> Run:
+    """The finished run of a run directory whose training was stopped."""
+    run = open_run(folder)
+    config = read_config(run.folder / "config.yaml")
+    return train(config, output=run.folder, say=say)
+
+
+def _is_done(run: Run, config: ExperimentConfig) -> bool:
+    """Whether the run is finished; refuses a folder that holds something else."""
+    if not run.folder.exists() or not any(run.folder.iterdir()):
+        return False
+    if not (run.folder / "config.yaml").is_file():
+        raise UserError(f"{run.folder}: is not empty and not a run; choose another --output")
+    if (run.folder / "config.yaml").read_text(encoding="utf-8") != dump_config(config):
+        raise UserError(
+            f"{run.folder}: holds a run of another config; give --overwrite, --output DIR or "
+            "another name=..."
+        )
+    return run.finished
+
+
+def _write_facts(
+    run: Run, config: ExperimentConfig, shards: Shards, names: list[str], *, more: dict[str, Any]
+) -> None:
+    """Everything that resumption and later commands need is written before the first step."""
+    inputs = RunInputs(
+        shards=str(shards.folder),
+        fingerprint=shards.fingerprint,
+        classes=config.data.classes,
+        image_size=config.model.image_size,
+        resize=config.model.resize,
+    )
+    path = run.folder / "inputs.json"
+    if path.is_file() and run.inputs().fingerprint != shards.fingerprint:
+        raise UserError(
+            f"{run.folder}: its shards have changed since it began; give --overwrite to start anew"
+        )
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(run.folder / "class_names.json", names)
+    write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
+    write_text(run.folder / "config.yaml", dump_config(config))
+    write_json(path, inputs.model_dump(mode="json"))
+
+
+def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitData:
+    labels = {split: read_labels(shards, split, config.data.classes) for split in ("train", "val")}
+    for split, table in labels.items():
+        if table.empty:
+            raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
+    train_options = _input_options(config)
+    images = len(labels["train"])
+
+    def make_epoch(epoch: int) -> Any:
+        return make_dataset(shards, "train", options=train_options, epoch=epoch)
+
+    def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
+        return _flat(compute_metrics(truth, probabilities, names))
+
+    def score_confusion(matrix: np.ndarray) -> dict[str, float | None]:
+        return _flat(metrics_from_confusion(matrix, names))
+
+    return FitData(
+        make_epoch=make_epoch,
+        steps_per_epoch=-(-images // config.train.batch_size),
+        images_per_epoch=images,
+        val_batches=make_dataset(shards, "val", options=train_options),
+        val_labels=labels["val"]["label"].to_numpy(),
+        class_names=names,
+        score=score,
+        score_confusion=score_confusion,
+    )
+
+
+def _input_options(config: ExperimentConfig) -> InputOptions:
+    return InputOptions(
+        image_size=config.model.image_size,
+        resize=config.model.resize,
+        batch_size=config.train.batch_size,
+        classes=config.data.classes,
+        augment=config.data.augment,
+        seed=config.seed,
+        shuffle_buffer=config.data.shuffle_buffer,
+    )
+
+
+def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
+    """``{"macro_auc": a, "per_class": {c: {...}}}`` -> ``{"auc": a, "recall_c": ...}``."""
+    short = {"macro_auc": "auc", "macro_f1": "f1", "log_loss": "loss"}
+    flat = {short.get(k, k): figures[k] for k in SUMMARY_FIGURES if k in figures}
+    for name, values in figures["per_class"].items():
+        flat |= {f"{k}_{name}": values[k] for k in CLASS_FIGURES if k in values}
+    return flat
+
+
+def _build(
+    config: ExperimentConfig,
+    names: list[str],
+    *,
+    steps_per_epoch: int,
+    say: Callable[[str], None],
+) -> tuple[keras.Model, dict[str, Any]]:
+    policy, reason = choose_precision(config.train.precision)
+    say(f"precision {policy} ({reason})")
+    jit = config.train.jit_compile == "on" or (config.train.jit_compile == "auto" and has_gpu())
+    keras.utils.set_random_seed(config.seed)
+    with dtype_policy(policy):
+        model = build_model(
+            config.model.name,
+            image_size=config.model.image_size,
+            num_classes=len(names),
+            **model_arguments(config.model),
+        )
+        schedule = make_schedule(
+            config.train.schedule,
+            learning_rate=config.train.learning_rate,
+            steps_per_epoch=steps_per_epoch,
+            epochs=config.train.epochs,
+            warmup_epochs=config.train.warmup_epochs,
+            decay_rate=config.train.decay_rate,
+            final_fraction=config.train.final_fraction,
+        )
+        optimizer = build_optimizer(
+            config.train.optimizer,
+            learning_rate=schedule,
+            weight_decay=config.train.weight_decay,
+            momentum=config.train.momentum,
+            nesterov=config.train.nesterov,
+        )
+        compile_model(
+            model, optimizer, label_smoothing=config.train.label_smoothing, jit_compile=jit
+        )
+    return model, {"precision": policy, "precision_reason": reason, "jit_compile": jit}
+
+
+def model_arguments(config: ModelConfig) -> dict[str, Any]:
+    """The builder's arguments that the config sets; the others keep the builder's defaults."""
+    common = {"name", "image_size", "resize"}
+    values = config.model_dump(exclude=common)
+    return {name: value for name, value in values.items() if value is not None}
+
+
+def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:
+    return FitOptions(
+        epochs=config.train.epochs,
+        folder=run.folder,
+        monitor=config.train.monitor,
+        patience=config.train.patience,
+    )
+
+
+def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
+    """Fit the temperature on the calibration split (Guo et al., arXiv:1706.04599)."""
+    labels = read_labels(shards, "calibration", config.data.classes)
+    decision: dict[str, Any] = {"temperature": 1.0, "split": None}
+    if len(labels):
+        logits = predict_logits(run.load_model(), shards, "calibration", run.inputs())
+        temperature = fit_temperature(logits, labels["label"].to_numpy())
+        decision = {"temperature": temperature, "split": "calibration"}
+    write_json(run.folder / "decision.json", decision)
