@@ -8,7 +8,6 @@ from zipfile import BadZipFile
 
 import keras
 import numpy as np
-from keras import ops
 
 from tfskin.files import replace_file
 
@@ -32,7 +31,7 @@ def save_checkpoint(folder: Path, model: keras.Model, state: FitState) -> Path:
     two checkpoints are kept, so that a torn one falls back to the one before.
     """
     arrays = {
-        f"variable_{index:05d}": ops.convert_to_numpy(variable)
+        f"variable_{index:05d}": variable.numpy()
         for index, variable in enumerate(_variables(model))
     }
     path = folder / f"epoch-{state.epoch:05d}.npz"
@@ -47,7 +46,7 @@ def restore_checkpoint(folder: Path, model: keras.Model) -> FitState | None:
     """Bring model and optimiser back to the newest readable checkpoint; none if there is none."""
     for path in sorted(folder.glob("epoch-*.npz"), reverse=True):
         try:
-            with np.load(path) as file:
+            with path.open("rb") as stream, np.load(stream) as file:
                 state = json.loads(str(file["state"]))
                 arrays = [file[name] for name in sorted(file.files) if name != "state"]
         except (OSError, ValueError, KeyError, EOFError, BadZipFile):

@@ -27,8 +27,6 @@ class FitOptions:
     folder: Path
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
-    label_smoothing: float = 0.0
-    jit_compile: bool = False
 
 
 @dataclass(frozen=True)
@@ -57,7 +55,11 @@ class FitData:
 
 
 def compile_model(
-    model: keras.Model, optimizer: keras.optimizers.Optimizer, *, options: FitOptions
+    model: keras.Model,
+    optimizer: keras.optimizers.Optimizer,
+    *,
+    label_smoothing: float = 0.0,
+    jit_compile: bool = False,
 ) -> None:
     """Compile for logits: cross-entropy, and the counts from which train figures are made.
 
@@ -66,9 +68,9 @@ def compile_model(
     classes = model.output_shape[-1]
     model.compile(
         optimizer=optimizer,
-        loss=CrossEntropy(options.label_smoothing),
+        loss=CrossEntropy(label_smoothing),
         metrics=[ConfusionMatrix(classes), MacroAUC(classes)],
-        jit_compile=options.jit_compile,
+        jit_compile=jit_compile,
     )
 
 
@@ -158,6 +160,11 @@ def _train_epoch(model: keras.Model, data: FitData, epoch: int, epochs: int) -> 
 
 def _validate(model: keras.Model, data: FitData) -> dict[str, Any]:
     logits = model.predict(data.val_batches, verbose=0)
+    if not np.isfinite(logits).all():
+        raise UserError(
+            "the network's outputs on val are not finite; try a lower train.learning_rate or "
+            "train.precision=float32 (the last good weights are kept)"
+        )
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
     figures = data.score(data.val_labels, probabilities)
     return {f"val_{name}": value for name, value in figures.items()}

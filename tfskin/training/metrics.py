@@ -31,7 +31,7 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def matrix(self) -> np.ndarray:
         """The counts: rows are labels, columns are predictions."""
-        return ops.convert_to_numpy(self.counts)
+        return np.asarray(self.counts.numpy())
 
 
 class MacroAUC(keras.metrics.AUC):
