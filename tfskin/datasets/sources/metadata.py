@@ -164,7 +164,7 @@ def find_pictures(
     Raises:
         UserError: a row whose picture is nowhere; the message names the line and the id.
     """
-    folder = folder.absolute()
+    folder = folder.expanduser().absolute()
     folders = [folder / place for place in places if (folder / place).is_dir()]
     if not folders:
         raise UserError(f"{folder}: no such folder of pictures; give the one that holds them")

@@ -205,8 +205,8 @@ def draw_skin(rng: np.random.Generator, frame: Frame, skin_type: str) -> Array:
     shade = 0.98 + 0.03 * broad + 0.02 * fine + 0.05 * furrows
     redness = 0.012 * broad + 0.1 * vessels
     absorbed = np.array([0.2, 1.0, 0.8], np.float32)
-    lit: Array = shade[..., None] * tone * (1 - redness[..., None] * absorbed)
-    return lit
+    lit = shade[..., None] * tone * (1 - redness[..., None] * absorbed)
+    return lit.astype(np.float32, copy=False)
 
 
 def draw_lesion(skin: Array, frame: Frame, traits: Traits) -> Array:

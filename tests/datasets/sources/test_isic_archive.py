@@ -1,0 +1,146 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.datasets.sources.pictures import write_pictures, write_rows
+from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.errors import UserError
+
+MELANOMA = "Malignant melanocytic proliferations (Melanoma)"
+COLUMNS = (
+    "isic_id",
+    "attribution",
+    "copyright_license",
+    "age_approx",
+    "anatom_site_general",
+    "diagnosis_1",
+    "diagnosis_2",
+    "diagnosis_3",
+    "diagnosis_4",
+    "fitzpatrick_skin_type",
+    "image_type",
+    "lesion_id",
+    "patient_id",
+    "sex",
+)
+ROWS = [
+    "ISIC_0000001|Anonymous|CC-0|30|head/neck|Benign|Benign melanocytic|Nevus|Nevus, Atypical|II|"
+    "dermoscopic|IL_1|IP_1|female",
+    "ISIC_0000002|Clinic, Barcelona|CC-BY-NC|60||Malignant|" + MELANOMA + "|Melanoma in situ|||"
+    "dermoscopic|IL_2|IP_1|male",
+    "ISIC_0000003|Anonymous|CC-BY|||Malignant|" + MELANOMA + "||||clinical: overview|||",
+    "ISIC_0000004|Anonymous|CC-BY||||||||dermoscopic|||",
+]
+
+
+def archive_rows() -> list[dict[str, str]]:
+    return [dict(zip(COLUMNS, row.split("|"), strict=True)) for row in ROWS]
+
+
+@pytest.fixture
+def download(tmp_path):
+    """A download as the command-line tool writes it."""
+    write_rows(tmp_path / "metadata.csv", archive_rows())
+    write_pictures(tmp_path, [f"{row['isic_id']}.jpg" for row in archive_rows()])
+    (tmp_path / "attribution.txt").write_text("Anonymous\n")
+    return tmp_path
+
+
+def test_the_tools_layout(download):
+    records = read_records("isic_archive", download)
+    assert records["image_id"].tolist() == [f"ISIC_000000{k}" for k in (1, 2, 3, 4)]
+    assert records["license"].tolist() == ["CC-0", "CC-BY-NC", "CC-BY", "CC-BY"]
+    assert records["attribution"].iloc[1] == "Clinic, Barcelona"
+    assert records["age"].tolist() == [30, 60, -1, -1]
+    assert records["site"].iloc[0] == "head/neck"
+    assert records["skin_type"].tolist() == ["II", "", "", ""]
+    assert records["lesion_id"].tolist() == ["IL_1", "IL_2", "", ""]
+    assert records["patient_id"].tolist() == ["IP_1", "IP_1", "", ""]
+    assert records["image_type"].iloc[2] == "clinical: overview"
+
+
+def test_the_diagnosis_is_the_most_specific_level(download):
+    records = read_records("isic_archive", download)
+    assert records["diagnosis"].tolist() == ["Nevus, Atypical", "Melanoma in situ", MELANOMA, ""]
+
+
+def test_one_level_can_be_chosen(download):
+    options = SourceOptions(label_column="diagnosis_2")
+    records = read_records("isic_archive", download, options=options)
+    assert records["diagnosis"].tolist() == ["Benign melanocytic", MELANOMA, MELANOMA, ""]
+
+
+def test_pictures_may_be_in_a_subfolder(tmp_path):
+    write_rows(tmp_path / "metadata.csv", archive_rows(), bom=True)
+    write_pictures(tmp_path / "images", [f"{row['isic_id']}.jpg" for row in archive_rows()])
+    assert len(read_records("isic_archive", tmp_path)) == 4
+
+
+@pytest.mark.parametrize(
+    ("columns", "expected"),
+    [
+        ({"diagnosis": "nevus", "benign_malignant": "benign"}, "nevus"),
+        ({"diagnosis": "", "benign_malignant": "benign"}, "benign"),
+        ({"benign_malignant": "malignant"}, "malignant"),
+    ],
+)
+def test_older_downloads(tmp_path, columns, expected):
+    write_rows(tmp_path / "metadata.csv", [{"isic_id": "ISIC_1", **columns}])
+    write_pictures(tmp_path, ["ISIC_1.jpg"])
+    assert read_records("isic_archive", tmp_path)["diagnosis"].tolist() == [expected]
+
+
+def test_pictures_without_a_row_are_left_out(download):
+    write_pictures(download, ["ISIC_9999999.jpg"])
+    assert len(read_records("isic_archive", download)) == 4
+
+
+def test_a_row_without_a_picture_is_named(download):
+    (download / "ISIC_0000002.jpg").unlink()
+    (download / "ISIC_0000003.jpg").unlink()
+    words = r"metadata\.csv: line 3: no picture of 'ISIC_0000002' \(and of 1 more rows\)"
+    with pytest.raises(UserError, match=words):
+        read_records("isic_archive", download)
+
+
+def test_an_image_in_two_rows_is_named(download):
+    write_rows(download / "metadata.csv", [*archive_rows(), archive_rows()[0]])
+    with pytest.raises(UserError, match="'ISIC_0000001' stands in more than one row"):
+        read_records("isic_archive", download)
+
+
+def test_a_missing_id_column_is_named(tmp_path):
+    write_rows(tmp_path / "metadata.csv", [{"name": "x", "diagnosis": "nevus"}])
+    with pytest.raises(UserError, match="no column 'isic_id'"):
+        read_records("isic_archive", tmp_path)
+
+
+@pytest.mark.parametrize("columns", [{"sex": "male"}, {"sex": "male", "diagnosis_1": ""}])
+def test_a_download_without_any_diagnosis_is_refused(tmp_path, columns):
+    write_rows(tmp_path / "metadata.csv", [{"isic_id": "ISIC_1", **columns}])
+    write_pictures(tmp_path, ["ISIC_1.jpg"])
+    with pytest.raises(UserError, match="diagnosis"):
+        read_records("isic_archive", tmp_path)
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    order=st.permutations(COLUMNS),
+    extra=st.sampled_from([{}, {"melanocytic": "True"}, {"pixels_x": "8", "mel_class": "x,y"}]),
+    bom=st.booleans(),
+)
+def test_order_extra_columns_and_bom_never_change_the_records(download, order, extra, bom):
+    write_rows(download / "metadata.csv", archive_rows())
+    expected = read_records("isic_archive", download)
+    rows = [{**extra, **{name: row[name] for name in order}} for row in archive_rows()]
+    write_rows(download / "metadata.csv", rows, bom=bom)
+    assert read_records("isic_archive", download).equals(expected)
+
+
+def test_the_real_images(real_isic_archive):
+    records = read_records("isic_archive", real_isic_archive)
+    assert records["diagnosis"].value_counts().to_dict() == {"Nevus": 163, "Melanoma, NOS": 73}
+    assert set(records["license"]) == {"CC-0"}
+    assert set(records["attribution"]) == {"Anonymous"}

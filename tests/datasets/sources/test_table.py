@@ -1,0 +1,136 @@
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from tests.datasets.sources.pictures import write_pictures, write_rows
+from tfskin.datasets.records import RECORD_COLUMNS
+from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.errors import UserError
+
+ROWS = [
+    {"path": "pics/a.jpg", "label": "nevus", "lesion_id": "1", "age": "40", "sex": "M"},
+    {"path": "pics/b.jpg", "label": "nevus", "lesion_id": "1", "age": "", "sex": ""},
+    {"path": "pics/sub/c.png", "label": "mel", "lesion_id": "", "age": "7.5", "sex": "female"},
+]
+
+
+def read(path, **options):
+    return read_records("table", path, options=SourceOptions(**options))
+
+
+@pytest.fixture
+def folder(tmp_path):
+    write_pictures(tmp_path, [row["path"] for row in ROWS])
+    return tmp_path
+
+
+@pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tab", "\t"), ("t.tsv", "\t")])
+def test_a_table_with_the_usual_columns(folder, name, delimiter):
+    records = read(write_rows(folder / name, ROWS, delimiter=delimiter, bom=True))
+    assert list(records.columns) == RECORD_COLUMNS
+    assert records["image_id"].tolist() == ["pics__a", "pics__b", "pics__sub__c"]
+    assert records["diagnosis"].tolist() == ["nevus", "nevus", "mel"]
+    assert records["lesion_id"].tolist() == ["1", "1", ""]
+    assert records["age"].tolist() == [40, -1, 7.5]
+    assert records["sex"].tolist() == ["male", "", "female"]
+
+
+def test_the_only_table_of_a_folder_is_read(folder):
+    write_rows(folder / "t.csv", ROWS)
+    assert len(read(folder)) == 3
+    write_rows(folder / "u.csv", ROWS)
+    with pytest.raises(UserError, match=r"found: t\.csv, u\.csv"):
+        read(folder)
+
+
+def test_columns_can_be_chosen(folder):
+    rows = [{"Where": row["path"], "What": row["label"], "label": "no"} for row in ROWS]
+    file = write_rows(folder / "t.csv", rows)
+    records = read(file, path_column="Where", label_column="What")
+    assert records["diagnosis"].tolist() == ["nevus", "nevus", "mel"]
+
+
+def test_pictures_may_be_elsewhere_and_their_suffix_unsaid(folder):
+    rows = [{"image": "a", "dx": "nv"}, {"image": "b", "dx": "mel"}]
+    file = write_rows(folder / "tables" / "t.csv", rows)
+    records = read(file, images=folder / "pics")
+    assert records["image_id"].tolist() == ["a", "b"]
+    assert records["path"].tolist() == [str(folder / "pics" / n) for n in ("a.jpg", "b.jpg")]
+
+
+def test_absolute_backslashed_and_upward_paths(folder):
+    paths = [str(folder / "pics" / "a.jpg"), "..\\pics\\b.jpg", "../pics/sub/c.png"]
+    rows = [{"path": path, "label": "x"} for path in paths]
+    records = read(write_rows(folder / "tables" / "t.csv", rows))
+    assert records["image_id"].tolist() == ["pics__a", "pics__b", "pics__sub__c"]
+    assert records["path"].iloc[1] == str(folder / "pics" / "b.jpg")
+
+
+def test_ids_and_splits_of_the_table_are_kept(folder):
+    splits = ("Training", "valid", "")
+    rows = [
+        {**row, "image_id": f"i{k}", "split": split}
+        for k, (row, split) in enumerate(zip(ROWS, splits, strict=True))
+    ]
+    records = read(write_rows(folder / "t.csv", rows))
+    assert records["image_id"].tolist() == ["i0", "i1", "i2"]
+    assert records["split"].tolist() == ["train", "val", ""]
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"path": "pics/gone.jpg"}, r"t\.csv: line 3: there is no picture .*gone\.jpg"),
+        ({"path": "pics/gone"}, r"t\.csv: line 3: there is no picture .*gone"),
+        ({"path": ""}, "line 3: 'path' is empty"),
+        ({"label": ""}, "line 3: 'label' is empty"),
+        ({"path": "pics/a.jpg"}, "'pics__a' stands in more than one row"),
+        ({"age": "forty"}, "'pics__b': age 'forty' is no number"),
+        ({"split": "holdout"}, "line 3: split 'holdout' is none of"),
+        ({"image_id": "../b"}, "'../b' is a path"),
+    ],
+)
+def test_a_bad_row_is_named(folder, change, words):
+    extra = {key: "" for key in change if key == "split"}
+    rows = [
+        {
+            **row,
+            **extra,
+            **({"image_id": row["label"] + row["age"]} if "image_id" in change else {}),
+        }
+        for row in ROWS
+    ]
+    rows[1].update(change)
+    with pytest.raises(UserError, match=words) as error:
+        read(write_rows(folder / "t.csv", rows))
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(("column", "option"), [("path", "path_column"), ("label", "label_column")])
+def test_a_missing_column_says_how_to_choose_one(folder, column, option):
+    rows = [{key: row[key] for key in row if key != column} for row in ROWS]
+    with pytest.raises(UserError, match=rf"t\.csv: no column '{column}' or .*found: .*{option}"):
+        read(write_rows(folder / "t.csv", rows))
+
+
+def test_a_chosen_column_that_is_not_there_gets_the_nearest(folder):
+    file = write_rows(folder / "t.csv", ROWS)
+    with pytest.raises(UserError, match=r"no column 'lable' \(did you mean 'label'\?\)"):
+        read(file, label_column="lable")
+
+
+@settings(
+    max_examples=30, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture]
+)
+@given(
+    order=st.permutations(list(ROWS[0])),
+    extra=st.dictionaries(
+        st.sampled_from(["", "x", "Note, two"]), st.sampled_from(["", "a;b", "é"])
+    ),
+    bom=st.booleans(),
+    delimiter=st.sampled_from([",", "\t"]),
+)
+def test_order_extra_columns_and_bom_never_change_the_records(folder, order, extra, bom, delimiter):
+    expected = read(write_rows(folder / "t.csv", ROWS))
+    rows = [{**extra, **{name: row[name] for name in order}} for row in ROWS]
+    assert read(write_rows(folder / "t.csv", rows, delimiter=delimiter, bom=bom)).equals(expected)

@@ -1,0 +1,118 @@
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from tests.datasets.sources.pictures import write_pictures
+from tfskin.datasets.records import RECORD_COLUMNS, build_records, check_records
+from tfskin.errors import UserError
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> list[str]:
+    write_pictures(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    return [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
+
+
+def build(files, **columns):
+    known = {"image_id": ["a", "b", "c"], "path": files, "diagnosis": ["nevus", "mel", "nevus"]}
+    return build_records({**known, **columns}, source="here")
+
+
+def test_columns_that_a_source_lacks_are_unknown(files):
+    records = build(files)
+    assert list(records.columns) == RECORD_COLUMNS
+    assert set(records["lesion_id"]) == {""}
+    assert set(records["age"]) == {-1.0}
+    assert set(records["source"]) == {"here"}
+
+
+def test_every_column_is_text_but_age(files):
+    records = build(files, lesion_id=[1, 2, 3], age=["30", 40, 50.5])
+    assert records["age"].dtype == np.float64
+    assert records["age"].tolist() == [30, 40, 50.5]
+    assert records["lesion_id"].tolist() == ["1", "2", "3"]
+    assert all(
+        isinstance(v, str) for name in RECORD_COLUMNS if name != "age" for v in records[name]
+    )
+
+
+@pytest.mark.parametrize("word", ["", " ", "NaN", "unknown", "N/A", None, float("nan"), pd.NA])
+def test_words_for_unknown_do_not_become_a_lesion(files, word):
+    records = build(files, lesion_id=["L1", word, word], sex=[word, "M", "Female"], age=word)
+    assert records["lesion_id"].tolist() == ["L1", "", ""]
+    assert records["sex"].tolist() == ["", "male", "female"]
+    assert records["age"].tolist() == [-1, -1, -1]
+
+
+def test_a_diagnosis_of_unknown_is_kept(files):
+    assert build(files, diagnosis=["unknown", " nevus ", "NV"])["diagnosis"].tolist() == [
+        "unknown",
+        "nevus",
+        "NV",
+    ]
+
+
+def test_a_split_is_kept_and_other_columns_are_dropped(files):
+    records = build(files, split=["train", "", "test"], extra="x")
+    assert list(records.columns) == [*RECORD_COLUMNS, "split"]
+
+
+def test_checking_twice_changes_nothing(files):
+    records = build(files, age=["", "3", "4"], sex=["m", "f", ""])
+    pd.testing.assert_frame_equal(check_records(records, "here"), records)
+
+
+def test_the_index_is_renewed(files):
+    records = build(files)
+    assert check_records(records.iloc[[2, 0]], "here").index.tolist() == [0, 1]
+
+
+def test_repeated_ids_are_named(files):
+    with pytest.raises(UserError, match=r"here: image_id 'a' stands in more than one row"):
+        build(files, image_id=["a", "b", "a"])
+
+
+def test_many_repeated_ids_are_counted(files):
+    ids = [f"i{k}" for k in range(8)] * 2
+    with pytest.raises(UserError, match=r"'i4' and 3 more stands"):
+        build_records({"image_id": ids, "path": files[0], "diagnosis": "x"}, source="here")
+
+
+@pytest.mark.parametrize("image_id", ["../a", "x/a", "x\\a", "..", "."])
+def test_an_id_that_is_a_path_is_refused(files, image_id):
+    with pytest.raises(UserError, match="is a path"):
+        build(files, image_id=["a", "b", image_id])
+
+
+@pytest.mark.parametrize(("image_id", "words"), [("", "no image_id"), ("a\nb", "control")])
+def test_an_unusable_id_is_refused(files, image_id, words):
+    with pytest.raises(UserError, match=words):
+        build(files, image_id=["a", "b", image_id])
+
+
+def test_a_missing_picture_is_named_with_its_image(files):
+    with pytest.raises(UserError, match=r"image 'c': there is no picture .*gone\.jpg"):
+        build([*files[:2], str(Path(files[0]).with_name("gone.jpg"))])
+
+
+def test_an_age_that_is_no_number_is_named(files):
+    with pytest.raises(UserError, match="image 'b': age 'old' is no number"):
+        build(files, age=["30", "old", ""])
+
+
+def test_an_empty_table_is_refused():
+    with pytest.raises(UserError, match="here: there is no image"):
+        build_records({"image_id": [], "path": [], "diagnosis": []}, source="here")
+
+
+def test_a_missing_column_is_named(files):
+    with pytest.raises(UserError, match="'diagnosis'"):
+        check_records(build(files).drop(columns="diagnosis"), "here")
+
+
+def test_errors_are_one_line(files):
+    with pytest.raises(UserError) as error:
+        build(files, image_id=["a", "b", "a\nb"])
+    assert "\n" not in str(error.value)
