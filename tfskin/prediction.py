@@ -117,7 +117,9 @@ def keras_predictor(
     resize: Resize = "squash",
     temperature: float = 1.0,
 ) -> Predictor:
-    """The predictor of a Keras model: the function of the SavedModel without writing one.
+    """The predictor of a Keras model: what its SavedModel would be, without writing one.
+
+    A mixed-precision model computes in float32 here, as it does when it is served.
 
     Args:
         model: float32 (N, h, w, 3) in 0..255 to logits.
@@ -128,10 +130,11 @@ def keras_predictor(
     """
     import tensorflow as tf
 
+    from tfskin.ensembling import as_float32
     from tfskin.serving.saved_model import make_serving_function
 
     serve = make_serving_function(
-        model,
+        as_float32(model),
         class_names=class_names,
         image_size=image_size,
         resize=resize,

@@ -3,7 +3,8 @@
 import tensorflow as tf
 
 from tfskin.config import Resize
-from tfskin.inputs.decode import decode_and_resize
+from tfskin.inputs.decode import decode_image, resize_image
+from tfskin.serving.exif import read_orientation, turn_upright
 
 MAX_PIXELS = 50_000_000
 """Default limit of height times width: 48-megapixel phone pictures still pass."""
@@ -13,9 +14,6 @@ MAX_PIXELS = 50_000_000
 MAX_SIDE = 32_768
 MAX_ASPECT = 20
 
-# An EXIF segment stands right behind the file's start; the bound stops crafted files with
-# millions of tiny segments.
-_MAX_JPEG_SEGMENTS = 64
 _PARALLEL_DECODES = 8
 _PNG_START = b"\x89PNG\r\n\x1a\n"
 _JPEG_START = b"\xff\xd8\xff"
@@ -75,6 +73,8 @@ def decode_batch(
 def decode_upright(encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize) -> tf.Tensor:
     """One image, decoded, turned upright by its EXIF orientation, and resized.
 
+    Without an orientation it is :func:`tfskin.inputs.decode.decode_and_resize`.
+
     Args:
         encoded: scalar string, a JPEG or PNG file.
         image_size: height and width that come out.
@@ -83,23 +83,8 @@ def decode_upright(encoded: tf.Tensor, *, image_size: tuple[int, int], resize: R
     Returns:
         float32 (h, w, 3) in 0..255.
     """
-    height, width = image_size
-    orientation = read_orientation(encoded)
-
-    def as_stored() -> tf.Tensor:
-        return decode_and_resize(encoded, (height, width), resize)
-
-    def lying() -> tf.Tensor:
-        # Orientations 5 to 8 swap the axes: resize to the swapped size, then swap.
-        return tf.transpose(decode_and_resize(encoded, (width, height), resize), [1, 0, 2])
-
-    image = tf.cond(orientation >= 5, lying, as_stored)
-    # What is left of each orientation (EXIF 2.3, table 6) once the axes are swapped.
-    mirrored = tf.reduce_any(tf.equal(orientation, [2, 3, 6, 7]))
-    upside_down = tf.reduce_any(tf.equal(orientation, [3, 4, 7, 8]))
-    image = tf.cond(mirrored, lambda: tf.reverse(image, [1]), lambda: image)
-    image = tf.cond(upside_down, lambda: tf.reverse(image, [0]), lambda: image)
-    return tf.ensure_shape(image, (height, width, 3))
+    image = turn_upright(decode_image(encoded), read_orientation(encoded))
+    return resize_image(tf.ensure_shape(image, (None, None, 3)), image_size, resize)
 
 
 def read_size(encoded: tf.Tensor) -> tf.Tensor:
@@ -123,53 +108,6 @@ def read_size(encoded: tf.Tensor) -> tf.Tensor:
     is_png = tf.strings.substr(encoded, 0, len(_PNG_START)) == _PNG_START
     size = tf.case([(is_jpeg, jpeg), (is_png, png)], default=neither)
     return tf.cast(tf.ensure_shape(size, (2,)), tf.int64)
-
-
-def read_orientation(encoded: tf.Tensor) -> tf.Tensor:
-    """The EXIF orientation of a JPEG, int32 in 1..8; 1 (upright) where there is none."""
-    data = tf.io.decode_raw(encoded, tf.uint8)
-    size = tf.shape(data, tf.int64)[0]
-    # Positions in a truncated or crafted file may lie beyond its end: read zeros there.
-    data = tf.concat([data, tf.zeros(1, tf.uint8)], 0)
-
-    def number(position: tf.Tensor, length: int, big_endian: tf.Tensor | bool) -> tf.Tensor:
-        """Unsigned numbers of ``length`` bytes at every position."""
-        places = tf.expand_dims(position, -1) + tf.range(length, dtype=tf.int64)
-        digits = tf.cast(tf.gather(data, tf.minimum(places, size)), tf.int64)
-        digits = tf.where(big_endian, digits, tf.reverse(digits, [-1]))
-        weights = tf.constant([256**power for power in reversed(range(length))], tf.int64)
-        return tf.reduce_sum(digits * weights, -1)
-
-    def is_other_segment(position: tf.Tensor) -> tf.Tensor:
-        marker = number(position, 2, True)
-        # 0xFFDA starts the picture itself; 0xFFE1 with "Exif" is what we look for.
-        is_exif = (marker == 0xFFE1) & (number(position + 4, 4, True) == 0x45786966)
-        return (marker >= 0xFFC0) & (marker != 0xFFDA) & ~is_exif & (position < size)
-
-    def next_segment(position: tf.Tensor) -> tf.Tensor:
-        return (position + 2 + tf.maximum(number(position + 2, 2, True), 2),)
-
-    def find_orientation() -> tf.Tensor:
-        (segment,) = tf.while_loop(
-            is_other_segment,
-            next_segment,
-            (tf.constant(2, tf.int64),),
-            maximum_iterations=_MAX_JPEG_SEGMENTS,
-        )
-        start = segment + 10
-        big_endian = number(start, 2, True) == 0x4D4D
-        folder = start + number(start + 4, 4, big_endian)
-        # 170 entries of 12 bytes: IFD0 of any camera has a few dozen.
-        count = tf.minimum(number(folder, 2, big_endian), 170)
-        entries = folder + 2 + 12 * tf.range(count)
-        is_orientation = number(entries, 2, big_endian) == 0x0112
-        values = tf.boolean_mask(number(entries + 8, 2, big_endian), is_orientation)
-        value = tf.reduce_max(tf.concat([values[:1], [1]], 0))
-        is_exif = number(segment, 2, True) == 0xFFE1
-        return tf.where(is_exif & (value <= 8), tf.cast(value, tf.int32), 1)
-
-    is_jpeg = (size > 4) & (number(tf.constant(0, tf.int64), 2, True) == 0xFFD8)
-    return tf.cond(is_jpeg, find_orientation, lambda: tf.constant(1, tf.int32))
 
 
 def is_size_allowed(height: int, width: int, max_pixels: int = MAX_PIXELS) -> bool:

@@ -16,7 +16,8 @@ from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.files import replace_folder
 from tfskin.inputs.decode import decode_and_resize
-from tfskin.serving.robust_decode import MAX_PIXELS, decode_batch, read_orientation
+from tfskin.serving.exif import read_orientation
+from tfskin.serving.robust_decode import MAX_PIXELS, decode_batch
 from tfskin.serving.versions import next_version
 
 MAX_DIFFERENCE = 1e-5
