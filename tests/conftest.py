@@ -32,3 +32,41 @@ def real_isic_archive() -> Path:
     if not folder.is_dir():
         pytest.skip("the real ISIC Archive images (../shared/data/isic_archive) are not here")
     return folder
+
+
+TINY = [
+    "model.image_size=32",
+    "model.widths=[4, 4, 8, 8, 8]",
+    "train.epochs=2",
+    "train.batch_size=16",
+    "evaluate.resamples=100",
+]
+"""Overrides that make any experiment small enough for a test."""
+
+
+@pytest.fixture(scope="session")
+def phantom_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of finished shards of 60 phantom lesions."""
+    import tfskin
+    from tfskin.datasets.sources import SourceOptions
+    from tfskin.datasets.sources.phantom import PhantomOptions
+
+    phantoms = PhantomOptions(lesions=60, image_size=(48, 64))
+    options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))
+    output = tmp_path_factory.mktemp("tfrecords")
+    return tfskin.prepare("phantom", output=output, options=options, say=lambda _: None).folder
+
+
+@pytest.fixture(scope="session")
+def tiny_runs(tmp_path_factory: pytest.TempPathFactory, phantom_shards: Path) -> list[Path]:
+    """Two finished runs on the phantoms, of the RGB and of the HSV net."""
+    import tfskin
+
+    folder = tmp_path_factory.mktemp("runs")
+    runs = []
+    for space in ("rgb", "hsv"):
+        overrides = [*TINY, f"data.shards={phantom_shards}"]
+        config = tfskin.read_config(f"five_layer_{space}.yaml", overrides)
+        run = tfskin.train(config, output=folder / space, say=lambda _: None)
+        runs.append(run.folder)
+    return runs

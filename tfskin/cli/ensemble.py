@@ -1,5 +1,6 @@
 """tfskin-ensemble: runs -> one run that holds them all."""
 
+from pathlib import Path
 from typing import Annotated
 
 import typer
@@ -16,7 +17,13 @@ from tfskin.cli.common import (
     run,
     say,
 )
-from tfskin.config import EnsembleConfig, parse_config, read_config
+from tfskin.config import (
+    EnsembleConfig,
+    find_config,
+    parse_config,
+    read_config,
+    shipped_configs,
+)
 
 
 def ensemble_command(
@@ -70,10 +77,22 @@ def read_arguments(arguments: list[str]) -> tuple[EnsembleConfig, list[str]]:
         path, *words = arguments
         of_members = [word for word in words if word.startswith(("data.", "model.", "train."))]
         own = [word for word in words if word not in of_members]
-        return read_config(path, own, EnsembleConfig), of_members
+        return _find_members(read_config(path, own, EnsembleConfig), find_config(path)), of_members
     runs = [word for word in arguments if "=" not in word]
     own = [word for word in arguments if "=" in word]
     return read_config(None, [f"members=[{', '.join(map(repr, runs))}]", *own], EnsembleConfig), []
+
+
+def _find_members(config: EnsembleConfig, path: Path) -> EnsembleConfig:
+    """Members that lie beside the ensemble's own file are found there."""
+    if path in shipped_configs():
+        return config
+    beside = [path.parent / member for member in config.members]
+    members = [
+        str(there) if there.is_file() else member
+        for there, member in zip(beside, config.members, strict=True)
+    ]
+    return config.model_copy(update={"members": members})
 
 
 def main() -> None:

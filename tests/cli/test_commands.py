@@ -1,0 +1,223 @@
+"""Each command as a user types it: what it prints, its exit code, what it leaves behind."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from tests.conftest import TINY
+
+
+class Done:
+    def __init__(self, code: int, out: str, err: str) -> None:
+        self.code, self.out, self.err = code, out, err
+
+
+@pytest.fixture
+def command(monkeypatch, capsys):
+    """Run ``tfskin-<name> words`` in this process."""
+
+    def call(name: str, *words: object) -> Done:
+        monkeypatch.setattr(sys, "argv", [f"tfskin-{name}", *map(str, words)])
+        main = importlib.import_module(f"tfskin.cli.{name}").main
+        with pytest.raises(SystemExit) as caught:
+            main()
+        out, err = capsys.readouterr()
+        return Done(int(caught.value.code or 0), out, err)
+
+    return call
+
+
+def write_pictures(folder: Path, count: int = 24) -> Path:
+    """A HAM10000 folder of small pictures that are no near duplicates of one another."""
+    rng = np.random.default_rng(0)
+    images = folder / "images"
+    images.mkdir(parents=True)
+    rows = []
+    for number in range(count):
+        pixels = Image.fromarray(rng.integers(0, 255, (6, 8, 3), dtype=np.uint8))
+        pixels.resize((64, 48), Image.Resampling.BICUBIC).save(images / f"ISIC_{number:07d}.jpg")
+        dx = ("nv", "mel")[number % 2]
+        rows.append([f"HAM_{number // 2}", f"ISIC_{number:07d}", dx, "histo", 50, "male", "back"])
+        rows[-1][0] = f"HAM_{number:07d}"
+    columns = ["lesion_id", "image_id", "dx", "dx_type", "age", "sex", "localization"]
+    pd.DataFrame(rows, columns=columns).to_csv(folder / "HAM10000_metadata.csv", index=False)
+    return folder
+
+
+def edit_metadata(folder: Path, change) -> None:
+    path = folder / "HAM10000_metadata.csv"
+    change(pd.read_csv(path)).to_csv(path, index=False)
+
+
+def only_line(done: Done) -> str:
+    lines = [line for line in done.err.splitlines() if line.strip()]
+    assert len(lines) == 1, done.err
+    return lines[0]
+
+
+def test_from_pictures_to_predictions(tmp_path, command, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    write_pictures(tmp_path / "ham", 60)
+    done = command("prepare", "ham10000", "ham")
+    assert done.code == 0, done.err
+    assert "mel" in done.out
+    shards = tmp_path / "tfrecords" / "ham10000" / "1.0.0"
+    assert (shards / "shards.json").is_file()
+
+    words = [*TINY, f"data.shards={shards}", "train.epochs=1"]
+    for space in ("rgb", "fft"):
+        done = command("train", f"five_layer_{space}.yaml", *words)
+        assert done.code == 0, done.err
+        assert "macro AUC" in done.out
+        assert "trainable" in done.out
+
+    done = command("ensemble", "runs/five_layer_rgb", "runs/five_layer_fft", "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert [member["name"] for member in result["members"]] == [
+        "five_layer_rgb",
+        "five_layer_fft",
+    ]
+
+    done = command("evaluate", "runs/ensemble", "--resamples", 100)
+    assert done.code == 0, done.err
+    assert "per class on test" in done.out
+
+    done = command("export", "runs/ensemble")
+    assert done.code == 0, done.err
+    assert (tmp_path / "exports" / "ensemble" / "1" / "saved_model.pb").is_file()
+
+    (tmp_path / "broken.jpg").write_text("<html>404</html>")
+    for target in ("runs/ensemble", "exports/ensemble"):
+        done = command(
+            "predict", target, "ham/images", "broken.jpg", "--output", "p.csv", "--annotate", "seen"
+        )
+        assert done.code == 0, done.err
+        assert "1 of 61 pictures could not be read" in done.err
+        table = pd.read_csv(tmp_path / "p.csv")
+        good = table[table["error"].isna()]
+        assert len(good) == 60
+        np.testing.assert_allclose(good[["mel", "nv"]].sum(axis=1), 1, atol=1e-5)
+
+
+def test_an_external_data_set_is_folded(tmp_path, command, tiny_runs, phantom_shards):
+    path = tmp_path / "external.yaml"
+    path.write_text(
+        f"name: other\nshards: {phantom_shards}\nsplits: [val, test]\n"
+        "classes: {bad: [melanoma], good: [nevus]}\nfold: {bad: [melanoma], good: [nevus]}\n"
+    )
+    done = command("evaluate", tiny_runs[0], path, "--output", tmp_path / "out", "--json")
+    assert done.code == 0, done.err
+    result = json.loads(done.out)
+    assert result["class_names"] == ["bad", "good"]
+    assert list(result["splits"]) == ["other"]
+    assert (tmp_path / "out" / "report.html").is_file()
+    done = command("evaluate", tiny_runs[0], path, "fold={bad: [melanom], good: [nevus]}")
+    assert done.code == 2
+    assert "did you mean 'melanoma'" in only_line(done)
+
+
+@pytest.mark.parametrize(
+    ("break_it", "parts"),
+    [
+        (lambda f: edit_metadata(f, lambda t: t.drop(columns="dx")), ["csv", "dx"]),
+        (
+            lambda f: edit_metadata(f, lambda t: pd.concat([t, t.head(1)])),
+            ["ISIC_0000000", "twice|duplicate|more than once"],
+        ),
+        (lambda f: edit_metadata(f, lambda t: t.assign(dx="nv")), ["nv", "two"]),
+        (lambda f: (f / "images" / "ISIC_0000003.jpg").unlink(), ["ISIC_0000003"]),
+        (lambda f: (f / "images" / "ISIC_0000003.jpg").write_bytes(b""), ["ISIC_0000003", "empty"]),
+        (
+            lambda f: (f / "images" / "ISIC_0000003.jpg").write_bytes(
+                (f / "images" / "ISIC_0000003.jpg").read_bytes()[:400]
+            ),
+            ["ISIC_0000003"],
+        ),
+        (
+            lambda f: (f / "images" / "ISIC_0000003.jpg").write_text("<html>404</html>"),
+            ["ISIC_0000003", "not an image|HTML|cannot"],
+        ),
+    ],
+    ids=["column", "twice", "one-class", "missing", "empty", "truncated", "html"],
+)
+def test_bad_data_is_one_line_and_leaves_nothing(tmp_path, command, break_it, parts):
+    import re
+
+    folder = write_pictures(tmp_path / "ham")
+    break_it(folder)
+    done = command("prepare", "ham10000", folder, "--output", tmp_path / "tfrecords")
+    assert done.code == 2, (done.out, done.err)
+    last = done.err.strip().splitlines()[-1]
+    assert last.startswith("tfskin-prepare: ")
+    assert "Traceback" not in done.err
+    for part in parts:
+        assert re.search(part, last), (part, last)
+    left = tmp_path / "tfrecords"
+    assert not left.exists() or not [p for p in left.rglob("*") if p.is_file()]
+
+
+@pytest.mark.parametrize(
+    ("words", "part"),
+    [
+        (["prepare", "ham10000", "nowhere"], "nowhere"),
+        (["prepare", "ham1000", "."], "did you mean 'ham10000'"),
+        (["prepare", "ham10000", ".", "--lesions", "9"], "phantom"),
+        (["prepare", "phantom", "--fractions", "1", "1", "1", "1"], "fractions|sum"),
+        (["prepare"], "SOURCE"),
+        (["prepare", "phantom", "--nonsense"], "--nonsense"),
+        (["train", "nowhere.yaml"], r"nowhere\.yaml"),
+        (["train", "train.epochs=zero"], r"train\.epochs"),
+        (["train", "--resume", "nowhere"], "nowhere"),
+        (["train", "--resume", "nowhere", "seed=1"], "own config"),
+        (["ensemble", "nowhere"], "members"),
+        (["ensemble", "nowhere", "elsewhere"], "nowhere"),
+        (["evaluate", "nowhere"], "nowhere"),
+        (["evaluate", "."], "not a run"),
+        (["export", "nowhere"], "nowhere"),
+        (["predict", "nowhere", "a.jpg"], "nowhere"),
+    ],
+    ids=lambda value: " ".join(value) if isinstance(value, list) else "",
+)
+def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path, monkeypatch, command, words, part):
+    import re
+
+    monkeypatch.chdir(tmp_path)
+    done = command(*words)
+    assert done.code == 2, done.err
+    assert re.search(part, only_line(done)), done.err
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):
+    monkeypatch.chdir(tmp_path)
+    done = command("evaluate", "nowhere", "--debug")
+    assert done.code == 2
+    assert "Traceback" in done.err
+
+
+def test_help_of_train_lists_every_key(command):
+    from tfskin.config import ExperimentConfig, list_keys
+
+    done = command("train", "--help")
+    assert done.code == 0
+    for key, _, _, description in list_keys(ExperimentConfig):
+        assert key in done.out
+        assert description.split()[0] in done.out
+
+
+def test_quiet_prints_the_result_alone(command, tiny_runs):
+    done = command("evaluate", tiny_runs[0], "--quiet", "--json", "--resamples", 100)
+    assert done.code == 0
+    assert done.err == ""
+    assert json.loads(done.out)["splits"]["test"]["macro_auc"]["value"] is not None
+    command("evaluate", "--help")  # leaves --quiet off for the next test
+    from tfskin.progress import set_quiet
+
+    set_quiet(False)

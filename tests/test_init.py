@@ -1,0 +1,52 @@
+"""The public face: what is there, and that it costs nothing until used."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+import tfskin
+
+
+def test_every_public_name_is_found_and_documented():
+    for name in tfskin.__all__:
+        value = getattr(tfskin, name)
+        if not name.startswith("__"):
+            assert value.__doc__, name
+    assert set(tfskin.__all__) <= set(dir(tfskin))
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="nonsense"):
+        _ = tfskin.nonsense
+
+
+def test_importing_tfskin_loads_nothing_heavy():
+    code = "import tfskin, sys, json; print(json.dumps(sorted(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    loaded = set(json.loads(done.stdout))
+    assert not loaded & {"tensorflow", "keras", "numpy", "pandas", "pydantic", "typer"}
+
+
+@pytest.mark.parametrize("name", ["prepare", "train", "ensemble", "evaluate", "export", "predict"])
+def test_help_loads_no_tensorflow(name):
+    code = (
+        "import sys\n"
+        f"sys.argv = ['tfskin-{name}', '--help']\n"
+        f"from tfskin.cli.{name} import main\n"
+        "try: main()\n"
+        "except SystemExit as end: code = end.code\n"
+        "assert not {'tensorflow', 'keras', 'pandas'} & set(sys.modules)\n"
+        "sys.exit(code)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert "--debug" in done.stdout
+
+
+def test_tensorflow_starts_without_chatter():
+    code = "import tfskin; tfskin.build_model('five_layer', num_classes=2)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stderr == ""
+    assert done.stdout == ""
