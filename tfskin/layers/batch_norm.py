@@ -96,7 +96,7 @@ def set_batch_norm_mode(model: keras.Model, mode: BatchNormMode) -> None:
     with the new mode, and nothing is compiled anew: loss, metrics and optimizer stay. When the
     new mode changes *which* weights train, and the optimizer has been built already, its
     slots no longer match the weights. Then ``model.optimizer`` becomes a fresh one of equal
-    settings, built for the new list, into which every variable of the same path is copied:
+    settings, built for the new list, into which every variable of the same name is copied:
     iterations, loss scale, learning rate and the slots of all weights that train before and
     after. Slots of newly trained weights start at zero; those of frozen weights are dropped.
     Under ``tf.distribute``, call this within the strategy's scope.
@@ -142,7 +142,9 @@ def replace_batch_norm(model: keras.Model, mode: BatchNormMode) -> keras.Model:
             return BatchNorm.from_config({**layer.get_config(), "mode": mode})
         return layer.__class__.from_config(layer.get_config())
 
-    copy = keras.models.clone_model(model, clone_function=copy_layer, recursive=True)
+    # Without inputs of ours, Keras would give the copy's input layers new names.
+    inputs = None if isinstance(model, keras.Sequential) else _copy_inputs(model)
+    copy = keras.models.clone_model(model, inputs, clone_function=copy_layer, recursive=True)
     plain = [layer.name for layer in _batch_norms(copy) if not isinstance(layer, BatchNorm)]
     if plain:
         raise ValueError(
@@ -168,6 +170,16 @@ def _batch_norms(model: keras.Model) -> list[keras.layers.BatchNormalization]:
     ]
 
 
+def _copy_inputs(model: keras.Model) -> Any:
+    """New inputs in the structure of the model's own, with their names."""
+
+    def copy_input(tensor: Any) -> Any:
+        name = tensor._keras_history.operation.name
+        return keras.Input(batch_shape=tensor.shape, dtype=tensor.dtype, name=name)
+
+    return keras.tree.map_structure(copy_input, model.input)
+
+
 def _match_optimizer(model: keras.Model) -> None:
     """Give ``model`` an optimizer whose slots match its trainable weights, state kept."""
     old = model.optimizer
@@ -176,17 +188,27 @@ def _match_optimizer(model: keras.Model) -> None:
     known = [id(weight) for weight in old._trainable_variables]
     if known == [id(weight) for weight in model.trainable_variables]:
         return
-    values = {variable.path: variable for variable in old.variables}
-    if len(values) < len(old.variables):
-        raise ValueError(
-            f"model '{model.name}': two variables of its optimizer have the same path, so their "
-            "state cannot be carried over; compile the model again after changing the mode"
-        )
     # Rebuilt on every backend and in both directions: TensorFlow would bear a longer list of
     # slots, but JAX does not, and a saved model could not read its optimizer back.
     new = old.__class__.from_config(old.get_config())
     new.build(model.trainable_variables)
-    for variable in new.variables:
-        if variable.path in values:
-            variable.assign(values[variable.path])
+    if not _copy_state(old, new):
+        raise ValueError(
+            f"model '{model.name}': two variables of its optimizer have the same name, so their "
+            "state cannot be carried over; compile the model again after changing the mode"
+        )
     model.optimizer = new
+
+
+def _copy_state(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> bool:
+    """Copy every variable of ``old`` into that of ``new`` with its name; false: ambiguous names."""
+    # A loss-scaling optimizer has an inner one with names of its own. Paths are of no use: they
+    # depend on whether `fit` or somebody else built the optimizer.
+    values = {variable.name: variable for variable in old._variables}
+    if len(values) < len(old._variables):
+        return False
+    for variable in new._variables:
+        if variable.name in values:
+            variable.assign(values[variable.name])
+    inner = getattr(old, "inner_optimizer", None)
+    return inner is None or _copy_state(inner, new.inner_optimizer)
