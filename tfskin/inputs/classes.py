@@ -1,0 +1,80 @@
+"""Diagnoses of the shards -> classes of the network; by counts alone, without reading a record."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from tfskin.errors import UserError, nearest_hint
+
+if TYPE_CHECKING:
+    from tfskin.datasets.shards import Shards
+
+Classes = dict[str, list[str]]
+
+
+def diagnoses(shards: Shards) -> list[str]:
+    """The diagnoses of the shards, sorted: a record's ``label`` is an index into this list."""
+    return sorted({diagnosis for counts in shards.counts.values() for diagnosis in counts})
+
+
+def class_names(shards: Shards, classes: Classes | None) -> list[str]:
+    """The names of the network's classes: the keys of ``classes``, or the diagnoses, sorted.
+
+    Raises:
+        UserError: a diagnosis that the shards do not have or that is in two classes; fewer than
+            two classes; a class without a training image.
+    """
+    table = label_table(shards, classes)
+    names = list(classes) if classes is not None else diagnoses(shards)
+    train = shards.counts.get("train", {})
+    images = np.zeros(len(names), int)
+    for diagnosis, label in zip(diagnoses(shards), table, strict=True):
+        if label >= 0:
+            images[label] += train.get(diagnosis, 0)
+    if len(names) < 2:
+        raise UserError(f"data.classes: a classifier needs two classes or more, got {names}")
+    empty = [name for name, count in zip(names, images, strict=True) if not count]
+    if len(names) - len(empty) < 2 or (classes is not None and empty):
+        raise UserError(
+            f"{shards.folder}: no training image of class '{empty[0]}'; leave it out of "
+            "data.classes or prepare shards that have some"
+        )
+    return names
+
+
+def label_table(shards: Shards, classes: Classes | None) -> np.ndarray:
+    """The class index of each diagnosis, -1 where it is in no class: int32 (diagnoses,)."""
+    known = diagnoses(shards)
+    if classes is None:
+        return np.arange(len(known), dtype=np.int32)
+    table = np.full(len(known), -1, np.int32)
+    for label, (name, members) in enumerate(classes.items()):
+        for diagnosis in members:
+            if diagnosis not in known:
+                hint = nearest_hint(diagnosis, known)
+                raise UserError(
+                    f"data.classes.{name}: '{diagnosis}' is no diagnosis of {shards.folder}{hint}; "
+                    f"they are {', '.join(known)}"
+                )
+            place = known.index(diagnosis)
+            if table[place] not in (-1, label):
+                other = list(classes)[table[place]]
+                raise UserError(
+                    f"data.classes: '{diagnosis}' is in '{other}' and in '{name}'; "
+                    "a diagnosis belongs to one class"
+                )
+            table[place] = label
+    return table
+
+
+def count_images(shards: Shards, split: str, classes: Classes | None) -> int:
+    """The number of images of a split that are in a class."""
+    table = label_table(shards, classes)
+    counts = shards.counts.get(split, {})
+    return sum(
+        counts.get(diagnosis, 0)
+        for diagnosis, label in zip(diagnoses(shards), table, strict=True)
+        if label >= 0
+    )

@@ -1,0 +1,113 @@
+"""What the records say beside their picture, and which of them are damaged."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pandas as pd
+import tensorflow as tf
+
+from tfskin.errors import UserError
+from tfskin.inputs.classes import Classes, label_table
+from tfskin.inputs.decode import decode_image
+from tfskin.inputs.pipeline import read_records
+
+if TYPE_CHECKING:
+    from tfskin.datasets.shards import Shards
+
+_TEXTS = (
+    *("image_id", "lesion_id", "patient_id", "diagnosis"),
+    *("sex", "site", "image_type", "skin_type", "source"),
+)
+_COLUMNS = (
+    *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
+    *("site", "image_type", "skin_type", "source", "width", "height"),
+)
+# Whence a few pictures are taken for checks: the test split is looked at last.
+_LEAST_PRECIOUS = ("train", "val", "calibration", "test")
+
+
+def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataFrame:
+    """One row an image, in the order of ``make_dataset(..., epoch=None)``; no picture is decoded.
+
+    Columns: ``image_id, lesion_id, patient_id, group, diagnosis, label`` (int: the class),
+    ``age, sex, site, image_type, skin_type, source, width, height``; empty text or -1 where
+    unknown. A split that is not there gives no rows.
+
+    Raises:
+        UserError: a diagnosis in ``classes`` that the shards do not have; a damaged shard file.
+    """
+    features = {name: tf.io.FixedLenFeature([], tf.string) for name in _TEXTS}
+    for name in ("group", "label", "width", "height"):
+        features[name] = tf.io.FixedLenFeature([], tf.int64)
+    features["age"] = tf.io.FixedLenFeature([], tf.float32)
+    batches = read_records(shards, split).batch(512)
+    rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
+    parts = []
+    try:
+        for batch in rows.as_numpy_iterator():
+            for name in _TEXTS:
+                batch[name] = [text.decode() for text in batch[name]]
+            parts.append(pd.DataFrame(batch)[[*_COLUMNS]])
+    except tf.errors.OpError as error:
+        raise find_damage(shards, split) or error from None
+    if not parts:
+        return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in _COLUMNS})
+    table = pd.concat(parts, ignore_index=True)
+    table["label"] = label_table(shards, classes)[table["label"]].astype("int64")
+    return table[table["label"] >= 0].reset_index(drop=True)
+
+
+def read_encoded(shards: Shards, *, limit: int) -> list[bytes]:
+    """The bytes of the first pictures of the shards, at most ``limit``, training pictures first."""
+    pictures: list[bytes] = []
+    for split in _LEAST_PRECIOUS:
+        records = read_records(shards, split).take(limit - len(pictures))
+        for _, record in records.as_numpy_iterator():
+            pictures.append(_parse(record).features.feature["image"].bytes_list.value[0])
+    return pictures
+
+
+def find_damage(shards: Shards, split: str) -> UserError | None:
+    """What to tell the user about the first damaged record or picture of a split, if any is.
+
+    Reads and decodes everything: call it when iterating over a dataset raised
+    ``tf.errors.OpError``.
+    """
+    advice = "prepare the shards again"
+    for file in shards.files.get(split, []):
+        number = 0
+        try:
+            for record in tf.data.TFRecordDataset(file):
+                example = _parse(record.numpy())
+                number += 1
+                if problem := _damage_of(example):
+                    return UserError(f"{file}: {problem}; {advice}")
+        except tf.errors.NotFoundError:
+            return UserError(f"{file}: no such file; {advice}")
+        except (tf.errors.OpError, ValueError):
+            return UserError(f"{file}: record {number + 1} is damaged; {advice}")
+    return None
+
+
+def _damage_of(example: tf.train.Example) -> str | None:
+    feature = example.features.feature
+    name = feature["image_id"].bytes_list.value[0].decode()
+    try:
+        decode_image(tf.constant(feature["image"].bytes_list.value[0]))
+    except tf.errors.OpError:
+        return f"the picture of image '{name}' cannot be decoded"
+    return None
+
+
+def _parse(record: bytes) -> tf.train.Example:
+    try:
+        return tf.train.Example.FromString(record)
+    except Exception as error:  # protobuf's DecodeError, whose module differs between versions
+        raise ValueError("not a tf.train.Example") from error
+
+
+def _dtype(name: str) -> str:
+    if name in _TEXTS:
+        return "str"
+    return "float32" if name == "age" else "int64"

@@ -1,0 +1,154 @@
+"""Shards -> batches of pictures and labels."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import tensorflow as tf
+
+from tfskin.config import AugmentConfig, Resize
+from tfskin.inputs.augment import make_augment
+from tfskin.inputs.classes import count_images, label_table
+from tfskin.inputs.decode import decode_and_resize
+
+if TYPE_CHECKING:
+    from tfskin.datasets.shards import Shards
+
+# Records parsed by one op: 64 small pictures are a megabyte.
+_PARSED_AT_ONCE = 64
+# Shard files read side by side; part of the order, so it is no option.
+_FILES_AT_ONCE = 4
+
+
+@dataclass(frozen=True)
+class InputOptions:
+    """How pictures become batches.
+
+    Attributes:
+        image_size: height and width in pixels.
+        resize: see :func:`tfskin.inputs.decode.resize_image`.
+        batch_size: pictures a batch; the last batch of a pass may hold fewer.
+        classes: class -> diagnoses in it; other diagnoses are left out. None: each its own class.
+        augment: random changes, in passes that have an epoch.
+        seed: of order and random changes.
+        shuffle_buffer: encoded pictures held for shuffling; from the size of the split on the
+            shuffle is uniform.
+        parallel_calls: pictures decoded side by side; None: as many as tf.data finds best.
+    """
+
+    image_size: tuple[int, int]
+    resize: Resize = "squash"
+    batch_size: int = 32
+    classes: dict[str, list[str]] | None = None
+    augment: AugmentConfig | None = None
+    seed: int = 0
+    shuffle_buffer: int = 16384
+    parallel_calls: int | None = None
+
+
+def make_dataset(
+    shards: Shards,
+    split: str,
+    *,
+    options: InputOptions,
+    epoch: int | None = None,
+    skip_batches: int = 0,
+) -> tf.data.Dataset:
+    """Batches ``(images, labels)`` of one pass over a split, of known cardinality.
+
+    ``images`` is float32 (batch, height, width, 3) in 0..255, ``labels`` int32 (batch,), an index
+    into :func:`tfskin.inputs.class_names`.
+
+    Args:
+        shards: what ``load_shards`` gave.
+        split: ``train``, ``val``, ``calibration`` or ``test``.
+        options: see :class:`InputOptions`.
+        epoch: None gives the order of :func:`tfskin.inputs.read_labels`, unchanged. A number gives
+            an order and random changes that depend on ``(options.seed, epoch)`` and on each
+            picture's place in the files, and on nothing else: not on threads, on TensorFlow's
+            global seed, or on the batch size.
+        skip_batches: leave out so many batches at the start, before anything is decoded; what
+            follows is the same as without.
+
+    Raises:
+        UserError: a diagnosis in ``options.classes`` that the shards do not have.
+        tf.errors.OpError: when iterated over damaged shards;
+            :func:`tfskin.inputs.find_damage` then says which picture it is.
+    """
+    count = count_images(shards, split, options.classes)
+    calls = options.parallel_calls or tf.data.AUTOTUNE
+    records = _read_pictures(shards, split, options.classes)
+    if epoch is not None:
+        records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
+    records = records.skip(skip_batches * options.batch_size)
+    change = None
+    if epoch is not None and options.augment is not None:
+        change = make_augment(
+            options.augment, image_size=options.image_size, seed=options.seed, epoch=epoch
+        )
+
+    def load(index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
+        image = decode_and_resize(encoded, options.image_size, options.resize)
+        return (image if change is None else change(image, index)), label
+
+    batches = records.map(load, num_parallel_calls=calls, deterministic=True)
+    batches = batches.batch(options.batch_size)
+    total = -(-count // options.batch_size)
+    batches = batches.apply(tf.data.experimental.assert_cardinality(max(total - skip_batches, 0)))
+    return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def read_records(shards: Shards, split: str) -> tf.data.Dataset:
+    """``(index, serialized record)`` of a split in file order, which is the same in every pass."""
+    files = shards.files.get(split, [])
+    if not files:
+        empty = tf.data.Dataset.from_tensor_slices(tf.zeros([0], tf.string))
+        return empty.enumerate()
+    records = tf.data.TFRecordDataset(files, num_parallel_reads=_FILES_AT_ONCE)
+    options = tf.data.Options()
+    options.deterministic = True
+    return records.with_options(options).enumerate()
+
+
+def _read_pictures(
+    shards: Shards, split: str, classes: dict[str, list[str]] | None
+) -> tf.data.Dataset:
+    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class."""
+    table = tf.constant(label_table(shards, classes), tf.int32)
+    features = {
+        "image": tf.io.FixedLenFeature([], tf.string),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+    }
+
+    def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
+        record = tf.io.parse_example(serialized, features)
+        label = tf.gather(table, record["label"])
+        kept = label >= 0
+        return (
+            tf.boolean_mask(index, kept),
+            tf.boolean_mask(record["image"], kept),
+            tf.boolean_mask(label, kept),
+        )
+
+    batches = read_records(shards, split).batch(_PARSED_AT_ONCE)
+    return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
+
+
+def _shuffle(records: tf.data.Dataset, buffer: int, seed: int, epoch: int) -> tf.data.Dataset:
+    """``records`` in an order that depends on ``(seed, epoch)`` alone.
+
+    ``Dataset.shuffle`` mixes TensorFlow's global seed into its own, so the op is called directly.
+    """
+    spec = records.element_spec
+    shuffled = tf.raw_ops.ShuffleDataset(
+        input_dataset=tf.data.experimental.to_variant(records),
+        buffer_size=buffer,
+        # The op takes (0, 0) for "choose at random".
+        seed=seed + 1,
+        seed2=epoch,
+        output_types=[part.dtype for part in spec],
+        output_shapes=[part.shape for part in spec],
+        reshuffle_each_iteration=False,
+    )
+    return tf.data.experimental.from_variant(shuffled, spec)
