@@ -22,7 +22,7 @@ from tfskin.errors import UserError
 from tfskin.progress import progress_bar
 
 # Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
-FORMATS = ("JPEG", "MPO", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _WINDOW_PER_WORKER = 8
@@ -173,7 +173,29 @@ def _is_plain(image: Image.Image, data: bytes) -> bool:
     if image.format != "PNG" or getattr(image, "is_animated", False):
         return False
     bit_depth = data[24]  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
-    return bit_depth == 8 and not image.has_transparency_data
+    if bit_depth != 8 or image.has_transparency_data:
+        return False
+    _check_png(data)
+    return True
+
+
+def _check_png(data: bytes) -> None:
+    """Raise where TensorFlow's decoder would: Pillow forgives some wrong checksums, it does not."""
+    start, pixels = 8, []
+    while start + 12 <= len(data):
+        length, kind = struct.unpack(">I4s", data[start : start + 8])
+        end = start + 8 + length
+        (checksum,) = struct.unpack(">I", data[end : end + 4])
+        if checksum != zlib.crc32(data[start + 4 : end]):
+            raise ValueError(f"wrong checksum of chunk {kind!r}")
+        if kind == b"IDAT":
+            pixels.append(data[start + 8 : end])
+        start = end + 4
+        if kind == b"IEND":
+            break
+    else:
+        raise ValueError("no end chunk")
+    zlib.decompress(b"".join(pixels))
 
 
 def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:

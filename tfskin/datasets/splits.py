@@ -164,7 +164,7 @@ def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
         UserError: the file cannot be read, lacks a column, has an unknown split name or an image
             twice, or does not have an image of the records.
     """
-    frame = _read_table(path)
+    frame = read_splits_table(path, ["image_id", "split"])
     unknown = np.flatnonzero(~frame["split"].isin(SPLITS).to_numpy())
     if len(unknown):
         row = frame.iloc[unknown[0]]
@@ -185,7 +185,12 @@ def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
     return pd.Series(found.to_numpy(object), index=records.index, name="split", dtype="str")
 
 
-def _read_table(path: Path | str) -> pd.DataFrame:
+def read_splits_table(path: Path | str, columns: Sequence[str]) -> pd.DataFrame:
+    """The columns of a CSV file as text, found by name.
+
+    Raises:
+        UserError: the file cannot be read, is no CSV table, or lacks a column.
+    """
     try:
         frame = pd.read_csv(
             path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
@@ -195,12 +200,14 @@ def _read_table(path: Path | str) -> pd.DataFrame:
     except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
         raise UserError(f"{path}: is no CSV table: {' '.join(str(error).split())}") from None
     frame.columns = frame.columns.str.strip()
-    for column in ("image_id", "split"):
+    for column in columns:
         if column not in frame:
             hint = nearest_hint(column, [str(name) for name in frame.columns])
-            raise UserError(f"{path}: has no column '{column}'{hint}; it needs image_id and split")
+            raise UserError(
+                f"{path}: has no column '{column}'{hint}; it needs {' and '.join(columns)}"
+            )
         frame[column] = frame[column].str.strip()
-    return frame
+    return frame[list(columns)]
 
 
 def _check_names(given: np.ndarray, image_ids: np.ndarray) -> None:

@@ -1,0 +1,475 @@
+"""Records and splits -> TFRecord shards that TFDS reads, and the way back to their folder."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+
+from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
+from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
+from tfskin.errors import UserError
+from tfskin.files import read_json, replace_folder, write_json
+from tfskin.startup import import_tensorflow_quietly
+
+SHARDS_FILE = "shards.json"
+SPLITS_FILE = "splits.csv"
+TEXT_FEATURES = (
+    "image_id",
+    "lesion_id",
+    "patient_id",
+    "sex",
+    "site",
+    "image_type",
+    "skin_type",
+    "license",
+    "attribution",
+    "source",
+    "diagnosis",
+)
+_FORMAT = 1
+_FRAME_BYTES = 16  # TFRecord: length 8, its checksum 4, the record's checksum 4
+_NAME = re.compile(r"[a-z][a-z0-9_]*")  # TFDS: a name that could be a Python module
+_VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")  # TFDS: three numbers
+_SHARDS_TO_READ_IN_PARALLEL = 4
+_MIN_RECORDS_PER_SHARD = 125
+
+
+@dataclass(frozen=True)
+class ShardOptions:
+    """How records are stored.
+
+    Attributes:
+        max_side: a picture whose longer side has more pixels is shrunk to it; at least twice the
+            input of the networks to train, for they must not see that the picture was shrunk.
+        jpeg_quality: of the pictures that are not stored as they are, 1 to 100.
+        max_shard_bytes: no shard file grows beyond it (unless one record does).
+        seed: of the order of the records within a split.
+        workers: threads that decode and encode pictures; none for one a CPU.
+        overwrite: replace shards of the same name and version.
+    """
+
+    max_side: int = 512
+    jpeg_quality: int = 95
+    max_shard_bytes: int = 128 * 2**20
+    seed: int = 0
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.max_side < 8:
+            raise UserError(f"max_side: must be at least 8 pixels, got {self.max_side}")
+        if not 1 <= self.jpeg_quality <= 100:
+            raise UserError(f"jpeg_quality: must be 1 to 100, got {self.jpeg_quality}")
+        if self.max_shard_bytes < 1:
+            raise UserError(f"max_shard_bytes: must be positive, got {self.max_shard_bytes}")
+
+
+@dataclass(frozen=True)
+class Shards:
+    """A finished folder of shards.
+
+    Attributes:
+        folder: ``<output_dir>/<name>/<version>``, absolute.
+        name: of the data set.
+        version: three numbers with dots.
+        fingerprint: of the content: SHA-256 in hexadecimal.
+        counts: split -> diagnosis -> number of images.
+        files: split -> absolute paths of its shard files, in order.
+        max_side: the size cap of the stored pictures in pixels.
+    """
+
+    folder: Path
+    name: str
+    version: str
+    fingerprint: str
+    counts: dict[str, dict[str, int]]
+    files: dict[str, list[str]]
+    max_side: int
+
+
+def write_shards(
+    records: pd.DataFrame,
+    splits: pd.Series,
+    groups: np.ndarray,
+    *,
+    name: str,
+    version: str = "1.0.0",
+    output_dir: Path | str,
+    options: ShardOptions | None = None,
+) -> Shards:
+    """The shards of a data set, written to ``<output_dir>/<name>/<version>/``.
+
+    The folder appears when everything is in it: ``<name>-<split>.tfrecord-00000-of-0000N``,
+    ``features.json`` and ``dataset_info.json`` of TFDS, ``splits.csv`` and ``shards.json``. What
+    a killed run left behind is removed by the next one. Pictures are read by threads and only a
+    few are in memory at a time. The records of a split lie in an order shuffled by the seed.
+
+    The fingerprint is the SHA-256 of the sorted SHA-256 of every record: its split, its stored
+    bytes and its features but ``group``, whose numbers depend on the order of the records. So
+    it does not depend on the order, nor on how records are spread over files.
+
+    Args:
+        records: as ``check_records`` returns them.
+        splits: the split of each record, as ``make_splits`` returns it.
+        groups: int (N,), as ``group_records`` returns it.
+        name: lower-case letters, digits and underscores.
+        version: three numbers with dots.
+        output_dir: where ``<name>/<version>`` goes.
+        options: size cap, JPEG quality, size of the files, seed.
+
+    Raises:
+        UserError: a name or version that TFDS does not take, shards that are there already, a
+            group in two splits, no record with a diagnosis, a picture that cannot be decoded, a
+            folder that cannot be written, or another process writing the same data set.
+    """
+    options = options or ShardOptions()
+    _check_name(name, version)
+    check_disjoint(groups, splits, records["image_id"].tolist())
+    if not (records["diagnosis"] != "").any():
+        raise UserError(f"{name}: no image has a diagnosis; name the column that holds it")
+    target = Path(output_dir).absolute() / name / version
+    rows = _make_rows(records, splits, groups)
+    import_tensorflow_quietly()
+    with _only_writer(target.parent), _explain_os_errors(target):
+        if target.exists() and not options.overwrite:
+            raise UserError(f"{target}: is there already; overwrite it, or give another version")
+        with replace_folder(target, overwrite=options.overwrite) as folder, _quiet_absl():
+            _fill_folder(folder, rows, name, version, options)
+    return load_shards(target)
+
+
+def load_shards(folder: Path | str) -> Shards:
+    """The finished shards in a folder: ``<name>/<version>``, or ``<name>`` with one version in it.
+
+    Raises:
+        UserError: no such folder, no shards or unfinished ones in it, more than one version, a
+            shard file that is missing or of the wrong size, or a group in two splits.
+    """
+    folder = _find_version(Path(folder).absolute())
+    about = folder / SHARDS_FILE
+    try:
+        values = read_json(about)
+        if values["format"] != _FORMAT:
+            raise UserError(
+                f"{about}: written by another version of tfskin (format {values['format']}); "
+                "run tfskin-prepare again"
+            )
+        shards = Shards(
+            folder=folder,
+            name=values["name"],
+            version=values["version"],
+            fingerprint=values["fingerprint"],
+            counts=values["counts"],
+            files={
+                split: [str(folder / file) for file in sorted(sizes)]
+                for split, sizes in values["files"].items()
+            },
+            max_side=values["max_side"],
+        )
+        disjoint = values["disjoint"]
+        sizes = {file: size for part in values["files"].values() for file, size in part.items()}
+    except (ValueError, KeyError, TypeError, AttributeError, OSError):
+        raise UserError(f"{about}: is damaged; run tfskin-prepare again") from None
+    if disjoint is not True:
+        raise UserError(f"{about}: its splits share lesions or patients; run tfskin-prepare again")
+    table = read_splits_table(folder / SPLITS_FILE, ["image_id", "split", "group"])
+    check_disjoint(table["group"].to_numpy(), table["split"], table["image_id"].tolist())
+    for file, size in sizes.items():
+        _check_file(folder / file, size)
+    return shards
+
+
+def _check_name(name: str, version: str) -> None:
+    if not _NAME.fullmatch(name):
+        raise UserError(
+            f"name '{name}': must be lower-case letters, digits and underscores, and start with "
+            "a letter, such as 'ham10000'"
+        )
+    if not _VERSION.fullmatch(version):
+        raise UserError(f"version '{version}': must be three numbers, such as '1.0.0'")
+
+
+def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> pd.DataFrame:
+    """Every feature but the picture's, and path and split, sorted by image_id."""
+    rows = records[["path", *TEXT_FEATURES]].copy()
+    rows["age"] = records["age"].astype(float)
+    rows["group"] = np.asarray(groups).astype(np.int64)
+    rows["split"] = np.asarray(splits, dtype=object)
+    labels = {diagnosis: label for label, diagnosis in enumerate(_list_diagnoses(rows))}
+    rows["label"] = [labels.get(diagnosis, -1) for diagnosis in rows["diagnosis"]]
+    return rows.sort_values("image_id", ignore_index=True)
+
+
+def _list_diagnoses(rows: pd.DataFrame) -> list[str]:
+    return sorted(set(rows["diagnosis"]) - {""})
+
+
+def _fill_folder(
+    folder: Path, rows: pd.DataFrame, name: str, version: str, options: ShardOptions
+) -> None:
+    features = _make_features(_list_diagnoses(rows))
+    parts = {}
+    for place, split in enumerate(SPLITS):
+        part = rows[rows["split"] == split]
+        order = np.random.default_rng([options.seed, place]).permutation(len(part))
+        if len(part):
+            parts[split] = _write_split(folder, name, part.iloc[order], features, options)
+    _write_tfds_metadata(folder, rows, version, features, parts)
+    write_splits_csv(
+        folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
+    )
+    digests = sorted(digest for part in parts.values() for digest in part.digests)
+    about = {
+        "format": _FORMAT,
+        "name": name,
+        "version": version,
+        "fingerprint": hashlib.sha256("".join(digests).encode()).hexdigest(),
+        "counts": {split: _count(rows["diagnosis"][rows["split"] == split]) for split in parts},
+        "diagnoses": _list_diagnoses(rows),
+        "licenses": _count(rows["license"]),
+        "source": ", ".join(sorted(set(rows["source"]))),
+        "groups": int(rows["group"].nunique()),
+        "disjoint": True,
+        "max_side": options.max_side,
+        "jpeg_quality": options.jpeg_quality,
+        "seed": options.seed,
+        "files": {
+            split: {file: (folder / file).stat().st_size for file in part.files}
+            for split, part in parts.items()
+        },
+    }
+    write_json(folder / SHARDS_FILE, about)
+
+
+def _count(values: pd.Series) -> dict[str, int]:
+    return {str(value): int(number) for value, number in values.value_counts().sort_index().items()}
+
+
+class _SplitWriter:
+    """Writes the records of one split into shard files, a new one when the last is full."""
+
+    def __init__(self, folder: Path, prefix: str, *, max_records: int, max_bytes: int) -> None:
+        self.files: list[str] = []
+        self.lengths: list[int] = []
+        self.num_bytes = 0
+        self.digests: list[str] = []
+        self._folder, self._prefix = folder, prefix
+        self._max_records, self._max_bytes = max_records, max_bytes
+        self._shard_bytes = 0
+        self._writer: Any = None
+
+    def write(self, record: bytes, digest: str) -> None:
+        size = len(record) + _FRAME_BYTES
+        full = self._writer is not None and (
+            self.lengths[-1] == self._max_records or self._shard_bytes + size > self._max_bytes
+        )
+        if full or self._writer is None:
+            self._open_next()
+        self._writer.write(record)
+        self._shard_bytes += size
+        self.lengths[-1] += 1
+        self.num_bytes += len(record)
+        self.digests.append(digest)
+
+    def _open_next(self) -> None:
+        import tensorflow as tf
+
+        self.close()
+        self._writer = tf.io.TFRecordWriter(str(self._temporary(len(self.lengths))))
+        self._shard_bytes = 0
+        self.lengths.append(0)
+
+    def _temporary(self, index: int) -> Path:
+        return self._folder / f"{self._prefix}-{index}"
+
+    def close(self) -> None:
+        if self._writer is not None:
+            self._writer.close()
+            self._writer = None
+
+    def finish(self) -> None:
+        """Close the last file, and give all their names: how many there are stands in each."""
+        self.close()
+        count = len(self.lengths)
+        for index in range(count):
+            file = f"{self._prefix}.tfrecord-{index:05d}-of-{count:05d}"
+            self._temporary(index).rename(self._folder / file)
+            self.files.append(file)
+
+
+def _write_split(
+    folder: Path, name: str, part: pd.DataFrame, features: Any, options: ShardOptions
+) -> _SplitWriter:
+    import tensorflow as tf
+
+    split = str(part["split"].iloc[0])
+    shards = min(_SHARDS_TO_READ_IN_PARALLEL, max(1, len(part) // _MIN_RECORDS_PER_SHARD))
+    writer = _SplitWriter(
+        folder,
+        f"{name}-{split}",
+        max_records=math.ceil(len(part) / shards),
+        max_bytes=options.max_shard_bytes,
+    )
+    encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
+    paths = part["path"].tolist()
+    values = part.drop(columns=["path", "split"]).to_dict("records")
+    pictures = map_pictures(encode, paths, title=f"writing {split}", workers=options.workers)
+    try:
+        for value, picture in zip(values, pictures, strict=True):
+            value |= {"width": picture.width, "height": picture.height}
+            record = features.serialize_example({**value, "image": picture.data})
+            writer.write(record, _digest_record(split, value, picture))
+        writer.finish()
+    except tf.errors.OpError as error:  # what TensorFlow's file system raises: a full disk
+        raise OSError(error.message) from None
+    finally:
+        writer.close()
+    return writer
+
+
+def _digest_record(split: str, value: dict[Any, Any], picture: StoredPicture) -> str:
+    named = {key: value[key] for key in sorted(value) if key != "group"}
+    stored = hashlib.sha256(picture.data).hexdigest()
+    return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
+
+
+def _make_features(diagnoses: list[str]) -> Any:
+    import tensorflow_datasets as tfds
+
+    text = {name: tfds.features.Text() for name in TEXT_FEATURES}
+    numbers = {name: tfds.features.Scalar(np.int64) for name in ("group", "width", "height")}
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=diagnoses),
+            "age": tfds.features.Scalar(np.float32),
+            **text,
+            **numbers,
+        }
+    )
+
+
+def _write_tfds_metadata(
+    folder: Path, rows: pd.DataFrame, version: str, features: Any, parts: dict[str, _SplitWriter]
+) -> None:
+    import tensorflow_datasets as tfds
+
+    licenses = [f"{name or 'unknown'}: {n} images" for name, n in _count(rows["license"]).items()]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features,
+        version=version,
+        split_infos=[
+            tfds.core.SplitInfo(name=split, shard_lengths=part.lengths, num_bytes=part.num_bytes)
+            for split, part in parts.items()
+        ],
+        description=f"{len(rows)} images of skin lesions in {rows['group'].nunique()} groups of "
+        "images of one lesion, one patient or near duplicates; no group is in two splits.",
+        license="\n".join(licenses),
+        check_data=False,
+    )
+
+
+@contextmanager
+def _only_writer(folder: Path) -> Iterator[None]:
+    """Hold the folder of a data set for this process, and clear what a killed one left in it.
+
+    The lock goes with the process, however it ends. Where the system has none (Windows, some
+    network disks), leftovers stay: they might belong to a process that still writes.
+    """
+    with _explain_os_errors(folder):
+        folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with _lock_folder(folder) as locked:
+            if locked:
+                for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
+                    shutil.rmtree(left, ignore_errors=True)
+            yield
+    finally:
+        with suppress(OSError):
+            folder.rmdir()  # only when it is empty: nothing was written
+
+
+@contextmanager
+def _lock_folder(folder: Path) -> Iterator[bool]:
+    """Whether the folder could be locked."""
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except BlockingIOError:
+            raise UserError(
+                f"{folder}: another process is writing this data set; wait until it ends"
+            ) from None
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)
+
+
+@contextmanager
+def _explain_os_errors(target: Path) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None
+
+
+@contextmanager
+def _quiet_absl() -> Iterator[None]:
+    from absl import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity(logging.ERROR)
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
+
+
+def _find_version(folder: Path) -> Path:
+    if not folder.is_dir():
+        raise UserError(f"{folder}: no such folder; write shards with tfskin-prepare")
+    if (folder / SHARDS_FILE).is_file() and not folder.name.startswith("."):
+        return folder
+    versions = [child for child in sorted(folder.iterdir()) if _VERSION.fullmatch(child.name)]
+    finished = [child for child in versions if (child / SHARDS_FILE).is_file()]
+    if len(finished) == 1:
+        return finished[0]
+    if finished:
+        names = ", ".join(child.name for child in finished)
+        raise UserError(f"{folder}: has versions {names}; name one, such as {finished[-1]}")
+    if versions or any(folder.glob(".writing-*")) or folder.name.startswith(".writing-"):
+        raise UserError(f"{folder}: its shards are unfinished; run tfskin-prepare again")
+    raise UserError(f"{folder}: holds no shards; write them with tfskin-prepare")
+
+
+def _check_file(path: Path, size: int) -> None:
+    if not path.is_file():
+        raise UserError(f"{path}: the shard file is missing; run tfskin-prepare again")
+    if path.stat().st_size != size:
+        raise UserError(
+            f"{path}: the shard file has {path.stat().st_size} bytes instead of {size}; "
+            "copy it again, or run tfskin-prepare again"
+        )
