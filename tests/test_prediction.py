@@ -136,19 +136,23 @@ def test_bad_files_are_listed_with_a_reason_and_harm_no_other(predictor, tmp_pat
     good = fill(tmp_path, ["good.jpg"]) / "good.jpg"
     bad = {
         "missing.jpg": "cannot be read: No such file or directory",
-        "empty": "the file is empty",
-        "html": "not a picture of a known format",
-        "truncated jpeg": "damaged or cut off",
-        "png with a wrong checksum": "damaged or cut off",
-        "png of 60000 x 60000": "too large",
-        "jpeg of 20000 x 2": "20000 x 2 pixels: too large or too narrow",
+        "empty": "is empty",
+        "html": "is a web page or XML, no image",
+        "truncated jpeg": "is cut off or damaged",
+        "png with a wrong checksum": "is cut off or damaged",
+        "png of 60000 x 60000": "has more than",
+        "jpeg of 20000 x 2": "too large or too narrow for the model",
     }
     broken = broken_files()
     for name in set(bad) & set(broken):
         (tmp_path / name).write_bytes(broken[name])
     paths = [good, *(tmp_path / name for name in bad), good]
     found = list(predict_images(predictor, paths))
-    assert [one.error for one in found] == ["", *bad.values(), ""]
+    for one, reason in zip(found, ["", *bad.values(), ""], strict=True):
+        assert one.error.startswith(reason), one
+        assert bool(one.error) == bool(reason), one
+        assert ";" not in one.error
+        assert str(tmp_path) not in one.error
     alone = next(predict_images(predictor, [good]))
     for one in (found[0], found[-1]):
         np.testing.assert_allclose(one.probabilities, alone.probabilities, atol=1e-6)
@@ -167,7 +171,7 @@ def test_folder_named_like_a_picture_is_listed(predictor, tmp_path):
     assert "Is a directory" in next(predict_images(predictor, [tmp_path])).error
 
 
-@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF", "PNG"])
+@pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
 def test_lossless_formats_predict_the_same(predictor, tmp_path, kind):
     picture = make_picture(0).convert("P").convert("RGB")
     (tmp_path / "x").write_bytes(encode(picture, kind))
@@ -184,7 +188,7 @@ def test_one_batch_is_in_memory_at_a_time(tmp_path):
         sizes.append(len(encoded))
         return np.full((len(encoded), 3), 1 / 3, "float32"), np.ones(len(encoded), bool)
 
-    paths = [fill(tmp_path, ["x.jpg"]) / "x.jpg"] * 7
+    paths = find_images([fill(tmp_path, [f"{number}.jpg" for number in range(7)])])
     stream = predict_images(Predictor(NAMES, function, "thirds"), paths, batch_size=3)
     assert sizes == []
     next(stream)

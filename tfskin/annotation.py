@@ -1,12 +1,12 @@
 """Pictures with a panel beside them that shows what a model says."""
 
-import io
 from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
+from tfskin.datasets.pictures import read_picture
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.prediction import Prediction
@@ -66,7 +66,7 @@ def write_annotated(predictions: Iterable[Prediction], folder: Path | str) -> li
         folder: made if it is missing.
 
     Raises:
-        UserError: ``folder`` is a file.
+        UserError: ``folder`` is a file, or a picture is no longer readable.
     """
     folder = Path(folder)
     if folder.exists() and not folder.is_dir():
@@ -78,8 +78,7 @@ def write_annotated(predictions: Iterable[Prediction], folder: Path | str) -> li
     with progress_bar("drawing", total=len(readable)) as advance:
         for prediction in readable:
             path = _free_path(folder, prediction.path.stem, taken)
-            with Image.open(io.BytesIO(prediction.path.read_bytes())) as image:
-                annotated = annotate_image(image, prediction)
+            annotated = annotate_image(read_picture(prediction.path), prediction)
             with replace_file(path) as temporary:
                 annotated.save(temporary, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
             written.append(path)

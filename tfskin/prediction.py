@@ -11,20 +11,17 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 
 from tfskin.config import Resize
+from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.records import IMAGE_SUFFIXES
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.progress import progress_bar
 
 if TYPE_CHECKING:
     import keras
-
-IMAGE_SUFFIXES = (".bmp", ".gif", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
-"""Files that count as pictures when a folder is searched; upper or lower case."""
-
-_SERVED_FORMATS = (b"\xff\xd8\xff", b"\x89PNG\r\n\x1a\n")
 
 BatchFunction = Callable[[list[bytes]], tuple[np.ndarray, np.ndarray]]
 
@@ -169,7 +166,7 @@ def find_saved_model(path: Path | str) -> Path:
 def find_images(inputs: Sequence[Path | str]) -> list[Path]:
     """The pictures that files, folders and patterns stand for, each once, in that order.
 
-    A folder gives its files with one of ``IMAGE_SUFFIXES``, sorted, from its subfolders too, but
+    A folder gives its files with a picture's suffix, sorted, from its subfolders too, but
     not hidden ones. A pattern is one of :mod:`glob`, with ``**`` for any folders. A file that is
     named itself is taken whatever its suffix.
 
@@ -189,7 +186,8 @@ def predict_images(
 ) -> Iterator[Prediction]:
     """One prediction for each picture, in order, with one batch in memory at a time.
 
-    A picture that cannot be read gets a prediction with an ``error`` and harms no other.
+    A picture that cannot be read gets a prediction with an ``error`` and harms no other. Formats
+    that the model does not take (BMP, GIF, TIFF, WebP) are read by Pillow and handed on as PNG.
 
     Args:
         predictor: the model.
@@ -242,7 +240,8 @@ def _expand(given: Path) -> list[Path]:
         found = list(_walk(given))
         if not found:
             raise UserError(
-                f"{given}: no pictures in this folder (files ending in {', '.join(IMAGE_SUFFIXES)})"
+                f"{given}: no pictures in this folder "
+                f"(files ending in {', '.join(sorted(IMAGE_SUFFIXES))})"
             )
         return found
     if given.exists():
@@ -272,56 +271,51 @@ def _is_picture(path: Path) -> bool:
 
 
 def _predict_batch(predictor: Predictor, paths: list[Path]) -> Iterator[Prediction]:
-    encoded, errors = zip(*map(_read_encoded, paths), strict=True)
-    probabilities, valid = predictor.function(list(encoded))
-    for path, data, error, row, good in zip(
-        paths, encoded, errors, probabilities, valid, strict=True
-    ):
-        if good:
-            yield Prediction(path, predictor.class_names, tuple(map(float, row)))
-        else:
-            yield Prediction(path, predictor.class_names, (), error or _explain(data))
+    names = predictor.class_names
+    errors = dict.fromkeys(paths, "")
+    rows = _predict_encoded(predictor, {path: _read_bytes(path) for path in paths})
+    # What the model cannot read, Pillow may, as it did for the training images.
+    pictures: dict[Path, bytes] = {}
+    for path in paths:
+        if path not in rows:
+            try:
+                pictures[path] = _encode_png(path)
+                errors[path] = "too large or too narrow for the model"
+            except UserError as fault:
+                # "path: what is wrong; what to do", of which a table needs what is wrong.
+                errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
+    if pictures:
+        rows |= _predict_encoded(predictor, pictures)
+    for path in paths:
+        error = "" if path in rows else errors[path]
+        yield Prediction(path, names, rows.get(path, ()), error)
 
 
-def _read_encoded(path: Path) -> tuple[bytes, str]:
-    """JPEG or PNG bytes and an empty string, or no bytes and the reason why."""
+def _predict_encoded(
+    predictor: Predictor, encoded: dict[Path, bytes]
+) -> dict[Path, tuple[float, ...]]:
+    """The probabilities of every file that the model can read."""
+    probabilities, valid = predictor.function(list(encoded.values()))
+    return {
+        path: tuple(map(float, row))
+        for path, row, good in zip(encoded, probabilities, valid, strict=True)
+        if good
+    }
+
+
+def _read_bytes(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
-    except OSError as error:
-        return b"", f"cannot be read: {error.strerror}"
-    if not data:
-        return b"", "the file is empty"
-    if data.startswith(_SERVED_FORMATS):
-        return data, ""
-    try:
-        with _open_quietly(data) as image:
-            picture = io.BytesIO()
-            ImageOps.exif_transpose(image).convert("RGB").save(picture, "PNG", compress_level=1)
-    except UnidentifiedImageError:
-        return b"", "not a picture of a known format"
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError) as error:
-        return b"", f"cannot be decoded: {error}"
-    return picture.getvalue(), ""
+        return path.read_bytes()
+    except OSError:
+        return b""  # read_picture will say why
 
 
-def _explain(data: bytes) -> str:
-    """Why the model could not read a JPEG or PNG."""
-    from tfskin.serving.robust_decode import is_size_allowed
-
-    try:
-        with _open_quietly(data) as image:
-            width, height = image.size
-    except (OSError, ValueError, SyntaxError):
-        return "damaged or cut off"
-    except Image.DecompressionBombError:
-        return "too large"
-    if not is_size_allowed(height, width):
-        return f"{width} x {height} pixels: too large or too narrow"
-    return "damaged or cut off"
-
-
-def _open_quietly(data: bytes) -> Image.Image:
-    # The size is checked here or by the model: Pillow's warning above 89 megapixels says nothing.
+def _encode_png(path: Path) -> bytes:
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-        return Image.open(io.BytesIO(data))
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        picture = read_picture(path)
+    stream = io.BytesIO()
+    picture.info.clear()  # a profile or comment of the source would be written again
+    picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()

@@ -133,3 +133,19 @@ def test_no_damage_stops_the_batch(data):
     assert valid.numpy()[[0, 3]].all()
     np.testing.assert_array_equal(images[0], images[3])
     assert np.isfinite(images).all()
+
+
+def test_transparency_is_laid_over_white():
+    picture = make_picture(0).convert("RGBA")
+    picture.putalpha(make_picture(1).convert("L"))
+    white = Image.new("RGBA", picture.size, "white")
+    flat = Image.alpha_composite(white, picture).convert("RGB")
+    images, _ = decode(as_batch([encode(picture, "PNG"), encode(flat, "PNG")]))
+    np.testing.assert_allclose(images[0], images[1], atol=1)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "1", "RGBA"])
+def test_opaque_png_is_what_training_decodes(mode):
+    data = encode(make_picture(0).convert(mode), "PNG")
+    expected = decode_and_resize(tf.constant(data), SIZE, "squash")
+    np.testing.assert_array_equal(decode(as_batch([data]))[0][0], expected)

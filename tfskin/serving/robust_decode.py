@@ -31,8 +31,9 @@ def decode_batch(
     A row that is empty, neither JPEG nor PNG, truncated, damaged, or larger than allowed becomes
     zeros and ``valid`` false; all other rows are what they would be alone. The size is read from
     the header before anything is decoded, so that a small file cannot ask for much memory. JPEGs
-    with an EXIF orientation are turned upright, as the training images were when they were
-    stored; an orientation inside a PNG is not honoured. GIF and BMP are not read.
+    with an EXIF orientation are turned upright and PNGs with alpha laid over white, as the
+    training images were when they were stored; an orientation inside a PNG and transparency in a
+    palette are not honoured. GIF and BMP are not read.
 
     Args:
         encoded: strings (N,), the bytes of the files.
@@ -71,9 +72,10 @@ def decode_batch(
 
 
 def decode_upright(encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize) -> tf.Tensor:
-    """One image, decoded, turned upright by its EXIF orientation, and resized.
+    """One image, decoded, laid over white, turned upright by its EXIF orientation, and resized.
 
-    Without an orientation it is :func:`tfskin.inputs.decode.decode_and_resize`.
+    That is what happens to such images before they are stored for training; without transparency
+    and orientation it is :func:`tfskin.inputs.decode.decode_and_resize`.
 
     Args:
         encoded: scalar string, a JPEG or PNG file.
@@ -83,7 +85,12 @@ def decode_upright(encoded: tf.Tensor, *, image_size: tuple[int, int], resize: R
     Returns:
         float32 (h, w, 3) in 0..255.
     """
-    image = turn_upright(decode_image(encoded), read_orientation(encoded))
+    image = tf.cond(
+        _has_alpha(encoded),
+        lambda: _decode_png_over_white(encoded),
+        lambda: decode_image(encoded),
+    )
+    image = turn_upright(image, read_orientation(encoded))
     return resize_image(tf.ensure_shape(image, (None, None, 3)), image_size, resize)
 
 
@@ -104,15 +111,36 @@ def read_size(encoded: tf.Tensor) -> tf.Tensor:
     def neither() -> tf.Tensor:
         return tf.zeros(2, tf.int32)
 
-    is_jpeg = tf.strings.substr(encoded, 0, len(_JPEG_START)) == _JPEG_START
-    is_png = tf.strings.substr(encoded, 0, len(_PNG_START)) == _PNG_START
-    size = tf.case([(is_jpeg, jpeg), (is_png, png)], default=neither)
+    kinds = [(_starts_with(encoded, _JPEG_START), jpeg), (_starts_with(encoded, _PNG_START), png)]
+    size = tf.case(kinds, default=neither)
     return tf.cast(tf.ensure_shape(size, (2,)), tf.int64)
 
 
 def is_size_allowed(height: int, width: int, max_pixels: int = MAX_PIXELS) -> bool:
     """Whether an image of this size is decoded."""
     return bool(_is_allowed(tf.constant([height, width], tf.int64), max_pixels))
+
+
+def _starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
+    return tf.strings.substr(encoded, 0, len(start)) == start
+
+
+def _has_alpha(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether it is a PNG of colour type 4 or 6 (byte 25: PNG specification, IHDR)."""
+    # Not asked of palettes and colour keys: TensorFlow fills their missing alpha wrongly below
+    # 8 bits, and no camera writes them.
+    color_type = tf.strings.substr(encoded, tf.minimum(25, tf.strings.length(encoded)), 1)
+    is_alpha = (color_type == b"\x04") | (color_type == b"\x06")
+    return _starts_with(encoded, _PNG_START) & is_alpha
+
+
+def _decode_png_over_white(encoded: tf.Tensor) -> tf.Tensor:
+    """uint8 (h, w, 3); an opaque PNG gives exactly what ``decode_image`` does."""
+    pixels = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
+    opacity = pixels[..., 3:]
+    # Rounded to the nearest, in whole numbers.
+    mixed = (pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255
+    return tf.cast(mixed, tf.uint8)
 
 
 def _is_allowed(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
