@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from scipy.special import log_softmax, softmax
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import log_loss
 
+from tfskin import ensembling
 from tfskin.ensembling import (
     Combiner,
     as_float32,
@@ -193,23 +193,29 @@ class TestTemperature:
 
 
 class TestStacking:
-    def test_is_scikit_learns_regression_on_log_probabilities(self):
-        members, labels = simulate()
+    @pytest.mark.parametrize("penalty", [1.0, 100.0])
+    def test_is_scikit_learns_regression_when_the_target_is_zero(self, penalty, monkeypatch):
+        # At an infinite temperature the target is 0, where scikit-learn's ridge pulls to.
+        members, labels = simulate(noise=(0.5, 1.5))
+        monkeypatch.setattr(ensembling, "STACKING_PENALTIES", (penalty,))
+        monkeypatch.setattr(ensembling, "fit_temperature", lambda logits, labels: np.inf)
         combiner = fit_combiner(members, labels, method="stacking", temperature=False)
-        features = np.concatenate(list(np.log(members)), axis=1)
-        losses = {
-            strength: log_loss(
-                labels,
-                LogisticRegression(C=strength, max_iter=2000)
-                .fit(features, labels)
-                .predict_proba(features),
-            )
-            for strength in (0.001, 0.01, 0.1, 1.0)
-        }
-        assert any(
-            nll(combine(combiner, members), labels) == pytest.approx(loss, abs=1e-5)
-            for loss in losses.values()
-        )
+        logs = np.log(members)
+        centred = np.concatenate(list(logs - logs.mean(axis=2, keepdims=True)), axis=1)
+        features = np.column_stack([centred, np.ones(len(labels))])
+        theirs = LogisticRegression(C=1 / penalty, fit_intercept=False, tol=1e-8, max_iter=5000)
+        expected = theirs.fit(features, labels).predict_proba(features)
+        np.testing.assert_allclose(combine(combiner, members), expected, atol=1e-4)
+
+    @pytest.mark.parametrize("images", [60, 400])
+    def test_is_no_worse_than_the_mean_of_logits_where_it_was_not_fitted(self, images):
+        members, labels = simulate(images=images + 2000, classes=5)
+        fitted = [
+            fit_combiner(members[:, :images], labels[:images], method=method)
+            for method in ("mean_logits", "stacking")
+        ]
+        mean, stacking = (nll(combine(c, members[:, images:]), labels[images:]) for c in fitted)
+        assert stacking < 1.01 * mean
 
     def test_mends_a_member_that_mixes_two_classes_up(self):
         members, labels = simulate(images=1000, noise=(0.5,))
