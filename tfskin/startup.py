@@ -1,6 +1,7 @@
 """TensorFlow's import without its chatter on the user's terminal."""
 
 import importlib
+import logging
 import os
 import sys
 import tempfile
@@ -16,6 +17,7 @@ def import_tensorflow_quietly() -> None:
     if "tensorflow" in sys.modules or os.environ.get("KERAS_BACKEND", "tensorflow") != "tensorflow":
         return
     os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+    logging.getLogger("tensorflow").setLevel(logging.ERROR)
     sys.stderr.flush()
     kept = os.dup(2)
     with tempfile.TemporaryFile() as held:
