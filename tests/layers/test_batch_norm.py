@@ -143,7 +143,7 @@ def optimizer_state(model):
 def test_switch_keeps_the_optimizers_state(first, second, policy, precision):
     precision(policy)
     model = small_model(first)
-    compile_and_fit(model, optimizer=keras.optimizers.Adam(0.01), epochs=2)
+    compile_and_fit(model, optimizer=keras.optimizers.Adam(0.01), epochs=8 if "16" in policy else 1)
     state = optimizer_state(model)
     assert any("kernel" in key[1] and value.any() for key, value in state.items())
     set_batch_norm_mode(model, second)
@@ -155,8 +155,8 @@ def test_switch_keeps_the_optimizers_state(first, second, policy, precision):
         np.testing.assert_array_equal(state[key], kept[key], err_msg=str(key))
     iterations = int(model.optimizer.iterations)
     assert iterations > 0
-    compile_and_fit(model, optimizer=None)
-    assert int(model.optimizer.iterations) > iterations  # loss scaling may skip the other step
+    compile_and_fit(model, optimizer=None, epochs=2)
+    assert int(model.optimizer.iterations) > iterations  # loss scaling may skip some steps
 
 
 def test_switched_model_resumes_from_disk_as_in_memory(tmp_path: Path):

@@ -24,20 +24,23 @@ def to_probabilities(model: keras.Model) -> keras.Model:
     ``probabilities``.
 
     Raises:
-        ValueError: the output of ``model`` is not one layer named ``logits`` without activation,
+        ValueError: ``model`` has more than one input, or its output is not one layer named ``logits`` without activation,
             so that a softmax is never taken twice.
     """
     name = f"model '{model.name}'"
-    if list(model.output_names) != ["logits"]:
+    if len(model.inputs) != 1:
+        raise ValueError(f"{name} has {len(model.inputs)} inputs: networks here take one image")
+    last = [tensor._keras_history.operation for tensor in model.outputs]
+    if [layer.name for layer in last] != ["logits"]:
         raise ValueError(
-            f"{name} ends in {', '.join(model.output_names)} and not in a layer named 'logits': "
-            "probabilities are made from logits only"
+            f"{name} ends in {', '.join(layer.name for layer in last)} and not in a layer named "
+            "'logits': probabilities are made from logits only"
         )
-    activation = getattr(model.get_layer("logits"), "activation", keras.activations.linear)
+    activation = getattr(last[0], "activation", keras.activations.linear)
     if activation is not keras.activations.linear:
         raise ValueError(
             f"{name}: layer 'logits' has the activation '{activation.__name__}', so its output "
             "are no logits"
         )
     probabilities = layers.Softmax(dtype="float32", name="probabilities")(model.outputs[0])
-    return keras.Model(model.inputs, probabilities, name=f"{model.name}_probabilities")
+    return keras.Model(model.inputs[0], probabilities, name=f"{model.name}_probabilities")
