@@ -129,7 +129,7 @@ def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -
 
 def _same(run: Run, config: EnsembleConfig) -> bool:
     path = run.folder / "config.yaml"
-    return run.finished and path.is_file() and path.read_text("utf-8") == dump_config(config)
+    return run.finished and path.is_file() and read_config(path, (), EnsembleConfig) == config
 
 
 def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Combiner:

@@ -100,7 +100,7 @@ def _is_done(run: Run, config: ExperimentConfig) -> bool:
         return False
     if not (run.folder / "config.yaml").is_file():
         raise UserError(f"{run.folder}: is not empty and not a run; choose another --output")
-    if (run.folder / "config.yaml").read_text(encoding="utf-8") != dump_config(config):
+    if read_config(run.folder / "config.yaml") != config:
         raise UserError(
             f"{run.folder}: holds a run of another config; give --overwrite, --output DIR or "
             "another name=..."
