@@ -33,8 +33,11 @@ def find_near_duplicates(
     bits: 324). Of 236 images of the ISIC Archive none are linked; the nearest (286) are different
     lesions. ImageHash's default of 8 x 8 bits fails on dermoscopy: the threshold that links 96
     pairs of the same lesion links 198 of different ones, and 16 x 16 bits puts three unrelated
-    pairs before the second true one. Mirrored or turned copies have other hashes and are not
-    found.
+    pairs before the second true one.
+
+    Of copies of 201 of those images, all are found after JPEG of quality 30, halving, tripling,
+    30 % less light, or a shift by 2 % of the width; 94 % after a crop by 2 % on each side. A crop
+    by 5 %, a mirrored or a turned copy is not found.
 
     Every pair is compared, so time grows with the square: 1.4 s for 8,012 images on two cores.
     Hashing them takes 16 s.

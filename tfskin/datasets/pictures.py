@@ -7,7 +7,7 @@ import struct
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -86,7 +86,7 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
 
 def map_pictures(
     function: Callable[[str], Result], paths: Sequence[str], *, title: str, workers: int | None
-) -> Iterator[Result]:
+) -> Generator[Result, None, None]:
     """``function`` of each path, in order, from threads, under a progress bar.
 
     Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock. Only a

@@ -3,22 +3,24 @@
 from __future__ import annotations
 
 import hashlib
-import json
-import math
 import os
 import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 
-from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
+from tfskin.datasets.shard_files import (
+    TEXT_FEATURES,
+    count_values,
+    make_features,
+    write_split,
+    write_tfds_metadata,
+)
 from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
 from tfskin.errors import UserError
 from tfskin.files import read_json, replace_folder, write_json
@@ -26,25 +28,9 @@ from tfskin.startup import import_tensorflow_quietly
 
 SHARDS_FILE = "shards.json"
 SPLITS_FILE = "splits.csv"
-TEXT_FEATURES = (
-    "image_id",
-    "lesion_id",
-    "patient_id",
-    "sex",
-    "site",
-    "image_type",
-    "skin_type",
-    "license",
-    "attribution",
-    "source",
-    "diagnosis",
-)
 _FORMAT = 1
-_FRAME_BYTES = 16  # TFRecord: length 8, its checksum 4, the record's checksum 4
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # TFDS: a name that could be a Python module
 _VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")  # TFDS: three numbers
-_SHARDS_TO_READ_IN_PARALLEL = 4
-_MIN_RECORDS_PER_SHARD = 125
 
 
 @dataclass(frozen=True)
@@ -220,14 +206,14 @@ def _list_diagnoses(rows: pd.DataFrame) -> list[str]:
 def _fill_folder(
     folder: Path, rows: pd.DataFrame, name: str, version: str, options: ShardOptions
 ) -> None:
-    features = _make_features(_list_diagnoses(rows))
+    features = make_features(_list_diagnoses(rows))
     parts = {}
     for place, split in enumerate(SPLITS):
         part = rows[rows["split"] == split]
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
-            parts[split] = _write_split(folder, name, part.iloc[order], features, options)
-    _write_tfds_metadata(folder, rows, version, features, parts)
+            parts[split] = write_split(folder, name, part.iloc[order], features, options)
+    write_tfds_metadata(folder, rows, version, features, parts)
     write_splits_csv(
         folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
     )
@@ -237,9 +223,11 @@ def _fill_folder(
         "name": name,
         "version": version,
         "fingerprint": hashlib.sha256("".join(digests).encode()).hexdigest(),
-        "counts": {split: _count(rows["diagnosis"][rows["split"] == split]) for split in parts},
+        "counts": {
+            split: count_values(rows["diagnosis"][rows["split"] == split]) for split in parts
+        },
         "diagnoses": _list_diagnoses(rows),
-        "licenses": _count(rows["license"]),
+        "licenses": count_values(rows["license"]),
         "source": ", ".join(sorted(set(rows["source"]))),
         "groups": int(rows["group"].nunique()),
         "disjoint": True,
@@ -252,135 +240,6 @@ def _fill_folder(
         },
     }
     write_json(folder / SHARDS_FILE, about)
-
-
-def _count(values: pd.Series) -> dict[str, int]:
-    return {str(value): int(number) for value, number in values.value_counts().sort_index().items()}
-
-
-class _SplitWriter:
-    """Writes the records of one split into shard files, a new one when the last is full."""
-
-    def __init__(self, folder: Path, prefix: str, *, max_records: int, max_bytes: int) -> None:
-        self.files: list[str] = []
-        self.lengths: list[int] = []
-        self.num_bytes = 0
-        self.digests: list[str] = []
-        self._folder, self._prefix = folder, prefix
-        self._max_records, self._max_bytes = max_records, max_bytes
-        self._shard_bytes = 0
-        self._writer: Any = None
-
-    def write(self, record: bytes, digest: str) -> None:
-        size = len(record) + _FRAME_BYTES
-        full = self._writer is not None and (
-            self.lengths[-1] == self._max_records or self._shard_bytes + size > self._max_bytes
-        )
-        if full or self._writer is None:
-            self._open_next()
-        self._writer.write(record)
-        self._shard_bytes += size
-        self.lengths[-1] += 1
-        self.num_bytes += len(record)
-        self.digests.append(digest)
-
-    def _open_next(self) -> None:
-        import tensorflow as tf
-
-        self.close()
-        self._writer = tf.io.TFRecordWriter(str(self._temporary(len(self.lengths))))
-        self._shard_bytes = 0
-        self.lengths.append(0)
-
-    def _temporary(self, index: int) -> Path:
-        return self._folder / f"{self._prefix}-{index}"
-
-    def close(self) -> None:
-        if self._writer is not None:
-            self._writer.close()
-            self._writer = None
-
-    def finish(self) -> None:
-        """Close the last file, and give all their names: how many there are stands in each."""
-        self.close()
-        count = len(self.lengths)
-        for index in range(count):
-            file = f"{self._prefix}.tfrecord-{index:05d}-of-{count:05d}"
-            self._temporary(index).rename(self._folder / file)
-            self.files.append(file)
-
-
-def _write_split(
-    folder: Path, name: str, part: pd.DataFrame, features: Any, options: ShardOptions
-) -> _SplitWriter:
-    import tensorflow as tf
-
-    split = str(part["split"].iloc[0])
-    shards = min(_SHARDS_TO_READ_IN_PARALLEL, max(1, len(part) // _MIN_RECORDS_PER_SHARD))
-    writer = _SplitWriter(
-        folder,
-        f"{name}-{split}",
-        max_records=math.ceil(len(part) / shards),
-        max_bytes=options.max_shard_bytes,
-    )
-    encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
-    paths = part["path"].tolist()
-    values = part.drop(columns=["path", "split"]).to_dict("records")
-    pictures = map_pictures(encode, paths, title=f"writing {split}", workers=options.workers)
-    try:
-        for value, picture in zip(values, pictures, strict=True):
-            value |= {"width": picture.width, "height": picture.height}
-            record = features.serialize_example({**value, "image": picture.data})
-            writer.write(record, _digest_record(split, value, picture))
-        writer.finish()
-    except tf.errors.OpError as error:  # what TensorFlow's file system raises: a full disk
-        raise OSError(error.message) from None
-    finally:
-        writer.close()
-    return writer
-
-
-def _digest_record(split: str, value: dict[Any, Any], picture: StoredPicture) -> str:
-    named = {key: value[key] for key in sorted(value) if key != "group"}
-    stored = hashlib.sha256(picture.data).hexdigest()
-    return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
-
-
-def _make_features(diagnoses: list[str]) -> Any:
-    import tensorflow_datasets as tfds
-
-    text = {name: tfds.features.Text() for name in TEXT_FEATURES}
-    numbers = {name: tfds.features.Scalar(np.int64) for name in ("group", "width", "height")}
-    return tfds.features.FeaturesDict(
-        {
-            "image": tfds.features.Image(shape=(None, None, 3)),
-            "label": tfds.features.ClassLabel(names=diagnoses),
-            "age": tfds.features.Scalar(np.float32),
-            **text,
-            **numbers,
-        }
-    )
-
-
-def _write_tfds_metadata(
-    folder: Path, rows: pd.DataFrame, version: str, features: Any, parts: dict[str, _SplitWriter]
-) -> None:
-    import tensorflow_datasets as tfds
-
-    licenses = [f"{name or 'unknown'}: {n} images" for name, n in _count(rows["license"]).items()]
-    tfds.folder_dataset.write_metadata(
-        data_dir=folder,
-        features=features,
-        version=version,
-        split_infos=[
-            tfds.core.SplitInfo(name=split, shard_lengths=part.lengths, num_bytes=part.num_bytes)
-            for split, part in parts.items()
-        ],
-        description=f"{len(rows)} images of skin lesions in {rows['group'].nunique()} groups of "
-        "images of one lesion, one patient or near duplicates; no group is in two splits.",
-        license="\n".join(licenses),
-        check_data=False,
-    )
 
 
 @contextmanager

@@ -1,0 +1,107 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image, ImageEnhance
+
+from tests.datasets.tiny import no_duplicates
+from tfskin.datasets.duplicates import (
+    HASH_BITS,
+    MAX_DISTANCE,
+    compare_hashes,
+    find_near_duplicates,
+    hash_images,
+)
+from tfskin.datasets.splits import group_records
+from tfskin.errors import UserError
+
+
+def make_textured_image(seed: int) -> Image.Image:
+    """A picture with detail at every size, as skin has."""
+    generator = np.random.default_rng(seed)
+    total = np.full((300, 400), 128.0)
+    for cells in (4, 8, 16, 32, 64):
+        noise = Image.fromarray(generator.normal(0, 60 / cells**0.5, (cells, cells)))
+        total += np.asarray(noise.resize((400, 300), Image.Resampling.BICUBIC))
+    return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+@pytest.fixture
+def pictures(tmp_path):
+    """Paths of an original, changed copies of it, and other pictures."""
+    original = make_textured_image(0)
+    turned = Image.Exif()
+    turned[0x0112] = 6
+    original.save(tmp_path / "0_original.png")
+    original.save(tmp_path / "1_jpeg.jpg", quality=60)
+    original.resize((200, 150)).save(tmp_path / "2_small.png")
+    ImageEnhance.Brightness(original).enhance(0.8).save(tmp_path / "3_dark.png")
+    original.transpose(Image.Transpose.ROTATE_90).save(tmp_path / "4_exif.jpg", exif=turned)
+    make_textured_image(1).save(tmp_path / "5_other.png")
+    make_textured_image(2).save(tmp_path / "6_another.png")
+    return [str(path) for path in sorted(tmp_path.iterdir())]
+
+
+def test_changed_copies_are_found_and_other_pictures_are_not(pictures):
+    pairs = find_near_duplicates(pictures)
+    found = set(zip(pairs["first"], pairs["second"], strict=True))
+    assert found == {(i, j) for i in range(5) for j in range(i + 1, 5)}
+    assert pairs["distance"].between(0, MAX_DISTANCE).all()
+    assert list(pairs.columns) == ["first", "second", "distance"]
+
+
+def test_the_distance_is_a_choice(pictures):
+    assert len(find_near_duplicates(pictures, max_distance=HASH_BITS)) == 21
+    assert find_near_duplicates([pictures[0], pictures[0]], max_distance=0)["distance"].eq(0).all()
+
+
+@settings(deadline=None)
+@given(count=st.integers(0, 40), threshold=st.integers(0, HASH_BITS), seed=st.integers(0, 99))
+def test_pairs_are_those_of_a_plain_count_of_differing_bits(count, threshold, seed):
+    generator = np.random.default_rng(seed)
+    hashes = generator.integers(0, 2**64, (count, 16), dtype=np.uint64)
+    bits = np.unpackbits(hashes.view(np.uint8).reshape(count, 128), axis=1)
+    expected = [
+        (i, j, int((bits[i] != bits[j]).sum())) for i in range(count) for j in range(i + 1, count)
+    ]
+    pairs = compare_hashes(hashes, max_distance=threshold)
+    rows = list(pairs.itertuples(index=False, name=None))
+    assert rows == [row for row in expected if row[2] <= threshold]
+
+
+def test_pairs_across_chunks_are_found():
+    hashes = np.random.default_rng(0).integers(0, 2**64, (600, 16), dtype=np.uint64)
+    hashes[599] = hashes[3]
+    hashes[300] = hashes[299]
+    pairs = compare_hashes(hashes)
+    assert pairs.to_numpy().tolist() == [[3, 599, 0], [299, 300, 0]]
+
+
+def test_no_pictures_give_no_pairs():
+    assert find_near_duplicates([]).empty
+    assert hash_images([]).shape == (0, 16)
+
+
+def test_a_broken_picture_is_named(pictures, tmp_path):
+    broken = tmp_path / "broken.jpg"
+    broken.write_bytes((tmp_path / "1_jpeg.jpg").read_bytes()[:2000])
+    with pytest.raises(UserError, match=r"broken\.jpg: is cut off"):
+        find_near_duplicates([*pictures, str(broken)])
+
+
+@pytest.mark.slow
+def test_on_ham10000_the_links_across_lesions_are_the_two_that_were_looked_at(real_ham10000):
+    table = pd.read_csv(real_ham10000 / "HAM10000_metadata.csv").sort_values("image_id")
+    ids, lesions = table["image_id"].to_numpy(), table["lesion_id"].to_numpy()
+    pairs = find_near_duplicates([str(real_ham10000 / "images" / f"{name}.jpg") for name in ids])
+    first, second = pairs["first"].to_numpy(), pairs["second"].to_numpy()
+    across = lesions[first] != lesions[second]
+    assert set(zip(ids[first[across]], ids[second[across]], strict=True)) == {
+        ("ISIC_0025226", "ISIC_0030074"),
+        ("ISIC_0027027", "ISIC_0029036"),
+    }
+    assert (~across).sum() > 100
+    alone = pd.DataFrame({"lesion_id": "", "patient_id": ""}, index=range(len(ids)))
+    assert np.bincount(group_records(alone, pairs)).max() <= 4
+    assert group_records(alone, no_duplicates()).max() == len(ids) - 1

@@ -1,0 +1,40 @@
+"""Tiny pictures and records for the tests of this room."""
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from PIL import Image
+
+from tfskin.datasets.records import RECORD_COLUMNS
+
+
+def make_image(seed: int, *, size: tuple[int, int] = (40, 30)) -> Image.Image:
+    """A smooth random RGB picture: blobs, so that JPEG and resizing change it little."""
+    coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
+    return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
+
+
+def make_records(folder: Path, count: int, *, suffix: str = ".png") -> pd.DataFrame:
+    """Records of ``count`` pictures of 3 diagnoses, two images a lesion."""
+    folder.mkdir(parents=True, exist_ok=True)
+    ids = [f"image_{index:03d}" for index in range(count)]
+    for index, image_id in enumerate(ids):
+        make_image(index).save(folder / f"{image_id}{suffix}")
+    unknown = dict.fromkeys(RECORD_COLUMNS, "")
+    return pd.DataFrame(
+        {
+            **unknown,
+            "image_id": ids,
+            "path": [str(folder / f"{image_id}{suffix}") for image_id in ids],
+            "diagnosis": [("bcc", "mel", "nv")[index // 2 % 3] for index in range(count)],
+            "lesion_id": [f"lesion_{index // 2}" for index in range(count)],
+            "age": [float(index) for index in range(count)],
+            "license": "CC-0",
+            "source": "tiny",
+        }
+    )
+
+
+def no_duplicates() -> pd.DataFrame:
+    return pd.DataFrame({"first": [], "second": [], "distance": []}, dtype=np.int64)

@@ -1,0 +1,193 @@
+"""The TFRecord files of one split, and the description by which TFDS reads them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from contextlib import suppress
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
+
+if TYPE_CHECKING:
+    from tfskin.datasets.shards import ShardOptions
+
+TEXT_FEATURES = (
+    "image_id",
+    "lesion_id",
+    "patient_id",
+    "sex",
+    "site",
+    "image_type",
+    "skin_type",
+    "license",
+    "attribution",
+    "source",
+    "diagnosis",
+)
+_FRAME_BYTES = 16  # TFRecord: length 8, its checksum 4, the record's checksum 4
+_SHARDS_TO_READ_IN_PARALLEL = 4
+_MIN_RECORDS_PER_SHARD = 125
+
+
+class SplitWriter:
+    """Writes the records of one split into shard files, a new one when the last is full.
+
+    Attributes:
+        files: names of the finished files.
+        lengths: number of records in each.
+        num_bytes: of all records, without the frames of the TFRecord format.
+        digests: of each record.
+    """
+
+    def __init__(self, folder: Path, prefix: str, *, max_records: int, max_bytes: int) -> None:
+        self.files: list[str] = []
+        self.lengths: list[int] = []
+        self.num_bytes = 0
+        self.digests: list[str] = []
+        self._folder, self._prefix = folder, prefix
+        self._max_records, self._max_bytes = max_records, max_bytes
+        self._shard_bytes = 0
+        self._writer: Any = None
+
+    def write(self, record: bytes, digest: str) -> None:
+        """Append a record; ``digest`` is kept for the fingerprint."""
+        size = len(record) + _FRAME_BYTES
+        full = self._writer is not None and (
+            self.lengths[-1] == self._max_records or self._shard_bytes + size > self._max_bytes
+        )
+        if full or self._writer is None:
+            self._open_next()
+        self._writer.write(record)
+        self._shard_bytes += size
+        self.lengths[-1] += 1
+        self.num_bytes += len(record)
+        self.digests.append(digest)
+
+    def _open_next(self) -> None:
+        import tensorflow as tf
+
+        self.close()
+        self._writer = tf.io.TFRecordWriter(str(self._temporary(len(self.lengths))))
+        self._shard_bytes = 0
+        self.lengths.append(0)
+
+    def _temporary(self, index: int) -> Path:
+        return self._folder / f"{self._prefix}-{index}"
+
+    def close(self) -> None:
+        """Close the file that is open, if any."""
+        writer, self._writer = self._writer, None
+        if writer is not None:
+            writer.close()
+
+    def finish(self) -> None:
+        """Close the last file, and give all their names: how many there are stands in each."""
+        self.close()
+        count = len(self.lengths)
+        for index in range(count):
+            file = f"{self._prefix}.tfrecord-{index:05d}-of-{count:05d}"
+            self._temporary(index).rename(self._folder / file)
+            self.files.append(file)
+
+
+def write_split(
+    folder: Path, name: str, part: pd.DataFrame, features: Any, options: ShardOptions
+) -> SplitWriter:
+    """What was written: the records of one split, in the order of ``part``, streamed.
+
+    Args:
+        folder: where the files go.
+        name: of the data set; the files begin with it.
+        part: the features but image, width and height, and the columns path and split.
+        features: as :func:`make_features` returns them.
+        options: size cap, JPEG quality, size of the files.
+
+    Raises:
+        UserError: a picture cannot be decoded.
+        OSError: a file cannot be written.
+    """
+    import tensorflow as tf
+
+    split = str(part["split"].iloc[0])
+    shards = min(_SHARDS_TO_READ_IN_PARALLEL, max(1, len(part) // _MIN_RECORDS_PER_SHARD))
+    writer = SplitWriter(
+        folder,
+        f"{name}-{split}",
+        max_records=math.ceil(len(part) / shards),
+        max_bytes=options.max_shard_bytes,
+    )
+    encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
+    paths = part["path"].tolist()
+    values = part.drop(columns=["path", "split"]).to_dict("records")
+    pictures = map_pictures(encode, paths, title=f"writing {split}", workers=options.workers)
+    try:
+        for value, picture in zip(values, pictures, strict=True):
+            value |= {"width": picture.width, "height": picture.height}
+            record = features.serialize_example({**value, "image": picture.data})
+            writer.write(record, _digest_record(split, value, picture))
+        writer.finish()
+    except tf.errors.OpError as error:  # what TensorFlow's file system raises: a full disk
+        raise OSError(error.message) from None
+    finally:
+        with suppress(tf.errors.OpError):  # a full disk would fail again and hide the reason
+            writer.close()
+    return writer
+
+
+def _digest_record(split: str, value: dict[Any, Any], picture: StoredPicture) -> str:
+    named = {key: value[key] for key in sorted(value) if key != "group"}
+    stored = hashlib.sha256(picture.data).hexdigest()
+    return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
+
+
+def make_features(diagnoses: list[str]) -> Any:
+    """The ``tfds.features.FeaturesDict`` of a record."""
+    import tensorflow_datasets as tfds
+
+    text = {name: tfds.features.Text() for name in TEXT_FEATURES}
+    numbers = {name: tfds.features.Scalar(np.int64) for name in ("group", "width", "height")}
+    return tfds.features.FeaturesDict(
+        {
+            "image": tfds.features.Image(shape=(None, None, 3)),
+            "label": tfds.features.ClassLabel(names=diagnoses),
+            "age": tfds.features.Scalar(np.float32),
+            **text,
+            **numbers,
+        }
+    )
+
+
+def write_tfds_metadata(
+    folder: Path, rows: pd.DataFrame, version: str, features: Any, parts: dict[str, SplitWriter]
+) -> None:
+    """Write features.json, dataset_info.json, label.labels.txt and LICENSE."""
+    import tensorflow_datasets as tfds
+
+    licenses = [
+        f"{name or 'unknown'}: {n} images" for name, n in count_values(rows["license"]).items()
+    ]
+    tfds.folder_dataset.write_metadata(
+        data_dir=folder,
+        features=features,
+        version=version,
+        split_infos=[
+            tfds.core.SplitInfo(name=split, shard_lengths=part.lengths, num_bytes=part.num_bytes)
+            for split, part in parts.items()
+        ],
+        description=f"{len(rows)} images of skin lesions in {rows['group'].nunique()} groups of "
+        "images of one lesion, one patient or near duplicates; no group is in two splits.",
+        license="\n".join(licenses),
+        check_data=False,
+    )
+
+
+def count_values(values: pd.Series) -> dict[str, int]:
+    """How often each value occurs, sorted by value."""
+    return {str(value): int(number) for value, number in values.value_counts().sort_index().items()}
