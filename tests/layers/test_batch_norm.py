@@ -146,7 +146,9 @@ def test_switch_keeps_the_optimizers_state(first, second, policy, precision):
     compile_and_fit(model, optimizer=keras.optimizers.Adam(0.01), epochs=8 if "16" in policy else 1)
     state = optimizer_state(model)
     assert any("kernel" in key[1] and value.any() for key, value in state.items())
+    optimizer = model.optimizer
     set_batch_norm_mode(model, second)
+    assert model.optimizer is optimizer
     kept = optimizer_state(model)
     common = set(state) & set(kept)
     assert {key for key in state if "bn_" not in key[1]} <= common
@@ -246,9 +248,9 @@ def test_model_without_batch_norm_is_left_as_it_is():
 @pytest.mark.parametrize(
     "call",
     [
-        lambda: BatchNorm(mode="batch"),
-        lambda: set_batch_norm_mode(small_model(), "batch"),
-        lambda: replace_batch_norm(small_model(), "batch"),
+        lambda: BatchNorm(mode="batch"),  # type: ignore[arg-type]
+        lambda: set_batch_norm_mode(small_model(), "batch"),  # type: ignore[arg-type]
+        lambda: replace_batch_norm(small_model(), "batch"),  # type: ignore[arg-type]
         lambda: setattr(BatchNorm(), "mode", "batch"),
     ],
 )

@@ -87,7 +87,7 @@ def test_integer_images_are_taken():
 
 def test_unknown_space_names_the_known_ones():
     with pytest.raises(ValueError, match="rgb, hsv, fft, got 'lab'"):
-        ColorSpace("lab")
+        ColorSpace("lab")  # type: ignore[arg-type]
 
 
 def test_real_images_are_comparable_in_every_space(real_ham10000: Path):

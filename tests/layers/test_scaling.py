@@ -42,4 +42,4 @@ def test_mode_survives_the_config():
 
 def test_unknown_mode_names_the_known_ones():
     with pytest.raises(ValueError, match="minus_one_one, imagenet, zero_one, got 'caffe'"):
-        Scale("caffe")
+        Scale("caffe")  # type: ignore[arg-type]

@@ -92,8 +92,9 @@ def test_probabilities_sum_to_one_in_float32(name, policy, precision):
 
 
 @every_model
-@every_policy
-@pytest.mark.parametrize("jit_compile", [False, True])
+@pytest.mark.parametrize(
+    ("policy", "jit_compile"), [*((policy, False) for policy in POLICIES), ("mixed_float16", True)]
+)
 def test_training_updates_the_weights(name, policy, jit_compile, precision):
     precision(policy)
     model = tiny(name)

@@ -35,7 +35,7 @@ def test_none_keeps_the_default():
 
 
 def test_config_builds_the_default_network():
-    config = ModelConfig()
+    config = ModelConfig.model_validate({})
     arguments = config.model_dump(exclude={"name", "resize"})
     model = build_model(config.name, num_classes=2, **arguments)
     assert model.input_shape == (None, 96, 96, 3)

@@ -95,11 +95,11 @@ def set_batch_norm_mode(model: keras.Model, mode: BatchNormMode) -> None:
     On a compiled model the traced training step is dropped, so that the next ``fit`` traces one
     with the new mode, and nothing is compiled anew: loss, metrics and optimizer stay. When the
     new mode changes *which* weights train, and the optimizer has been built already, its
-    slots no longer match the weights. Then ``model.optimizer`` becomes a fresh one of equal
-    settings, built for the new list, into which every variable of the same name is copied:
-    iterations, loss scale, learning rate and the slots of all weights that train before and
-    after. Slots of newly trained weights start at zero; those of frozen weights are dropped.
-    Under ``tf.distribute``, call this within the strategy's scope.
+    slots no longer match the weights. Then the same optimizer object is built anew for the new
+    list and every variable of the same name keeps its value: iterations, loss scale, learning
+    rate and the slots of all weights that train before and after. Slots of newly trained weights
+    start at zero; those of frozen weights are dropped. Under ``tf.distribute``, call this within
+    the strategy's scope.
 
     Raises:
         ValueError: an unknown mode; a plain ``keras.layers.BatchNormalization`` in the model;
@@ -181,23 +181,23 @@ def _copy_inputs(model: keras.Model) -> Any:
 
 
 def _match_optimizer(model: keras.Model) -> None:
-    """Give ``model`` an optimizer whose slots match its trainable weights, state kept."""
-    old = model.optimizer
-    if old is None or not old.built:
+    """Make the slots of a built optimizer match the trainable weights of ``model``, state kept."""
+    optimizer = model.optimizer
+    if optimizer is None or not optimizer.built:
         return
-    known = [id(weight) for weight in old._trainable_variables]
+    known = [id(weight) for weight in optimizer._trainable_variables]
     if known == [id(weight) for weight in model.trainable_variables]:
         return
-    # Rebuilt on every backend and in both directions: TensorFlow would bear a longer list of
-    # slots, but JAX does not, and a saved model could not read its optimizer back.
-    new = old.__class__.from_config(old.get_config())
-    new.build(model.trainable_variables)
-    if not _copy_state(old, new):
+    # On every backend and in both directions: TensorFlow would bear a longer list of slots, but
+    # JAX does not, and a saved model could not read its optimizer back.
+    rebuilt = optimizer.__class__.from_config(optimizer.get_config())
+    rebuilt.build(model.trainable_variables)
+    if not _copy_state(optimizer, rebuilt):
         raise ValueError(
             f"model '{model.name}': two variables of its optimizer have the same name, so their "
             "state cannot be carried over; compile the model again after changing the mode"
         )
-    model.optimizer = new
+    _take_over(optimizer, rebuilt)
 
 
 def _copy_state(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> bool:
@@ -209,6 +209,15 @@ def _copy_state(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer
         return False
     for variable in new._variables:
         if variable.name in values:
-            variable.assign(values[variable.name])
+            variable.assign(keras.ops.convert_to_numpy(values[variable.name]))
     inner = getattr(old, "inner_optimizer", None)
     return inner is None or _copy_state(inner, new.inner_optimizer)
+
+
+def _take_over(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> None:
+    """Make ``old`` what ``new`` is, so that all who hold ``old`` go on holding the right one."""
+    inner = getattr(old, "inner_optimizer", None)
+    if inner is not None:
+        _take_over(inner, new.inner_optimizer)
+        new.inner_optimizer = inner
+    vars(old).update(vars(new))

@@ -24,8 +24,8 @@ def to_probabilities(model: keras.Model) -> keras.Model:
     ``probabilities``.
 
     Raises:
-        ValueError: ``model`` has more than one input, or its output is not one layer named ``logits`` without activation,
-            so that a softmax is never taken twice.
+        ValueError: ``model`` has more than one input, or its output is not one layer named
+            ``logits`` without activation, so that a softmax is never taken twice.
     """
     name = f"model '{model.name}'"
     if len(model.inputs) != 1:
