@@ -71,9 +71,7 @@ def test_other_classes_shards_and_splits_are_refused(tmp_path, tiny_runs, phanto
         output=tmp_path / "tfrecords",
         options=tfskin.PrepareOptions(
             seed=5,
-            source=SourceOptions(
-                phantom=PhantomOptions(lesions=60, image_size=(48, 64))
-            ),
+            source=SourceOptions(phantom=PhantomOptions(lesions=60, image_size=(48, 64))),
         ),
         say=silent,
     )

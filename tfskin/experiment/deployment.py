@@ -10,7 +10,6 @@ from tfskin.errors import UserError
 from tfskin.experiment.evaluation_run import load_run_shards
 from tfskin.inputs import read_encoded
 from tfskin.prediction import (
-    Prediction,
     Predictor,
     find_images,
     keras_predictor,
@@ -98,11 +97,9 @@ def predict(
     """
     predictor = load_predictor(target)
     paths = find_images(images)
-    rows: list[Prediction] = []
-    for prediction in predict_images(predictor, paths, batch_size=batch_size):
-        if annotate is not None and prediction.valid:
-            write_annotated([prediction], Path(annotate))
-        rows.append(prediction)
+    rows = list(predict_images(predictor, paths, batch_size=batch_size))
+    if annotate is not None:
+        write_annotated(rows, annotate)
     table = predictions_table(rows, class_names=predictor.class_names)
     if output is not None:
         write_predictions_csv(table, output)

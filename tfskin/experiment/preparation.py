@@ -2,7 +2,7 @@
 
 import tempfile
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
@@ -82,14 +82,14 @@ def prepare(
     return _prepare_records(records, name, output, chosen, say)
 
 
-def find_shards(shards: str) -> Shards:
+def find_shards(shards: str, *, say: Callable[[str], None] = print) -> Shards:
     """The shards that a config names; the embedded phantoms are generated when first asked for."""
     if shards != PHANTOM:
         return load_shards(shards)
     folder = Path("tfrecords") / PHANTOM
-    if not folder.exists() and not Path(PHANTOM).exists():
-        return prepare(PHANTOM, output=folder.parent)
-    return load_shards(folder if folder.exists() else PHANTOM)
+    if not any(folder.glob("*/shards.json")):
+        return prepare(PHANTOM, output=folder.parent, say=say)
+    return load_shards(folder)
 
 
 def _prepare_records(
@@ -121,7 +121,7 @@ def _prepare_records(
         name=name,
         version=options.version,
         output_dir=output,
-        options=options.shards,
+        options=replace(options.shards, overwrite=options.overwrite, seed=options.seed),
     )
 
 

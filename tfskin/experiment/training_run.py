@@ -64,7 +64,7 @@ def train(
     if _is_done(run, config):
         say(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
-    shards = find_shards(config.data.shards)
+    shards = find_shards(config.data.shards, say=say)
     names = class_names(shards, config.data.classes)
     data = _fit_data(config, shards, names)
     model, precision = _build(config, names, steps_per_epoch=data.steps_per_epoch, say=say)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pandas as pd
 import tensorflow as tf
 
@@ -54,7 +55,9 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in _COLUMNS})
     table = pd.concat(parts, ignore_index=True)
-    table["label"] = label_table(shards, classes)[table["label"]].astype("int64")
+    # Label -1, a picture without a diagnosis, finds the -1 in front.
+    labels = np.array([-1, *label_table(shards, classes)])
+    table["label"] = labels[table["label"] + 1].astype("int64")
     return table[table["label"] >= 0].reset_index(drop=True)
 
 

@@ -115,7 +115,8 @@ def _read_pictures(
     shards: Shards, split: str, classes: dict[str, list[str]] | None
 ) -> tf.data.Dataset:
     """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class."""
-    table = tf.constant(label_table(shards, classes), tf.int32)
+    # Label -1, a picture without a diagnosis, finds the -1 in front.
+    table = tf.constant([-1, *label_table(shards, classes)], tf.int32)
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
@@ -123,7 +124,7 @@ def _read_pictures(
 
     def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         record = tf.io.parse_example(serialized, features)
-        label = tf.gather(table, record["label"])
+        label = tf.gather(table, record["label"] + 1)
         kept = label >= 0
         return (
             tf.boolean_mask(index, kept),
