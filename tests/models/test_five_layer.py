@@ -13,11 +13,11 @@ from tfskin.models.five_layer import build_five_layer
 
 
 def test_default_has_about_a_million_parameters():
-    widths = [3, 32, 64, 128, 256, 256]
+    widths = [3, 24, 48, 96, 192, 384]
     kernels = sum(9 * a * b for a, b in pairwise(widths))
     norms = 4 * sum(widths[1:])
     model = build_five_layer(num_classes=7)
-    assert count_parameters(model)[0] == kernels + norms + 256 * 7 + 7 == 982_503
+    assert count_parameters(model)[0] == kernels + norms + 384 * 7 + 7 == 887_599
 
 
 def test_size_of_the_input_does_not_change_the_weights():
