@@ -23,27 +23,27 @@ def decode_image(encoded: tf.Tensor) -> tf.Tensor:
 
 
 def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) -> tf.Tensor:
-    """The picture at ``image_size``: (..., height, width, 3) float32 in 0..255.
+    """The picture at ``image_size``: (height, width, 3) float32 in 0..255.
 
     Args:
-        image: (h, w, 3) or (batch, h, w, 3), any number type, 0..255.
+        image: (h, w, 3), any number type, 0..255.
         image_size: height and width of the result.
         resize: ``squash`` scales both sides freely. ``crop`` scales until the picture covers
             ``image_size`` and cuts out the centre. ``pad`` scales until the picture fits and
             surrounds it with zeros; an odd margin is one wider on the right or below.
 
-    Interpolation is bilinear and antialiased: a triangle filter that widens with the scale, as
-    Pillow's ``Image.resize(..., Image.BILINEAR)``, which rounds to whole grey levels twice and so
-    differs by up to one.
+    Bilinear and antialiased: output pixel ``i`` of a side scaled by ``1 / s`` is the mean of the
+    input with weights ``max(0, 1 - |k - ((i + 0.5) s - 0.5)| / max(s, 1))`` for pixel ``k``.
+    Pillow's ``Image.resize(..., Image.BILINEAR)`` rounds to whole grey levels after each side and
+    so differs by up to one.
     """
     height, width = image_size
     if resize == "squash":
         result = tf.image.resize(image, image_size, antialias=True)
     else:
         result = _resize_keeping_aspect(image, image_size, cover=resize == "crop")
-    result.set_shape((*image.shape[:-3], height, width, 3))
-    # The filter's weights sum to 1 only to within rounding.
-    return tf.clip_by_value(result, 0.0, 255.0)
+    # The filter's weights are positive and sum to 1, but only to within rounding.
+    return tf.ensure_shape(tf.minimum(result, 255.0), (height, width, 3))
 
 
 def decode_and_resize(
@@ -60,15 +60,15 @@ def _resize_keeping_aspect(
     image: tf.Tensor, image_size: tuple[int, int], *, cover: bool
 ) -> tf.Tensor:
     height, width = image_size
-    sides = tf.cast(tf.shape(image)[-3:-1], tf.float32)
-    ratios = tf.constant([height, width], tf.float32) / sides
-    scale = tf.reduce_max(ratios) if cover else tf.reduce_min(ratios)
-    scaled = tf.cast(tf.round(sides * scale), tf.int32)
+    sides = tf.cast(tf.shape(image)[:2], tf.float32)
+    ratios = tf.constant(image_size, tf.float32) / sides
     if cover:
+        scaled = tf.cast(tf.round(sides * tf.reduce_max(ratios)), tf.int32)
         scaled = tf.maximum(scaled, image_size)
         top, left = tf.unstack((scaled - image_size) // 2)
         large = tf.image.resize(image, scaled, antialias=True)
         return tf.image.crop_to_bounding_box(large, top, left, height, width)
+    scaled = tf.cast(tf.round(sides * tf.reduce_min(ratios)), tf.int32)
     scaled = tf.clip_by_value(scaled, 1, image_size)
     top, left = tf.unstack((image_size - scaled) // 2)
     small = tf.image.resize(image, scaled, antialias=True)
