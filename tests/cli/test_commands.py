@@ -170,7 +170,7 @@ def test_bad_data_is_one_line_and_leaves_nothing(tmp_path, command, break_it, pa
         (["prepare", "ham1000", "."], "did you mean 'ham10000'"),
         (["prepare", "ham10000", ".", "--lesions", "9"], "phantom"),
         (["prepare", "phantom", "--fractions", "1", "1", "1", "1"], "fractions|sum"),
-        (["prepare"], "SOURCE"),
+        (["prepare"], "source"),
         (["prepare", "phantom", "--nonsense"], "--nonsense"),
         (["train", "nowhere.yaml"], r"nowhere\.yaml"),
         (["train", "train.epochs=zero"], r"train\.epochs"),
