@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
 from types import UnionType
-from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, overload
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 from pydantic.fields import FieldInfo
@@ -193,24 +193,36 @@ class ExternalConfig(_Schema):
         return self
 
 
-Schema = TypeVar("Schema", bound=_Schema)
+Schema = TypeVar("Schema", bound=BaseModel)
+
+
+@overload
+def read_config(path: Path | str | None, overrides: Sequence[str] = ()) -> ExperimentConfig: ...
+
+
+@overload
+def read_config(
+    path: Path | str | None, overrides: Sequence[str], schema: type[Schema]
+) -> Schema: ...
 
 
 def read_config(
-    path: Path | str | None, overrides: Sequence[str] = (), schema: type[Schema] | None = None
-) -> Schema:
+    path: Path | str | None,
+    overrides: Sequence[str] = (),
+    schema: type[BaseModel] = ExperimentConfig,
+) -> BaseModel:
     """The experiment of a YAML file with ``section.key=value`` overrides applied.
 
     Args:
         path: a YAML file; the name of one that ships with tfskin; none for the defaults.
         overrides: dotted keys with YAML values, such as ``train.epochs=3``.
-        schema: :class:`ExperimentConfig` unless given.
+        schema: :class:`ExperimentConfig` unless given; or that of an ensemble, or of another
+            data set to judge a run on.
 
     Raises:
         UserError: no such file, not YAML, an unknown key, a wrong type or range. The message
             names the file, the dotted key and the nearest valid key.
     """
-    chosen = schema or ExperimentConfig
     values: dict[str, Any] = {}
     if path is not None:
         path = find_config(path)
@@ -218,7 +230,7 @@ def read_config(
     for override in overrides:
         _apply_override(values, override)
     source = str(path) if path is not None else "command line"
-    return parse_config(values, chosen, source=source)  # type: ignore[return-value]
+    return parse_config(values, schema, source=source)
 
 
 def parse_config(values: dict[str, Any], schema: type[Schema], *, source: str) -> Schema:

@@ -89,7 +89,7 @@ class Run:
 
         path = self.folder / "predictions" / f"{split}.csv"
         text = dict.fromkeys(("image_id", "lesion_id", "patient_id", "label"), str)
-        return pd.read_csv(path, dtype=text, keep_default_na=False)  # type: ignore[arg-type]
+        return pd.read_csv(path, dtype=text, keep_default_na=False)
 
     def load_model(self) -> "keras.Model":
         """The Keras model: RGB 0..255 in, logits out."""

@@ -1,5 +1,6 @@
 """tfskin-prepare: pictures on disk -> shards."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -77,9 +78,11 @@ def prepare_command(
 
     phantom = None
     if source == "phantom" or lesions is not None or artefacts is not None:
-        without = {"hair": 0.0, "ruler": 0.0, "sticker": 0.0, "dark_corners": 0.0}
-        given = {"lesions": lesions} if lesions is not None else {}
-        phantom = PhantomOptions(seed=seed, **given, **(without if artefacts is False else {}))
+        phantom = PhantomOptions(seed=seed)
+        if lesions is not None:
+            phantom = replace(phantom, lesions=lesions)
+        if artefacts is False:
+            phantom = replace(phantom, hair=0.0, ruler=0.0, sticker=0.0, dark_corners=0.0)
     options = PrepareOptions(
         name=name,
         version=version,

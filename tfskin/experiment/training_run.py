@@ -67,7 +67,9 @@ def train(
     shards = find_shards(config.data.shards, say=say)
     names = class_names(shards, config.data.classes)
     data = _fit_data(config, shards, names)
-    model, precision = _build(config, names, steps_per_epoch=data.steps_per_epoch, say=say)
+    model, precision = build_compiled(
+        config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
+    )
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
     state = fit(model, data, options=_fit_options(config, run), say=say)
@@ -181,13 +183,14 @@ def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
     return flat
 
 
-def _build(
+def build_compiled(
     config: ExperimentConfig,
-    names: list[str],
     *,
+    num_classes: int,
     steps_per_epoch: int,
     say: Callable[[str], None],
 ) -> tuple[keras.Model, dict[str, Any]]:
+    """The network of a config, compiled with its optimiser and schedule; and its precision."""
     policy, reason = choose_precision(config.train.precision)
     say(f"precision {policy} ({reason})")
     jit = config.train.jit_compile == "on" or (config.train.jit_compile == "auto" and has_gpu())
@@ -196,7 +199,7 @@ def _build(
         model = build_model(
             config.model.name,
             image_size=config.model.image_size,
-            num_classes=len(names),
+            num_classes=num_classes,
             **model_arguments(config.model),
         )
         schedule = make_schedule(

@@ -1,0 +1,13 @@
+"""Members' probabilities become one ensemble's, and members become one Keras model."""
+
+from tfskin.ensembling.combiner import Combiner, combine, fit_combiner, fit_temperature
+from tfskin.ensembling.fused import as_float32, build_ensemble
+
+__all__ = [
+    "Combiner",
+    "as_float32",
+    "build_ensemble",
+    "combine",
+    "fit_combiner",
+    "fit_temperature",
+]
