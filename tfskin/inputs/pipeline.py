@@ -10,7 +10,7 @@ import tensorflow as tf
 from tfskin.config import AugmentConfig, Resize
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import count_images, label_table
-from tfskin.inputs.decode import decode_and_resize
+from tfskin.inputs.decode import decode_image, make_resize
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards
@@ -82,6 +82,9 @@ def make_dataset(
     if epoch is not None:
         records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
     records = records.skip(skip_batches * options.batch_size)
+    resize = make_resize(
+        options.image_size, options.resize, likely_size=_first_size(shards, split, options)
+    )
     change = None
     if epoch is not None and options.augment is not None:
         change = make_augment(
@@ -89,7 +92,7 @@ def make_dataset(
         )
 
     def load(index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        image = decode_and_resize(encoded, options.image_size, options.resize)
+        image = resize(decode_image(encoded))
         return (image if change is None else change(image, index)), label
 
     batches = records.map(load, num_parallel_calls=calls, deterministic=True)
@@ -134,6 +137,17 @@ def _read_pictures(
 
     batches = read_records(shards, split).batch(_PARSED_AT_ONCE)
     return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
+
+
+def _first_size(shards: Shards, split: str, options: InputOptions) -> tuple[int, int]:
+    """Height and width of the first picture: in many data sets that of all."""
+    for _, encoded, _ in _read_pictures(shards, split, options.classes).take(1):
+        try:
+            height, width, _ = decode_image(encoded).shape
+        except tf.errors.OpError:
+            break  # the pass itself will raise it
+        return height, width
+    return options.image_size
 
 
 def _shuffle(records: tf.data.Dataset, buffer: int, seed: int, epoch: int) -> tf.data.Dataset:
