@@ -38,6 +38,7 @@ def test_a_run_is_the_directory_that_the_design_names(tiny_runs):
         "environment.json",
         "inputs.json",
         "plots",
+        "tb",
     }
     plots = {path.name for path in (folder / "plots").iterdir()}
     assert plots >= {"training_curves.png", "confusion_matrix_test.png", "roc_val.png"}

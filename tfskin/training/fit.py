@@ -15,6 +15,7 @@ from tfskin.progress import progress_bar
 from tfskin.training.checkpoints import FitState, restore_checkpoint, save_checkpoint
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
+from tfskin.training.tensorboard import make_epoch_logger
 
 Figures = dict[str, float | None]
 
@@ -95,6 +96,7 @@ def fit(
     state = restore_checkpoint(checkpoints, model) or FitState()
     if state.epoch:
         say(f"going on after epoch {state.epoch} of {options.epochs}")
+    log = make_epoch_logger(options.folder / "tb", model)
     start = time.monotonic()
     first = state.epoch
     while state.epoch < options.epochs and not _out_of_patience(state, options.patience):
@@ -102,6 +104,7 @@ def fit(
         row |= _validate(model, data)
         score = _monitored(row, options.monitor)
         state.history.append(row)
+        log(row)
         state.epoch += 1
         if score > state.best_score:
             state.best_score, state.best_epoch = score, state.epoch
