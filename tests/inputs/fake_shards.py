@@ -4,23 +4,29 @@ from __future__ import annotations
 
 import io
 from collections import Counter
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import tensorflow as tf
 from PIL import Image
 
+from tfskin.datasets.shards import Shards
+
 TEXTS = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type", "source")
 
 
-@dataclass(frozen=True)
-class FakeShards:
-    """The part of ``tfskin.datasets.shards.Shards`` that the inputs read."""
-
-    folder: Path
-    counts: dict[str, dict[str, int]]
-    files: dict[str, list[str]]
+def make_shards(
+    folder: Path, counts: dict[str, dict[str, int]], files: dict[str, list[str]]
+) -> Shards:
+    return Shards(
+        folder=folder,
+        name="fake",
+        version="1.0.0",
+        fingerprint="",
+        counts=counts,
+        files=files,
+        max_side=512,
+    )
 
 
 def encode(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
@@ -36,7 +42,7 @@ def smooth_picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
     return np.asarray(large)
 
 
-def record(image_id: str, image: bytes, diagnosis: str, label: int, **more: float) -> bytes:
+def record(image_id: str, image: bytes, diagnosis: str, label: int, *, age: float = -1) -> bytes:
     def text(value: str | bytes) -> tf.train.Feature:
         data = value.encode() if isinstance(value, str) else value
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
@@ -46,18 +52,18 @@ def record(image_id: str, image: bytes, diagnosis: str, label: int, **more: floa
 
     features = {name: text(f"{name} of {image_id}") for name in TEXTS}
     features |= {"image_id": text(image_id), "image": text(image), "diagnosis": text(diagnosis)}
-    features |= {name: whole(more.get(name, 7)) for name in ("group", "width", "height")}
+    features |= {name: whole(7) for name in ("group", "width", "height")}
     features["label"] = whole(label)
-    age = tf.train.FloatList(value=[more.get("age", -1.0)])
+    age = tf.train.FloatList(value=[age])
     features["age"] = tf.train.Feature(float_list=age)
     return tf.train.Example(features=tf.train.Features(feature=features)).SerializeToString()
 
 
 def write_fake_shards(
     folder: Path, split_diagnoses: dict[str, list[str]], *, files: int = 3
-) -> FakeShards:
+) -> Shards:
     """Shards with one smooth picture for each diagnosis that is listed, named ``<split>-<n>``."""
-    known = sorted({name for names in split_diagnoses.values() for name in names})
+    known = sorted({name for names in split_diagnoses.values() for name in names} - {""})
     paths: dict[str, list[str]] = {}
     for split, names in split_diagnoses.items():
         paths[split] = []
@@ -67,9 +73,8 @@ def write_fake_shards(
                 for number in range(part, len(names), files):
                     image = encode(smooth_picture(number), quality=95)
                     name = names[number]
-                    writer.write(
-                        record(f"{split}-{number}", image, name, known.index(name), age=number)
-                    )
+                    label = known.index(name) if name else -1
+                    writer.write(record(f"{split}-{number}", image, name, label, age=number))
             paths[split].append(str(path))
     counts = {split: dict(Counter(names)) for split, names in split_diagnoses.items()}
-    return FakeShards(folder=folder, counts=counts, files=paths)
+    return make_shards(folder, counts, paths)

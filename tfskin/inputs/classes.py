@@ -48,7 +48,7 @@ def class_names(shards: Shards, classes: Classes | None) -> list[str]:
 
 
 def label_table(shards: Shards, classes: Classes | None) -> np.ndarray:
-    """The class index of each diagnosis, -1 where it is in no class: int32 (diagnoses,)."""
+    """The class of each diagnosis, -1 where it is in none: int32 (diagnoses,)."""
     known = diagnoses(shards)
     if classes is None:
         return np.arange(len(known), dtype=np.int32)

@@ -75,11 +75,12 @@ def make_resize(
     compiled = _compile_resize(likely_size, image_size, resize)
 
     def run(image: tf.Tensor) -> tf.Tensor:
-        if compiled is None:
+        if compiled is None or not image.shape.is_compatible_with((*likely_size, 3)):
             return resize_image(image, image_size, resize)
         return tf.cond(
             tf.reduce_all(tf.shape(image)[:2] == likely_size),
-            lambda: compiled(tf.ensure_shape(image, (*likely_size, 3))),
+            # Not tf.ensure_shape, which TensorFlow 2.21 runs in the branch that is not taken too.
+            lambda: compiled(tf.reshape(image, (*likely_size, 3))),
             lambda: resize_image(image, image_size, resize),
         )
 

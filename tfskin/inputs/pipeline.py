@@ -82,9 +82,7 @@ def make_dataset(
     if epoch is not None:
         records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
     records = records.skip(skip_batches * options.batch_size)
-    resize = make_resize(
-        options.image_size, options.resize, likely_size=_first_size(shards, split, options)
-    )
+    resize = make_resize(options.image_size, options.resize, likely_size=_first_size(shards, split))
     change = None
     if epoch is not None and options.augment is not None:
         change = make_augment(
@@ -139,15 +137,17 @@ def _read_pictures(
     return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
 
 
-def _first_size(shards: Shards, split: str, options: InputOptions) -> tuple[int, int]:
+def _first_size(shards: Shards, split: str) -> tuple[int, int]:
     """Height and width of the first picture: in many data sets that of all."""
-    for _, encoded, _ in _read_pictures(shards, split, options.classes).take(1):
-        try:
+    features = {"image": tf.io.FixedLenFeature([], tf.string)}
+    try:
+        for record in tf.data.TFRecordDataset(shards.files.get(split, [])).take(1):
+            encoded = tf.io.parse_single_example(record, features)["image"]
             height, width, _ = decode_image(encoded).shape
-        except tf.errors.OpError:
-            break  # the pass itself will raise it
-        return height, width
-    return options.image_size
+            return height, width
+    except tf.errors.OpError:
+        pass  # damaged: the pass itself will raise it
+    return 1, 1
 
 
 def _shuffle(records: tf.data.Dataset, buffer: int, seed: int, epoch: int) -> tf.data.Dataset:

@@ -1,0 +1,94 @@
+import re
+from pathlib import Path
+
+import pytest
+import tensorflow as tf
+
+from tests.inputs.fake_shards import encode, record, smooth_picture, write_fake_shards
+from tfskin.datasets.shards import Shards
+from tfskin.errors import UserError
+from tfskin.inputs import InputOptions, find_damage, make_dataset, read_encoded, read_labels
+
+OPTIONS = InputOptions(image_size=(16, 16))
+
+
+@pytest.fixture
+def shards(tmp_path) -> Shards:
+    return write_fake_shards(tmp_path, {"train": ["nv", "mel", "df"] * 4, "test": ["mel"] * 2})
+
+
+def test_labels_hold_what_the_records_say(shards):
+    table = read_labels(shards, "train", {"b": ["mel"], "a": ["nv"]})
+    assert list(table.columns) == [
+        *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
+        *("site", "image_type", "skin_type", "source", "width", "height"),
+    ]
+    assert len(table) == 8
+    assert set(zip(table["diagnosis"], table["label"], strict=True)) == {("mel", 0), ("nv", 1)}
+    row = table[table["image_id"] == "train-4"].iloc[0]
+    assert (row["diagnosis"], row["sex"], row["age"], row["group"]) == (
+        *("mel", "sex of train-4", 4.0, 7),
+    )
+
+
+def test_missing_split_gives_an_empty_table(shards):
+    table = read_labels(shards, "val", None)
+    assert table.empty
+    assert list(table.columns) == list(read_labels(shards, "test", None).columns)
+
+
+def test_pictures_come_from_the_training_split_first(shards):
+    assert len(read_encoded(shards, limit=5)) == 5
+    pictures = read_encoded(shards, limit=99)
+    assert len(pictures) == 14
+    assert set(pictures[-2:]) == {encode(smooth_picture(n), quality=95) for n in (0, 1)}
+
+
+def damage_picture(shards: Shards) -> None:
+    with tf.io.TFRecordWriter(shards.files["train"][1]) as writer:
+        writer.write(record("fine", encode(smooth_picture(0)), "nv", 1))
+        writer.write(record("ISIC_7", encode(smooth_picture(0))[:400], "nv", 1))
+
+
+def flip_a_byte(shards: Shards) -> None:
+    file = Path(shards.files["train"][1])
+    data = bytearray(file.read_bytes())
+    data[len(data) // 2] ^= 0xFF
+    file.write_bytes(data)
+
+
+def cut(shards: Shards) -> None:
+    file = Path(shards.files["train"][1])
+    file.write_bytes(file.read_bytes()[:-20])
+
+
+def remove(shards: Shards) -> None:
+    Path(shards.files["train"][1]).unlink()
+
+
+def write_nonsense(shards: Shards) -> None:
+    with tf.io.TFRecordWriter(shards.files["train"][1]) as writer:
+        writer.write(b"nonsense")
+
+
+@pytest.mark.parametrize(
+    ("damage", "message"),
+    [
+        (damage_picture, "the picture of image 'ISIC_7' cannot be decoded"),
+        (flip_a_byte, r"record \d is damaged"),
+        (cut, "record 4 is damaged"),
+        (remove, "no such file"),
+        (write_nonsense, "record 1 is damaged"),
+    ],
+)
+def test_damage_stops_the_pass_and_is_named(shards, damage, message):
+    assert find_damage(shards, "train") is None
+    damage(shards)
+    with pytest.raises(tf.errors.OpError):
+        list(make_dataset(shards, "train", options=OPTIONS))
+    found = str(find_damage(shards, "train"))
+    assert "fake-train.tfrecord-00001-of-00003: " in found
+    assert re.search(message, found)
+    if damage is not damage_picture:
+        with pytest.raises(UserError, match=message):
+            read_labels(shards, "train", None)
