@@ -222,6 +222,11 @@ def read_config(
     Raises:
         UserError: no such file, not YAML, an unknown key, a wrong type or range. The message
             names the file, the dotted key and the nearest valid key.
+
+    Example:
+        >>> config = tfskin.read_config("five_layer_rgb.yaml", ["train.learning_rate=1e-4"])
+        >>> config.model.color_space, config.train.learning_rate
+        ('rgb', 0.0001)
     """
     values: dict[str, Any] = {}
     if path is not None:

@@ -143,6 +143,11 @@ def load_shards(folder: Path | str) -> Shards:
     Raises:
         UserError: no such folder, no shards or unfinished ones in it, more than one version, a
             shard file that is missing or of the wrong size, or a group in two splits.
+
+    Example:
+        >>> shards = tfskin.load_shards("tfrecords/phantom")
+        >>> sorted(shards.counts["train"])
+        ['melanoma', 'nevus']
     """
     folder = _find_version(Path(folder).absolute())
     about = folder / SHARDS_FILE

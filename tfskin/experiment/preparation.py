@@ -65,7 +65,12 @@ def prepare(
         UserError: a missing folder, column or picture, a broken picture, a split that leaks.
 
     Example:
-        >>> shards = tfskin.prepare("phantom", output="tfrecords")
+        >>> from tfskin.datasets.sources import SourceOptions
+        >>> from tfskin.datasets.sources.phantom import PhantomOptions
+        >>> few = SourceOptions(phantom=PhantomOptions(lesions=60))
+        >>> options = tfskin.PrepareOptions(source=few)
+        >>> shards = tfskin.prepare("phantom", options=options)
+        92 images, 60 lesions, 0 near-duplicate pairs, 35 groups
         >>> sorted(shards.counts)
         ['calibration', 'test', 'train', 'val']
     """

@@ -54,6 +54,7 @@ def train(
     Example:
         >>> config = tfskin.read_config("five_layer_rgb.yaml", ["train.epochs=1"])
         >>> run = tfskin.train(config, output="runs/first")
+        precision ...
         >>> run.finished
         True
     """

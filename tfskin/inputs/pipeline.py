@@ -75,6 +75,14 @@ def make_dataset(
         UserError: a diagnosis in ``options.classes`` that the shards do not have.
         tf.errors.OpError: when iterated over damaged shards;
             :func:`tfskin.inputs.find_damage` then says which picture it is.
+
+    Example:
+        >>> from tfskin.inputs import InputOptions
+        >>> shards = tfskin.load_shards("tfrecords/phantom")
+        >>> options = InputOptions(image_size=(64, 64), batch_size=8)
+        >>> images, labels = next(iter(tfskin.make_dataset(shards, "train", options=options)))
+        >>> images.shape, labels.shape
+        (TensorShape([8, 64, 64, 3]), TensorShape([8]))
     """
     count = count_images(shards, split, options.classes)
     calls = options.parallel_calls or tf.data.AUTOTUNE

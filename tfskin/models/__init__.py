@@ -49,6 +49,11 @@ def build_model(
     Raises:
         UserError: no such network, an argument that it does not take, or a value that it cannot
             use. The message names the config's key, ``model.<argument>``.
+
+    Example:
+        >>> model = tfskin.build_model("five_layer", num_classes=7, color_space="hsv")
+        >>> model.output_shape
+        (None, 7)
     """
     if name not in MODELS:
         hint = nearest_hint(name, list(MODELS))
