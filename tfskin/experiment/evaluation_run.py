@@ -17,7 +17,7 @@ from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
 from tfskin.experiment.reporting import write_run_report
 from tfskin.files import replace_file, write_json
-from tfskin.inputs import InputOptions, make_dataset, read_labels
+from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
 from tfskin.models.costs import count_flops, count_parameters
 from tfskin.runs import SCHEMA_VERSION, Run, RunInputs, open_run
 
@@ -116,7 +116,8 @@ def predict_logits(
         batch_size=batch_size,
         classes=inputs.classes,
     )
-    return model.predict(make_dataset(shards, split, options=options), verbose=0)
+    with damage_named(shards, split):
+        return model.predict(make_dataset(shards, split, options=options), verbose=0)
 
 
 def predict_table(

@@ -23,7 +23,13 @@ from tfskin.evaluation.metrics import (
 from tfskin.experiment.evaluation_run import evaluate, predict_logits
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import write_json, write_text
-from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels
+from tfskin.inputs import (
+    InputOptions,
+    class_names,
+    damage_named,
+    make_dataset,
+    read_labels,
+)
 from tfskin.models import build_model
 from tfskin.runs import Run, RunInputs, open_run, write_environment
 from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
@@ -73,7 +79,8 @@ def train(
     )
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
-    state = fit(model, data, options=_fit_options(config, run), say=say)
+    with damage_named(shards, "train"), damage_named(shards, "val"):
+        state = fit(model, data, options=_fit_options(config, run), say=say)
     minutes = sum(row["seconds"] for row in state.history) / 60
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
     warning = stalled(state.history, len(names))

@@ -3,13 +3,14 @@
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.decode import decode_and_resize, resize_image
-from tfskin.inputs.labels import find_damage, read_encoded, read_labels
+from tfskin.inputs.labels import damage_named, find_damage, read_encoded, read_labels
 from tfskin.inputs.pipeline import InputOptions, make_dataset
 
 __all__ = [
     "InputOptions",
     "class_names",
     "count_images",
+    "damage_named",
     "decode_and_resize",
     "find_damage",
     "make_augment",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -45,13 +47,11 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     batches = read_records(shards, split).batch(512)
     rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
     parts = []
-    try:
+    with damage_named(shards, split):
         for batch in rows.as_numpy_iterator():
             for name in _TEXTS:
                 batch[name] = [text.decode() for text in batch[name]]
             parts.append(pd.DataFrame(batch)[[*_COLUMNS]])
-    except tf.errors.OpError as error:
-        raise find_damage(shards, split) or error from None
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in _COLUMNS})
     table = pd.concat(parts, ignore_index=True)
@@ -69,6 +69,15 @@ def read_encoded(shards: Shards, *, limit: int) -> list[bytes]:
         for _, record in records.as_numpy_iterator():
             pictures.append(_parse(record).features.feature["image"].bytes_list.value[0])
     return pictures
+
+
+@contextmanager
+def damage_named(shards: Shards, split: str) -> Iterator[None]:
+    """What fails inside because the shards are damaged is said as :func:`find_damage` says it."""
+    try:
+        yield
+    except tf.errors.OpError as error:
+        raise find_damage(shards, split) or error from None
 
 
 def find_damage(shards: Shards, split: str) -> UserError | None:

@@ -97,6 +97,7 @@ def make_dataset(
             options.augment, image_size=options.image_size, seed=options.seed, epoch=epoch
         )
 
+    @tf.autograph.experimental.do_not_convert
     def load(index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = resize(decode_image(encoded))
         return (image if change is None else change(image, index)), label
@@ -131,6 +132,7 @@ def _read_pictures(
         "label": tf.io.FixedLenFeature([], tf.int64),
     }
 
+    @tf.autograph.experimental.do_not_convert
     def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         record = tf.io.parse_example(serialized, features)
         label = tf.gather(table, record["label"] + 1)
