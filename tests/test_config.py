@@ -3,6 +3,7 @@ from pathlib import Path
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from pydantic import BaseModel
 
 from tfskin.config import (
     EnsembleConfig,
@@ -150,7 +151,7 @@ def test_external_needs_the_same_classes_on_both_sides(tmp_path):
 @pytest.mark.parametrize("path", shipped_configs(), ids=lambda path: path.name)
 def test_shipped_configs_are_valid_and_say_how_to_run_them(path):
     values = read_values(path)
-    schema = ExperimentConfig
+    schema: type[BaseModel] = ExperimentConfig
     if "members" in values:
         schema = EnsembleConfig
     elif "fold" in values:

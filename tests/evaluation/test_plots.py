@@ -74,6 +74,7 @@ def test_roc_says_when_a_class_has_no_curve():
 def test_class_names_are_not_formulas(tmp_path: Path):
     figure = plot_confusion_matrix(np.eye(2), ["$\\frac$", "a_b"])
     save_figure(figure, tmp_path / "odd.png")
+    assert (tmp_path / "odd.png").stat().st_size > 0
 
 
 def history(epochs):

@@ -3,6 +3,7 @@ import pytest
 
 import tfskin
 from tests.conftest import TINY
+from tfskin.config import EvaluateConfig
 from tfskin.datasets.sources import SourceOptions
 from tfskin.datasets.sources.phantom import PhantomOptions
 from tfskin.errors import UserError
@@ -20,7 +21,7 @@ def test_an_ensemble_is_a_run_like_any_other(tmp_path, tiny_runs, combination):
     config = tfskin.EnsembleConfig(
         members=[str(run) for run in tiny_runs],
         combination=combination,
-        evaluate={"resamples": 100},  # type: ignore[arg-type]
+        evaluate=EvaluateConfig(resamples=100),
     )
     run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
     metrics = run.metrics()
@@ -37,7 +38,7 @@ def test_the_mean_is_the_mean_of_the_members(tmp_path, tiny_runs):
     config = tfskin.EnsembleConfig(
         members=[str(run) for run in tiny_runs],
         temperature=False,
-        evaluate={"resamples": 100},  # type: ignore[arg-type]
+        evaluate=EvaluateConfig(resamples=100),
     )
     run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
     names = run.class_names()

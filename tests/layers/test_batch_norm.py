@@ -243,6 +243,7 @@ def test_plain_batch_normalization_is_refused():
 def test_model_without_batch_norm_is_left_as_it_is():
     model = keras.Sequential([keras.Input((3,)), keras.layers.Dense(1)])
     set_batch_norm_mode(model, "affine")
+    assert len(model.trainable_variables) == 2
 
 
 @pytest.mark.parametrize(

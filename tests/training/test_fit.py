@@ -136,7 +136,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
     with pytest.raises(UserError, match=r"epoch 2.*learning_rate"):
-        fit(make_model(), make_data(broken=True), options=FitOptions(4, tmp_path), say=str)
+        fit(make_model(), make_data(broken=True), options=FitOptions(4, tmp_path), say=print)
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert all(np.isfinite(v.numpy()).all() for v in kept.variables)
     assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]

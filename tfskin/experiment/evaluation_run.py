@@ -61,42 +61,32 @@ def evaluate(
     if resamples is not None:
         config = config.model_copy(update={"resamples": resamples})
     model = run.load_model()
-    if external is not None:
-        folder = Path(output) if output else run.folder / "external" / external.name
-        shards = load_shards(external.shards)
-        tables, names = _external_tables(run, model, shards, external)
+    if external is None:
+        folder, shards, names = run.folder, load_run_shards(run), run.class_names()
+        tables = _own_tables(run, model, shards, config.batch_size)
     else:
-        folder = Path(output) if output else run.folder
-        shards = load_run_shards(run)
-        tables, names = _own_tables(run, model, shards, config.batch_size), run.class_names()
-    total, trainable = count_parameters(model)
-    result: dict[str, Any] = {
+        folder, shards = run.folder / "external" / external.name, load_shards(external.shards)
+        names = list(external.classes)
+        tables = {external.name: _external_table(run, model, shards, external)}
+    folder = Path(output) if output else folder
+    metrics: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run": run.name,
         "class_names": names,
-        "model": {"parameters": total, "trainable_parameters": trainable}
-        | {"flops": count_flops(model)},
+        "model": _describe_model(model),
         **(facts if facts is not None else _former_facts(run)),
-        "splits": {},
+        "splits": {split: _judge(table, names, config) for split, table in tables.items()},
     }
-    for split, table in tables.items():
-        result["splits"][split] = _judge(table, names, config)
-        _write_predictions(folder / "predictions" / f"{split}.csv", table)
-        _write_pictures(folder, split, table, names, result["splits"][split])
     if "test" not in tables and external is None:
         say(f"{run.inputs().shards}: has no test split; figures are those of val")
+    for split, table in tables.items():
+        _write_predictions(folder / "predictions" / f"{split}.csv", table)
+        _write_pictures(folder, split, table, names, metrics["splits"][split])
     _write_curves(run, folder)
-    write_json(folder / "metrics.json", result)
-    write_run_report(
-        run,
-        folder,
-        result,
-        tables,
-        split=headline_split(result),
-        shards=shards,
-        external=external,
-    )
-    return result
+    split = headline_split(metrics)
+    write_run_report(run, folder, metrics, tables, split=split, shards=shards, external=external)
+    write_json(folder / "metrics.json", metrics)
+    return metrics
 
 
 def headline_split(metrics: dict[str, Any]) -> str:
@@ -167,19 +157,12 @@ def _own_tables(
     }
 
 
-def _external_tables(
+def _external_table(
     run: Run, model: keras.Model, shards: Shards, external: ExternalConfig
-) -> tuple[dict[str, pd.DataFrame], list[str]]:
-    """One table over the chosen splits of another data set, with the run's classes folded."""
+) -> pd.DataFrame:
+    """The chosen splits of another data set, with the run's classes folded."""
+    weights = _fold_matrix(run.class_names(), external)
     names = list(external.classes)
-    own = run.class_names()
-    weights = np.zeros((len(own), len(names)))
-    for column, name in enumerate(names):
-        for member in external.fold.get(name, []):
-            if member not in own:
-                hint = nearest_hint(member, own)
-                raise UserError(f"fold.{name}: the run has no class '{member}'{hint}")
-            weights[own.index(member), column] = 1
     inputs = run.inputs().model_copy(update={"classes": external.classes})
     parts = []
     for split in external.splits:
@@ -194,7 +177,28 @@ def _external_tables(
         parts.append(_with_probabilities(table, folded, names))
     if not parts:
         raise UserError(f"{external.shards}: no image of these classes in {external.splits}")
-    return {external.name: pd.concat(parts, ignore_index=True)}, names
+    return pd.concat(parts, ignore_index=True)
+
+
+def _fold_matrix(own: list[str], external: ExternalConfig) -> np.ndarray:
+    """(classes of the run, classes of the other data set): 1 where one is folded into the other."""
+    weights = np.zeros((len(own), len(external.classes)))
+    for column, name in enumerate(external.classes):
+        for member in external.fold[name]:
+            if member not in own:
+                hint = nearest_hint(member, own)
+                raise UserError(f"fold.{name}: the run has no class '{member}'{hint}")
+            weights[own.index(member), column] = 1
+    return weights
+
+
+def _describe_model(model: keras.Model) -> dict[str, int]:
+    total, trainable = count_parameters(model)
+    return {
+        "parameters": total,
+        "trainable_parameters": trainable,
+        "flops": count_flops(model),
+    }
 
 
 def _with_probabilities(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import TYPE_CHECKING
 
 import tensorflow as tf
@@ -90,14 +91,15 @@ def make_dataset(
     if epoch is not None:
         records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
     records = records.skip(skip_batches * options.batch_size)
-    resize = make_resize(options.image_size, options.resize, likely_size=_first_size(shards, split))
+    files = shards.files.get(split, [])
+    likely_size = _first_size(files[0]) if files else options.image_size
+    resize = make_resize(options.image_size, options.resize, likely_size=likely_size)
     change = None
     if epoch is not None and options.augment is not None:
         change = make_augment(
             options.augment, image_size=options.image_size, seed=options.seed, epoch=epoch
         )
 
-    @tf.autograph.experimental.do_not_convert
     def load(index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         image = resize(decode_image(encoded))
         return (image if change is None else change(image, index)), label
@@ -132,7 +134,6 @@ def _read_pictures(
         "label": tf.io.FixedLenFeature([], tf.int64),
     }
 
-    @tf.autograph.experimental.do_not_convert
     def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         record = tf.io.parse_example(serialized, features)
         label = tf.gather(table, record["label"] + 1)
@@ -147,11 +148,15 @@ def _read_pictures(
     return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
 
 
-def _first_size(shards: Shards, split: str) -> tuple[int, int]:
-    """Height and width of the first picture: in many data sets that of all."""
+@lru_cache(maxsize=64)
+def _first_size(file: str) -> tuple[int, int]:
+    """Height and width of the first picture of a shard file: in many data sets that of all.
+
+    Kept for the next epoch; where it is wrong, batches come later, not otherwise.
+    """
     features = {"image": tf.io.FixedLenFeature([], tf.string)}
     try:
-        for record in tf.data.TFRecordDataset(shards.files.get(split, [])).take(1):
+        for record in tf.data.TFRecordDataset(file).take(1):
             encoded = tf.io.parse_single_example(record, features)["image"]
             height, width, _ = decode_image(encoded).shape
             return height, width
