@@ -15,6 +15,9 @@ from ruamel.yaml.error import YAMLError
 
 from tfskin.errors import UserError, nearest_hint
 
+QUICKSTART = "five_layer_rgb.yaml"
+"""What is trained when no config is given; it ships with tfskin."""
+
 Resize = Literal["squash", "crop", "pad"]
 ColorSpaceName = Literal["rgb", "hsv", "fft"]
 BatchNormMode = Literal["update", "affine", "frozen"]

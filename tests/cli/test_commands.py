@@ -195,6 +195,19 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path, monkeypatch, command
     assert list(tmp_path.iterdir()) == []
 
 
+def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
+    from tfskin.config import read_config
+    from tfskin.experiment import training_run
+
+    seen = []
+    monkeypatch.setattr("tfskin.experiment.train", lambda config, **_: seen.append(config))
+    command("train", "train.epochs=3")
+    assert seen == [read_config("five_layer_rgb.yaml", ["train.epochs=3"])]
+    monkeypatch.setattr(training_run, "_is_done", lambda run, config: seen.append(config) or True)
+    training_run.train(say=lambda _: None)
+    assert seen[1] == read_config("five_layer_rgb.yaml")
+
+
 def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):
     monkeypatch.chdir(tmp_path)
     done = command("evaluate", "nowhere", "--debug")

@@ -62,14 +62,14 @@ def train_command(
     debug: Debug = False,
 ) -> None:
     """Train a network on shards; write a run directory."""
-    from tfskin.config import read_config
+    from tfskin.config import QUICKSTART, read_config
 
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
     if resume and (path or overrides or output):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
-    config = None if resume else read_config(path, overrides)
+    config = None if resume else read_config(path or QUICKSTART, overrides)
     from tfskin.experiment import train
     from tfskin.experiment.training_run import resume as resume_run
 

@@ -10,7 +10,7 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfskin.config import ExperimentConfig, ModelConfig, dump_config, read_config
+from tfskin.config import QUICKSTART, ExperimentConfig, ModelConfig, dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
@@ -64,7 +64,7 @@ def train(
         >>> run.finished
         True
     """
-    config = config or ExperimentConfig()
+    config = config or read_config(QUICKSTART)
     run = Run(Path(output) if output else Path("runs") / config.name)
     if run.folder.exists() and overwrite:
         shutil.rmtree(run.folder)
