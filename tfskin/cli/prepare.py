@@ -112,7 +112,8 @@ def prepare_command(
             }
         )
         return
-    _print_counts(str(shards.folder), shards.counts)
+    folder = Path(output or "tfrecords") / shards.name / shards.version
+    _print_counts(str(folder), shards.counts)
 
 
 def parse_prefixes(words: list[str]) -> dict[str, str]:
