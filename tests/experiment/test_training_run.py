@@ -129,6 +129,7 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     [
         ("data.classes={a: [melanoma], b: [nevsu]}", "did you mean 'nevus'"),
         ("data.classes={a: [melanoma, nevus]}", "two"),
+        ("data.classes={label: [melanoma], b: [nevus]}", "'label' is a column"),
         ("data.shards=nowhere", "nowhere"),
         ("model.name=five_leyer", "did you mean 'five_layer'"),
         ("model.widths=[4, 4]", r"model\.widths"),
