@@ -86,7 +86,9 @@ class DataConfig(_Schema):
         None, description="class -> diagnoses in it; others are left out (none: each its own class)"
     )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
-    shuffle_buffer: int = Field(16384, ge=1, description="encoded images held for shuffling")
+    shuffle_buffer: int = Field(
+        16384, ge=1, le=2**40, description="encoded images held for shuffling"
+    )
 
 
 class ModelConfig(_Schema):
@@ -96,13 +98,13 @@ class ModelConfig(_Schema):
     image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
     resize: Resize = Field("squash", description="how an image is brought to image_size")
     color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
-    widths: tuple[Annotated[int, Field(ge=1)], ...] | None = Field(
+    widths: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
         None, description="channels of each block"
     )
     activation: str | None = Field(None, description="a Keras activation, such as relu or silu")
     initializer: str | None = Field(None, description="a Keras initialiser, such as he_normal")
     dropout: float | None = Field(None, ge=0, lt=1, description="dropout before the head")
-    l2: float | None = Field(None, ge=0, description="L2 penalty on convolution kernels")
+    l2: float | None = Field(None, ge=0, le=1000, description="L2 penalty on convolution kernels")
     batch_norm: BatchNormMode = Field(
         "update", description="update: all trains; affine: fixed statistics; frozen: nothing moves"
     )
@@ -114,7 +116,7 @@ class TrainConfig(_Schema):
     """How the network is trained."""
 
     epochs: int = Field(12, ge=1, description="passes over the training images")
-    batch_size: int = Field(32, ge=1, description="images an update")
+    batch_size: int = Field(32, ge=1, le=65536, description="images an update")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled decay (adamw only)")
@@ -138,7 +140,7 @@ class TrainConfig(_Schema):
 class EvaluateConfig(_Schema):
     """How figures and their intervals are made."""
 
-    batch_size: int = Field(64, ge=1, description="images a step")
+    batch_size: int = Field(64, ge=1, le=65536, description="images a step")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
 
@@ -237,8 +239,12 @@ def read_config(
         values = read_values(path)
     for override in overrides:
         _apply_override(values, override)
-    source = str(path) if path is not None else "command line"
-    return parse_config(values, schema, source=source)
+    if path is None:
+        return parse_config(values, schema, source="command line")
+    if overrides:
+        parse_config(read_values(path), schema, source=str(path))  # the file's own faults first
+        return parse_config(values, schema, source="command line")
+    return parse_config(values, schema, source=str(path))
 
 
 def parse_config(values: dict[str, Any], schema: type[Schema], *, source: str) -> Schema:
@@ -308,7 +314,7 @@ def read_values(path: Path) -> dict[str, Any]:
     """
     try:
         values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
-    except (YAMLError, UnicodeDecodeError) as error:
+    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
@@ -325,7 +331,7 @@ def _apply_override(values: dict[str, Any], override: str) -> None:
         raise UserError(f"'{override}': an override is written key=value, such as train.epochs=3")
     try:
         value = YAML(typ="safe", pure=True).load(text)
-    except YAMLError as error:
+    except (YAMLError, RecursionError) as error:
         raise UserError(f"'{override}': not YAML: {' '.join(str(error).split())}") from None
     *sections, last = key.split(".")
     place = values

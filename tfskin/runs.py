@@ -3,6 +3,7 @@
 import importlib.metadata
 import os
 import platform
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -64,7 +65,10 @@ class Run:
 
     def class_names(self) -> list[str]:
         """Index -> class."""
-        return list(self._json("class_names.json"))
+        names = self._json("class_names.json")
+        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
+            raise UserError(f"{self.folder / 'class_names.json'}: must be a list of class names")
+        return names
 
     def inputs(self) -> RunInputs:
         """What the model is fed."""
@@ -77,11 +81,23 @@ class Run:
     def decision(self) -> dict[str, Any]:
         """Temperature and the split that it comes from; temperature 1 where none was fitted."""
         path = self.folder / "decision.json"
-        return self._json(path.name) if path.is_file() else {"temperature": 1.0, "split": None}
+        if not path.is_file():
+            return {"temperature": 1.0, "split": None}
+        decision = self._json(path.name)
+        temperature = decision.get("temperature") if isinstance(decision, dict) else None
+        if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
+            raise UserError(f"{path}: must hold a 'temperature' above 0; train the run again")
+        return decision
 
     def metrics(self) -> dict[str, Any]:
         """Every figure with its interval."""
-        return dict(self._json("metrics.json"))
+        metrics = self._json("metrics.json")
+        if not isinstance(metrics, dict) or not {"splits", "model"} <= set(metrics):
+            raise UserError(
+                f"{self.folder / 'metrics.json'}: holds no figures; delete it and run "
+                f"tfskin-evaluate {self.folder}"
+            )
+        return metrics
 
     def predictions(self, split: str) -> "pd.DataFrame":
         """The table of a split's predictions: ids, group, label, one probability per class."""
@@ -101,10 +117,16 @@ class Run:
         if not self.model_path.is_file():
             raise UserError(f"{self.folder}: no model.keras yet; train it first (tfskin-train)")
         try:
-            return keras.saving.load_model(self.model_path, compile=False)
-        except (ValueError, OSError, KeyError) as error:
-            reason = str(error).splitlines()[0]
+            model = keras.saving.load_model(self.model_path, compile=False)
+        except Exception as error:  # a damaged file fails in every layer of the format
+            reason = (str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{self.model_path}: cannot be loaded: {reason}") from None
+        if model.output_shape[-1] != len(self.class_names()):
+            raise UserError(
+                f"{self.folder}: the model has {model.output_shape[-1]} outputs, but "
+                f"class_names.json names {len(self.class_names())} classes"
+            )
+        return model
 
     def _json(self, name: str) -> Any:
         path = self.folder / name
@@ -114,6 +136,23 @@ class Run:
             raise UserError(f"{self.folder}: not a run: it has no {name}") from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON: {error}") from None
+
+
+def remove_run(folder: Path) -> None:
+    """Delete a run directory, and nothing else.
+
+    Raises:
+        UserError: the folder holds something that is not a run, or is a link.
+    """
+    if not folder.exists():
+        return
+    if folder.is_symlink() or not folder.is_dir():
+        raise UserError(f"{folder}: is a link or a file; --overwrite replaces run directories only")
+    if any(folder.iterdir()) and not (folder / "inputs.json").is_file():
+        raise UserError(
+            f"{folder}: is not a run, so --overwrite leaves it; choose another --output"
+        )
+    shutil.rmtree(folder)
 
 
 def open_run(folder: Path | str) -> Run:

@@ -2,6 +2,7 @@
 
 import importlib
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -203,9 +204,59 @@ def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
     monkeypatch.setattr("tfskin.experiment.train", lambda config, **_: seen.append(config))
     command("train", "train.epochs=3")
     assert seen == [read_config("five_layer_rgb.yaml", ["train.epochs=3"])]
-    monkeypatch.setattr(training_run, "_is_done", lambda run, config: seen.append(config) or True)
+
+    def is_done(run, config):
+        seen.append(config)
+        return True
+
+    monkeypatch.setattr(training_run, "_is_done", is_done)
     training_run.train(say=lambda _: None)
     assert seen[1] == read_config("five_layer_rgb.yaml")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "verbs"),
+    [
+        ("model.keras", b"PK damaged", ["evaluate", "export", "predict"]),
+        ("class_names.json", b"5", ["evaluate", "export", "predict"]),
+        ("class_names.json", b'["a", "b", "c"]', ["evaluate", "export", "predict"]),
+        ("inputs.json", b"{}", ["evaluate", "predict"]),
+        ("decision.json", b'{"temperature": 0}', ["evaluate", "export", "predict"]),
+        ("metrics.json", b"5", ["evaluate"]),
+        ("history.csv", b"", ["evaluate"]),
+        ("config.yaml", b"a: [", ["evaluate"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_damaged_run_is_named(tmp_path, monkeypatch, command, tiny_runs, name, content, verbs):
+    run = tmp_path / "run"
+    shutil.copytree(tiny_runs[0], run)
+    (run / name).write_bytes(content)
+    (tmp_path / "a.jpg").write_bytes(b"")
+    monkeypatch.chdir(tmp_path)
+    for verb in verbs:
+        done = command(verb, "run", *(["a.jpg"] if verb == "predict" else []))
+        assert done.code == 2, (verb, done.err)
+        assert "run" in only_line(done)
+    assert not (tmp_path / "exports").exists()
+
+
+def test_overwrite_deletes_runs_only(tmp_path, command, phantom_shards):
+    (tmp_path / "thesis.txt").write_text("mine")
+    words = [*TINY, f"data.shards={phantom_shards}", "--output", tmp_path, "--overwrite"]
+    done = command("train", *words)
+    assert done.code == 2
+    assert "not a run" in only_line(done)
+    assert (tmp_path / "thesis.txt").read_text() == "mine"
+
+
+def test_class_names_are_printed_as_they_are(tmp_path, command):
+    folder = write_pictures(tmp_path / "ham", 40)
+    edit_metadata(folder, lambda t: t.assign(dx=["[/b]", "[red]x"] * 20))
+    done = command("prepare", "ham10000", folder, "--output", tmp_path / "tfrecords")
+    assert done.code == 0, done.err
+    assert "[/b]" in done.out
+    assert "[red]x" in done.out
 
 
 def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):

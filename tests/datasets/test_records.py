@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +7,7 @@ import pytest
 
 from tests.datasets.sources.pictures import write_pictures
 from tfskin.datasets.records import RECORD_COLUMNS, build_records, check_records
+from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError
 
 
@@ -116,3 +118,12 @@ def test_errors_are_one_line(files):
     with pytest.raises(UserError) as error:
         build(files, image_id=["a", "b", "a\nb"])
     assert "\n" not in str(error.value)
+
+
+def test_a_file_name_that_is_not_utf8_is_named(tmp_path):
+    for name in (b"a/1.jpg", b"b/2.jpg", b"b/caf\xe9.jpg"):
+        path = tmp_path / os.fsdecode(name)
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"x")
+    with pytest.raises(UserError, match="UTF-8"):
+        read_records("image_folder", tmp_path)

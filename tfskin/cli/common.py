@@ -14,7 +14,7 @@ from tfskin.progress import is_quiet, set_quiet
 
 Output = Annotated[Path | None, typer.Option(help="Where to write.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0)]
+Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0, max=2**31 - 1)]
 Json = Annotated[
     bool, typer.Option("--json", help="The result as one JSON object on standard output.")
 ]
@@ -40,6 +40,8 @@ def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
         message = getattr(error, "format_message", None)
         if message is not None:  # typer's own: a wrong option or a missing argument
             code = _fail(f"{message()} (see --help)", 2)
+        elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
+            code = _fail("out of memory; try a smaller batch_size, image_size or widths", 2)
         elif isinstance(error, OSError) and error.filename is not None:
             code = _fail(f"{error.filename}: {error.strerror}", 2)
         else:
@@ -91,9 +93,9 @@ def print_table(table: Any) -> None:
     """A rich table on standard output, at its full width where that is not a terminal."""
     from rich.console import Console
 
-    console = Console()
+    console = Console(markup=False)  # a class may be called [b]
     if not console.is_terminal:
-        console = Console(width=160)
+        console = Console(width=160, markup=False)
     console.print(table)
 
 

@@ -40,13 +40,14 @@ def predict_command(
         print_json({"predictions": table.to_dict(orient="records")})
         return
     from rich.table import Table
+    from rich.text import Text
 
     names = list(table.columns[3:-1])
     shown = Table("image", "predicted", *names)
     for row in table.head(SHOWN).to_dict(orient="records"):
         image = Path(str(row["path"])).name
         if row["error"]:
-            shown.add_row(image, f"[red]{row['error']}[/red]", *["" for _ in names])
+            shown.add_row(image, Text(str(row["error"]), style="red"), *["" for _ in names])
         else:
             shown.add_row(image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in names])
     print_table(shown)

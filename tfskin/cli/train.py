@@ -37,7 +37,7 @@ class _WithKeys(TyperCommand):
             "key", "type", "default", "", title="Config keys", title_justify="left", box=box.SIMPLE
         )
         for row in list_keys(ExperimentConfig):
-            table.add_row(*(cell.replace("[", r"\[") for cell in row))
+            table.add_row(*row)
         print_table(table)
 
 
@@ -86,11 +86,15 @@ def train_command(
     if json:
         print_json({"run": finished.folder, **metrics})
         return
-    training, model = metrics["training"], metrics["model"]
+    training, model = metrics.get("training"), metrics["model"]
     print_figures(list(metrics["splits"].items()), title=f"{finished.folder}")
+    if training is not None:
+        print(
+            f"best epoch {training['best_epoch']} of {training['epochs']}, "
+            f"{training['minutes']:.1f} minutes"
+        )
     print(
-        f"best epoch {training['best_epoch']} of {training['epochs']}, "
-        f"{training['minutes']:.1f} minutes; {model['parameters']:,} parameters, "
+        f"{model['parameters']:,} parameters, "
         f"{model['trainable_parameters']:,} trainable, {model['flops'] / 1e6:,.0f} MFLOPs an image"
     )
     print(f"report: {finished.folder / 'report.html'}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -56,6 +56,7 @@ def build_records(columns: Mapping[str, Any], *, source: str) -> pd.DataFrame:
     Raises:
         UserError: as :func:`check_records`.
     """
+    _check_unicode(columns.get("path", ()), source)
     unknown = dict.fromkeys(RECORD_COLUMNS, "") | {"age": UNKNOWN_AGE, "source": source}
     return check_records(pd.DataFrame({**unknown, **columns}), source)
 
@@ -100,6 +101,17 @@ def summarise_names(names: list[str]) -> str:
     shown = ", ".join(f"'{name}'" for name in names[:_NAMED])
     more = len(names) - _NAMED
     return f"{shown} and {more} more" if more > 0 else shown
+
+
+def _check_unicode(paths: Iterable[object], source: str) -> None:
+    """File names of another encoding reach Python as lone surrogates, which no file can hold."""
+    for path in paths:
+        try:
+            str(path).encode("utf-8")
+        except UnicodeEncodeError:
+            raise UserError(
+                f"{source}: the file name {str(path)!a} is not UTF-8; rename the file"
+            ) from None
 
 
 def _clean_text(values: pd.Series) -> list[str]:

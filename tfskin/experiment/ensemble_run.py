@@ -1,6 +1,5 @@
 """Runs -> one run whose model holds them all."""
 
-import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,7 @@ from tfskin.experiment.evaluation_run import (
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.inputs import read_labels
-from tfskin.runs import Run, open_run, write_environment
+from tfskin.runs import Run, open_run, remove_run, write_environment
 
 
 def ensemble(
@@ -58,15 +57,15 @@ def ensemble(
     """
     run = Run(Path(output) if output else Path("runs") / config.name)
     members = [_member(member, overrides, say) for member in config.members]
-    if run.folder.exists() and any(run.folder.iterdir()):
-        if not overwrite:
-            if _same(run, config):
-                say(f"{run.folder}: is finished; give --overwrite to make it again")
-                return run
+    if not overwrite and run.folder.exists() and any(run.folder.iterdir()):
+        if not _same(run, config):
             raise UserError(f"{run.folder}: is there already; give --overwrite or --output DIR")
-        shutil.rmtree(run.folder)
+        if run.finished:
+            say(f"{run.folder}: is finished; give --overwrite to make it again")
+            return run
     check_members(members)
     shards = load_run_shards(members[0])
+    remove_run(run.folder)  # what a killed call left, or what is overwritten
     combiner = _fit(members, shards, config)
     _write_run(run, members, combiner, config, shards)
     combination = describe_combiner(combiner, [member.name for member in members])
@@ -132,8 +131,9 @@ def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -
 
 
 def _same(run: Run, config: EnsembleConfig) -> bool:
+    """Whether the folder holds this ensemble, finished or not."""
     path = run.folder / "config.yaml"
-    return run.finished and path.is_file() and read_config(path, (), EnsembleConfig) == config
+    return path.is_file() and read_config(path, (), EnsembleConfig) == config
 
 
 def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Combiner:
@@ -159,10 +159,10 @@ def _write_run(
     run: Run, members: Sequence[Run], combiner: Combiner, config: EnsembleConfig, shards: Shards
 ) -> None:
     model = build_ensemble([member.load_model() for member in members], combiner)
+    write_json(run.folder / "inputs.json", members[0].inputs().model_dump(mode="json"))
+    write_text(run.folder / "config.yaml", dump_config(config))
     with replace_file(run.model_path) as temporary:
         model.save(temporary)
-    write_text(run.folder / "config.yaml", dump_config(config))
-    write_json(run.folder / "inputs.json", members[0].inputs().model_dump(mode="json"))
     write_json(run.folder / "class_names.json", members[0].class_names())
     write_json(
         run.folder / "decision.json",

@@ -15,7 +15,7 @@ from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
-from tfskin.experiment.reporting import write_run_report
+from tfskin.experiment.reporting import read_history, write_run_report
 from tfskin.files import replace_file, write_json
 from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
 from tfskin.models.costs import count_flops, count_parameters
@@ -244,9 +244,9 @@ def _write_pictures(
 
 
 def _write_curves(run: Run, folder: Path) -> None:
-    history = run.folder / "history.csv"
-    if history.is_file() and folder == run.folder:
-        save_figure(plot_curves(pd.read_csv(history)), folder / "plots" / "training_curves.png")
+    history = read_history(run)
+    if history is not None and folder == run.folder:
+        save_figure(plot_curves(history), folder / "plots" / "training_curves.png")
 
 
 def _stored_config(run: Run) -> EvaluateConfig:

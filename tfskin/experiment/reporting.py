@@ -8,6 +8,7 @@ import pandas as pd
 
 from tfskin.config import ExternalConfig
 from tfskin.datasets.shards import Shards
+from tfskin.errors import UserError
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc
 from tfskin.evaluation.report import DataCard, Plot, ReportContent, write_report
@@ -37,10 +38,10 @@ def write_run_report(
             f"{_words(external.classes)}; the run's are folded into them: {_words(external.fold)}."
         )
     members = {m["name"]: m["splits"][split] for m in metrics.get("members", [])}
-    history = run.folder / "history.csv"
+    history = read_history(run)
     plots = _plots(tables[split], names, metrics["splits"][split], split)
-    if history.is_file() and external is None:
-        curves = plot_curves(pd.read_csv(history))
+    if history is not None and external is None:
+        curves = plot_curves(history)
         plots.append(Plot(heading="Training", figure=curves, alt="Loss, AUC and more by epoch"))
     content = ReportContent(
         title=run.name if external is None else f"{run.name} on {external.name}",
@@ -55,6 +56,17 @@ def write_run_report(
         notes=notes,
     )
     write_report(folder / "report.html", content=content)
+
+
+def read_history(run: Run) -> pd.DataFrame | None:
+    """The figures per epoch; none for an ensemble, which has no epochs."""
+    path = run.folder / "history.csv"
+    if not path.is_file():
+        return None
+    try:
+        return pd.read_csv(path)
+    except (ValueError, pd.errors.ParserError) as error:
+        raise UserError(f"{path}: not a CSV: {error}; delete it to go on without curves") from None
 
 
 def _plots(table: pd.DataFrame, names: list[str], figures: Any, split: str) -> list[Plot]:

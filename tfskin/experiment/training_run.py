@@ -1,6 +1,5 @@
 """Shards and a config -> a trained run directory."""
 
-import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -31,7 +30,7 @@ from tfskin.inputs import (
     read_labels,
 )
 from tfskin.models import build_model
-from tfskin.runs import Run, RunInputs, open_run, write_environment
+from tfskin.runs import Run, RunInputs, open_run, remove_run, write_environment
 from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
@@ -66,8 +65,8 @@ def train(
     """
     config = config or read_config(QUICKSTART)
     run = Run(Path(output) if output else Path("runs") / config.name)
-    if run.folder.exists() and overwrite:
-        shutil.rmtree(run.folder)
+    if overwrite:
+        remove_run(run.folder)
     if _is_done(run, config):
         say(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
@@ -119,8 +118,10 @@ def _is_done(run: Run, config: ExperimentConfig) -> bool:
     """Whether the run is finished; refuses a folder that holds something else."""
     if not run.folder.exists() or not any(run.folder.iterdir()):
         return False
-    if not (run.folder / "config.yaml").is_file():
+    if not (run.folder / "inputs.json").is_file():
         raise UserError(f"{run.folder}: is not empty and not a run; choose another --output")
+    if not (run.folder / "config.yaml").is_file():
+        return False
     if read_config(run.folder / "config.yaml") != config:
         raise UserError(
             f"{run.folder}: holds a run of another config; give --overwrite, --output DIR or "
@@ -146,10 +147,10 @@ def _write_facts(
             f"{run.folder}: its shards have changed since it began; give --overwrite to start anew"
         )
     run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, inputs.model_dump(mode="json"))  # first: it is what makes a folder a run
+    write_text(run.folder / "config.yaml", dump_config(config))
     write_json(run.folder / "class_names.json", names)
     write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
-    write_text(run.folder / "config.yaml", dump_config(config))
-    write_json(path, inputs.model_dump(mode="json"))
 
 
 def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitData:
