@@ -283,3 +283,11 @@ def test_real_images_are_predicted(predictor, real_ham10000, real_isic_archive):
     paths = find_images([real_ham10000])[:5] + find_images([real_isic_archive / "*.jpg"])[:2]
     found = list(predict_images(predictor, paths))
     assert [one.error for one in found] == [""] * 7
+
+
+def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(tmp_path):
+    path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
+    rows = [Prediction(path, ["a", "b"], (0.25, 0.75))]
+    table = predictions_table(rows, class_names=["a", "b"])
+    write_predictions_csv(table, tmp_path / "out.csv")
+    assert "caf\\udce9.jpg" in (tmp_path / "out.csv").read_text(encoding="utf-8")

@@ -212,12 +212,17 @@ def predictions_table(
     fixed = ("path", "predicted", "probability", "error")
     columns = [f"class {name}" if name in fixed else name for name in class_names]
     rows = [
-        [str(one.path), one.predicted, one.probability]
+        [_printable(one.path), one.predicted, one.probability]
         + (list(one.probabilities) or [float("nan")] * len(columns))
         + [one.error]
         for one in predictions
     ]
     return pd.DataFrame(rows, columns=["path", "predicted", "probability", *columns, "error"])
+
+
+def _printable(path: Path) -> str:
+    """A path as text that any file can hold; bytes that are no UTF-8 are escaped."""
+    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
 
 
 def write_predictions_csv(table: pd.DataFrame, path: Path | str) -> None:

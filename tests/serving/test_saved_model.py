@@ -4,10 +4,10 @@ import keras
 import numpy as np
 import pytest
 import tensorflow as tf
-from tfskin.inputs.decode import decode_and_resize
 
 from tests.serving.pictures import broken_files, encode, make_picture
 from tfskin.errors import UserError
+from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving.saved_model import ExportOptions, check_export, export_saved_model
 
 SIZE = (16, 20)

@@ -163,7 +163,7 @@ def load_shards(folder: Path | str) -> Shards:
             name=values["name"],
             version=values["version"],
             fingerprint=values["fingerprint"],
-            counts=values["counts"],
+            counts={split: dict(counts) for split, counts in values["counts"].items()},
             files={
                 split: [str(folder / file) for file in sorted(sizes)]
                 for split, sizes in values["files"].items()

@@ -67,6 +67,7 @@ def evaluate(
     else:
         folder, shards = run.folder / "external" / external.name, load_shards(external.shards)
         names = list(external.classes)
+        check_class_names(names)
         tables = {external.name: _external_table(run, model, shards, external)}
     folder = Path(output) if output else folder
     metrics: dict[str, Any] = {
@@ -87,6 +88,20 @@ def evaluate(
     write_run_report(run, folder, metrics, tables, split=split, shards=shards, external=external)
     write_json(folder / "metrics.json", metrics)
     return metrics
+
+
+def check_class_names(names: list[str]) -> None:
+    """Refuse a class that is named like a column of the tables of predictions.
+
+    Raises:
+        UserError: names the class.
+    """
+    for name in names:
+        if name in (*ID_COLUMNS, "path", "predicted", "probability", "error"):
+            raise UserError(
+                f"data.classes: '{name}' is a column of every table of predictions; give the "
+                f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
+            )
 
 
 def headline_split(metrics: dict[str, Any]) -> str:

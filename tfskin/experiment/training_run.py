@@ -19,7 +19,7 @@ from tfskin.evaluation.metrics import (
     compute_metrics,
     metrics_from_confusion,
 )
-from tfskin.experiment.evaluation_run import ID_COLUMNS, evaluate, predict_logits
+from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import write_json, write_text
 from tfskin.inputs import (
@@ -72,7 +72,7 @@ def train(
         return run
     shards = find_shards(config.data.shards, say=say)
     names = class_names(shards, config.data.classes)
-    _check_names(names)
+    check_class_names(names)
     data = _fit_data(config, shards, names)
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
@@ -102,16 +102,6 @@ def resume(folder: Path | str, *, say: Callable[[str], None] = print) -> Run:
     run = open_run(folder)
     config = read_config(run.folder / "config.yaml")
     return train(config, output=run.folder, say=say)
-
-
-def _check_names(names: list[str]) -> None:
-    """Classes are columns beside the ids in the tables of predictions."""
-    for name in names:
-        if name in (*ID_COLUMNS, "path", "predicted", "probability", "error"):
-            raise UserError(
-                f"data.classes: '{name}' is a column of every table of predictions; give the "
-                f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
-            )
 
 
 def _is_done(run: Run, config: ExperimentConfig) -> bool:

@@ -66,8 +66,9 @@ def read_encoded(shards: Shards, *, limit: int) -> list[bytes]:
     pictures: list[bytes] = []
     for split in _LEAST_PRECIOUS:
         records = read_records(shards, split).take(limit - len(pictures))
-        for _, record in records.as_numpy_iterator():
-            pictures.append(_parse(record).features.feature["image"].bytes_list.value[0])
+        with damage_named(shards, split):
+            for _, record in records.as_numpy_iterator():
+                pictures.append(_parse(record).features.feature["image"].bytes_list.value[0])
     return pictures
 
 
