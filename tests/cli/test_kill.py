@@ -12,8 +12,12 @@ from tests.conftest import TINY
 from tfskin.runs import open_run
 
 
-def start(folder, shards, *words):
-    code = "import sys; from tfskin.cli.train import main; sys.argv[0] = 'tfskin-train'; main()"
+def start(folder, shards):
+    code = (
+        # A job in the background of a script inherits that Ctrl-C is ignored.
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
+        "import sys; from tfskin.cli.train import main; sys.argv[0] = 'tfskin-train'; main()"
+    )
     overrides = [*TINY, "train.epochs=30", f"data.shards={shards}", "train.schedule=constant"]
     return subprocess.Popen(
         [

@@ -53,6 +53,26 @@ def test_the_mean_is_the_mean_of_the_members(tmp_path, tiny_runs):
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-5)
 
 
+def test_an_ensemble_is_judged_on_another_data_set(tmp_path, tiny_runs, phantom_shards):
+    config = tfskin.EnsembleConfig(
+        members=[str(run) for run in tiny_runs], evaluate=EvaluateConfig(resamples=100)
+    )
+    run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    external = tfskin.ExternalConfig(
+        name="elsewhere",
+        shards=str(phantom_shards),
+        splits=("val", "test"),
+        classes={"bad": ["melanoma"], "good": ["nevus"]},
+        fold={"bad": ["melanoma"], "good": ["nevus"]},
+    )
+    metrics = tfskin.evaluate(run, external=external, say=silent)
+    assert list(metrics["splits"]) == ["elsewhere"]
+    folder = run.folder / "external" / "elsewhere"
+    assert (folder / "report.html").is_file()
+    both = [open_run(run.folder).metrics()["splits"][split]["images"] for split in ("val", "test")]
+    assert metrics["splits"]["elsewhere"]["images"] == sum(both)
+
+
 def test_other_classes_shards_and_splits_are_refused(tmp_path, tiny_runs, phantom_shards):
     def refuse(overrides, message, shards=phantom_shards):
         folder = tmp_path / message.replace(" ", "_")

@@ -75,7 +75,7 @@ def evaluate(
         "run": run.name,
         "class_names": names,
         "model": _describe_model(model),
-        **(facts if facts is not None else _former_facts(run)),
+        **({} if external is not None else facts or _former_facts(run)),
         "splits": {split: _judge(table, names, config) for split, table in tables.items()},
     }
     if "test" not in tables and external is None:
