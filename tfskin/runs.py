@@ -51,7 +51,7 @@ class Run:
     @property
     def name(self) -> str:
         """The folder's name."""
-        return self.folder.name
+        return self.folder.resolve().name
 
     @property
     def model_path(self) -> Path:
@@ -61,7 +61,7 @@ class Run:
     @property
     def finished(self) -> bool:
         """Whether training came to its end."""
-        return (self.folder / "metrics.json").is_file()
+        return (self.folder / "metrics.json").is_file() and self.model_path.is_file()
 
     def class_names(self) -> list[str]:
         """Index -> class."""
@@ -139,7 +139,14 @@ class Run:
 
 
 def remove_run(folder: Path) -> None:
-    """Delete a run directory, and nothing else.
+    """Delete a run directory, and nothing else; see :func:`check_removable`."""
+    check_removable(folder)
+    if folder.exists():
+        shutil.rmtree(folder)
+
+
+def check_removable(folder: Path) -> None:
+    """Refuse to delete what is not a run directory.
 
     Raises:
         UserError: the folder holds something that is not a run, or is a link.
@@ -152,7 +159,6 @@ def remove_run(folder: Path) -> None:
         raise UserError(
             f"{folder}: is not a run, so --overwrite leaves it; choose another --output"
         )
-    shutil.rmtree(folder)
 
 
 def open_run(folder: Path | str) -> Run:

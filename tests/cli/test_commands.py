@@ -250,6 +250,42 @@ def test_overwrite_deletes_runs_only(tmp_path, command, phantom_shards):
     assert (tmp_path / "thesis.txt").read_text() == "mine"
 
 
+def test_overwrite_leaves_the_old_run_when_the_new_one_is_impossible(
+    tmp_path, command, tiny_runs, phantom_shards
+):
+    old = tmp_path / "old"
+    shutil.copytree(tiny_runs[0], old)
+    for words in (["data.shards=nowhere"], ["model.name=nothing"], ["data.classes={a: [b]}"]):
+        shards = f"data.shards={phantom_shards}"
+        done = command("train", shards, *words, "--output", old, "--overwrite")
+        assert done.code == 2, (words, done.err)
+        assert (old / "model.keras").is_file()
+    done = command("ensemble", old, tiny_runs[1], "--output", old, "--overwrite")
+    assert done.code == 2
+    assert "holds the member" in only_line(done)
+    assert (old / "model.keras").is_file()
+
+
+def test_predictions_are_json_and_never_replace_a_picture(tmp_path, command, tiny_runs):
+    Image.new("RGB", (40, 30)).save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    done = command("predict", tiny_runs[0], tmp_path, "--json")
+    rows = json.loads(done.out)["predictions"]
+    assert sorted(row["melanoma"] is None for row in rows) == [False, True]
+    done = command("predict", tiny_runs[0], tmp_path, "--output", tmp_path / "good.png")
+    assert done.code == 2
+    assert "one of the pictures" in only_line(done)
+    with Image.open(tmp_path / "good.png") as picture:
+        assert picture.size == (40, 30)
+
+
+def test_an_export_stays_in_its_folder(tmp_path, command, tiny_runs):
+    done = command("export", tiny_runs[0], "--name", "..", "--output", tmp_path / "exports")
+    assert done.code == 2
+    assert "--name" in only_line(done)
+    assert not (tmp_path / "1").exists()
+
+
 def test_class_names_are_printed_as_they_are(tmp_path, command):
     folder = write_pictures(tmp_path / "ham", 40)
     edit_metadata(folder, lambda t: t.assign(dx=["[/b]", "[red]x"] * 20))

@@ -152,6 +152,15 @@ def test_patience_stops_when_nothing_gains(tmp_path):
     assert (state.epoch, state.best_epoch) == (3, 1)
 
 
+def test_a_figure_without_a_value_still_keeps_a_model(tmp_path):
+    data = make_data()
+    none = {"auc": None, "loss": 1.0, "balanced_accuracy": None}
+    without = FitData(**{**vars(data), "score": lambda *_: none})
+    state = fit(make_model(), without, options=FitOptions(1, tmp_path), say=lambda _: None)
+    assert state.best_epoch == 1
+    assert (tmp_path / "model.keras").is_file()
+
+
 def test_mixed_float16_really_updates(tmp_path):
     model = make_model("mixed_float16")
     fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)

@@ -40,6 +40,8 @@ def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
         message = getattr(error, "format_message", None)
         if message is not None:  # typer's own: a wrong option or a missing argument
             code = _fail(f"{message()} (see --help)", 2)
+        elif "No space left on device" in str(error):
+            code = _fail("no space left on the disk; free some and run the command again", 2)
         elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             code = _fail("out of memory; try a smaller batch_size, image_size or widths", 2)
         elif isinstance(error, OSError) and error.filename is not None:
@@ -64,7 +66,7 @@ def say(line: str) -> None:
 
 def print_json(value: Any) -> None:
     """The result as one JSON object on standard output."""
-    print(json.dumps(value, default=str))
+    print(json.dumps(value, default=str, allow_nan=False))
 
 
 def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None:

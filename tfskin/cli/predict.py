@@ -37,7 +37,8 @@ def predict_command(
 
     table = predict(target, images, output=output, annotate=annotate, batch_size=batch_size)
     if json:
-        print_json({"predictions": table.to_dict(orient="records")})
+        known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
+        print_json({"predictions": known.to_dict(orient="records")})
         return
     from rich.table import Table
     from rich.text import Text

@@ -1,5 +1,6 @@
 """A run -> a SavedModel; a run or a SavedModel and pictures -> predictions."""
 
+import re
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -54,6 +55,8 @@ def export(
     """
     run = run if isinstance(run, Run) else open_run(run)
     inputs = run.inputs()
+    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"--name '{name}': must be letters, digits, '.', '_' and '-'")
     options = ExportOptions(
         class_names=run.class_names(),
         image_size=inputs.image_size,
@@ -97,6 +100,10 @@ def predict(
     """
     predictor = load_predictor(target)
     paths = find_images(images)
+    if output is not None and Path(output).resolve() in {path.resolve() for path in paths}:
+        raise UserError(f"{output}: is one of the pictures; give --output another name")
+    if output is not None and Path(output).is_dir():
+        raise UserError(f"{output}: is a folder; --output names a CSV file")
     rows = list(predict_images(predictor, paths, batch_size=batch_size))
     if annotate is not None:
         write_annotated(rows, annotate)

@@ -19,7 +19,7 @@ from tfskin.experiment.evaluation_run import (
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.inputs import read_labels
-from tfskin.runs import Run, open_run, remove_run, write_environment
+from tfskin.runs import Run, check_removable, open_run, remove_run, write_environment
 
 
 def ensemble(
@@ -64,15 +64,17 @@ def ensemble(
             say(f"{run.folder}: is finished; give --overwrite to make it again")
             return run
     check_members(members)
+    _check_output(run, members)
     shards = load_run_shards(members[0])
-    remove_run(run.folder)  # what a killed call left, or what is overwritten
     combiner = _fit(members, shards, config)
+    member_facts = [_member_facts(member) for member in members]
+    remove_run(run.folder)  # what a killed call left, or what is overwritten
     _write_run(run, members, combiner, config, shards)
     combination = describe_combiner(combiner, [member.name for member in members])
     say(f"combination: {combination}")
     facts = {
         "combination": combination,
-        "members": [_member_facts(member) for member in members],
+        "members": member_facts,
     }
     evaluate(run, facts=facts, say=say)
     return run
@@ -107,6 +109,16 @@ def check_members(members: Sequence[Run]) -> None:
             raise UserError(
                 f"{pair}: differ in model.image_size or model.resize; members are fed by one "
                 "decode and resize, so train them with the same"
+            )
+
+
+def _check_output(run: Run, members: Sequence[Run]) -> None:
+    check_removable(run.folder)
+    output = run.folder.resolve()
+    for member in members:
+        if output in (member.folder.resolve(), *member.folder.resolve().parents):
+            raise UserError(
+                f"{run.folder}: is or holds the member {member.folder}; choose another --output"
             )
 
 

@@ -30,7 +30,14 @@ from tfskin.inputs import (
     read_labels,
 )
 from tfskin.models import build_model
-from tfskin.runs import Run, RunInputs, open_run, remove_run, write_environment
+from tfskin.runs import (
+    Run,
+    RunInputs,
+    check_removable,
+    open_run,
+    remove_run,
+    write_environment,
+)
 from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
@@ -66,8 +73,8 @@ def train(
     config = config or read_config(QUICKSTART)
     run = Run(Path(output) if output else Path("runs") / config.name)
     if overwrite:
-        remove_run(run.folder)
-    if _is_done(run, config):
+        check_removable(run.folder)
+    elif _is_done(run, config):
         say(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
     shards = find_shards(config.data.shards, say=say)
@@ -77,6 +84,8 @@ def train(
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
     )
+    if overwrite:
+        remove_run(run.folder)  # not before the new run is known to be possible
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
     with damage_named(shards, "train"), damage_named(shards, "val"):

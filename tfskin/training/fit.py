@@ -106,7 +106,7 @@ def fit(
         state.history.append(row)
         log(row)
         state.epoch += 1
-        if score > state.best_score:
+        if score > state.best_score or state.best_epoch < 0:
             state.best_score, state.best_epoch = score, state.epoch
             with replace_file(options.folder / "model.keras") as temporary:
                 model.save(temporary)
@@ -188,11 +188,11 @@ def _epoch_line(
     row: dict[str, Any], state: FitState, options: FitOptions, *, seconds_left: float
 ) -> str:
     best = "  best" if state.best_epoch == state.epoch else ""
-    auc = row["val_auc"]
+    auc, balanced = row["val_auc"], row["val_balanced_accuracy"]
     return (
         f"epoch {row['epoch']:>3}/{options.epochs}  loss {row['loss']:.4f}  "
         f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
-        f"balanced accuracy {row['val_balanced_accuracy']:.4f}  "
+        f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
         f"{row['images_per_second']:.0f} images/s  "
         f"{_clock(seconds_left)} left{best}"
     )
