@@ -124,6 +124,26 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     pd.testing.assert_frame_equal(run.predictions("test"), whole, rtol=1e-5)
 
 
+def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch, phantom_shards):
+    def stop_after_one(line):
+        if line.startswith("epoch   1"):
+            raise KeyboardInterrupt
+
+    monkeypatch.chdir(phantom_shards.parent)
+    config = tiny_config(phantom_shards.name)
+    with pytest.raises(KeyboardInterrupt):
+        tfskin.train(config, output=tmp_path / "run", say=stop_after_one)
+    monkeypatch.chdir(tmp_path)
+    assert tfskin.resume("run", say=silent).finished
+
+
+def test_another_run_is_not_written_over(tiny_runs):
+    before = (tiny_runs[1] / "metrics.json").read_bytes()
+    with pytest.raises(UserError, match="another run"):
+        tfskin.evaluate(tiny_runs[0], output=tiny_runs[1], say=silent)
+    assert (tiny_runs[1] / "metrics.json").read_bytes() == before
+
+
 @pytest.mark.parametrize(
     ("override", "message"),
     [

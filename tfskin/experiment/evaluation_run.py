@@ -70,6 +70,8 @@ def evaluate(
         check_class_names(names)
         tables = {external.name: _external_table(run, model, shards, external)}
     folder = Path(output) if output else folder
+    if folder.resolve() != run.folder.resolve() and (folder / "inputs.json").is_file():
+        raise UserError(f"{folder}: is another run; choose another --output")
     metrics: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run": run.name,

@@ -77,7 +77,9 @@ def train(
     elif _is_done(run, config):
         say(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
-    shards = find_shards(config.data.shards, say=say)
+    # A run that goes on knows where its shards lie, whatever the working directory is now.
+    begun = not overwrite and (run.folder / "inputs.json").is_file()
+    shards = find_shards(run.inputs().shards if begun else config.data.shards, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
     data = _fit_data(config, shards, names)
