@@ -301,11 +301,6 @@ def shipped_configs() -> list[Path]:
     return []
 
 
-def is_ensemble_config(path: Path | str) -> bool:
-    """Whether a YAML file lists ``members``."""
-    return "members" in read_values(find_config(path))
-
-
 def read_values(path: Path) -> dict[str, Any]:
     """The keys and values of a YAML file, not yet checked.
 

@@ -60,7 +60,6 @@ def make_data(broken: bool = False) -> FitData:
         images_per_epoch=40,
         val_batches=Batches(val_images, val_labels),
         val_labels=val_labels,
-        class_names=NAMES,
         score=score,
         score_confusion=score_confusion,
     )

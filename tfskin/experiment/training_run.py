@@ -177,7 +177,6 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
         images_per_epoch=images,
         val_batches=make_dataset(shards, "val", options=train_options),
         val_labels=labels["val"]["label"].to_numpy(),
-        class_names=names,
         score=score,
         score_confusion=score_confusion,
     )

@@ -40,7 +40,6 @@ class FitData:
         images_per_epoch: number of training images.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
         val_labels: (N,) integers.
-        class_names: index -> class.
         score: (labels, probabilities (N, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
     """
@@ -50,7 +49,6 @@ class FitData:
     images_per_epoch: int
     val_batches: Any
     val_labels: np.ndarray
-    class_names: list[str]
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
 
