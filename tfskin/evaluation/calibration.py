@@ -8,10 +8,9 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.metrics import Floats, Ints, check_predictions
+from tfskin.evaluation.metrics import Floats, check_predictions
 
 FOLDS = 5
-BINS = 15
 
 
 def fit_isotonic(
@@ -137,8 +136,3 @@ def reliability(
         }
         for part in parts
     ]
-
-
-def confidence_bins(labels: Ints, probabilities: Floats, *, bins: int = BINS) -> Ints:
-    """(N,) the bin of each image's highest probability: ``bins`` of equal width over 0 to 1."""
-    return np.minimum((probabilities.max(axis=1) * bins).astype(np.int64), bins - 1)

@@ -14,7 +14,7 @@ import matplotlib
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from matplotlib.figure import Figure
 
-from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES
+from tfskin.evaluation.figures import CLASS_FIGURES, SUMMARY_FIGURES
 from tfskin.evaluation.plots import format_figure
 from tfskin.files import write_text
 
