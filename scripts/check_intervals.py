@@ -19,7 +19,7 @@ NAMES = ["nevus", "melanoma", "carcinoma"]
 SHARES = (0.6, 0.25, 0.15)
 FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "macro_average_precision")
 FIGURES += ("macro_partial_auc", "kappa", "mcc", "top2_accuracy", "log_loss", "brier")
-CLASS_FIGURES = ("recall", "specificity", "precision", "auc", "average_precision")
+CLASS_FIGURES = ("recall", "specificity", "precision", "auc", "average_precision", "partial_auc")
 
 
 def draw(random: np.random.Generator, lesions: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

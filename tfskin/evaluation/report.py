@@ -23,12 +23,22 @@ HEADINGS = {
     "balanced_accuracy": "Balanced accuracy",
     "macro_f1": "Macro F1",
     "macro_auc": "Macro AUC",
+    "macro_average_precision": "Macro AP",
+    "macro_partial_auc": "Macro partial AUC",
+    "kappa": "Kappa",
+    "mcc": "MCC",
+    "top2_accuracy": "Top-2 accuracy",
+    "top3_accuracy": "Top-3 accuracy",
     "log_loss": "Log loss",
+    "brier": "Brier score",
+    "ece": "ECE",
     "precision": "Precision",
     "recall": "Recall (sensitivity)",
     "specificity": "Specificity",
     "f1": "F1",
     "auc": "AUC",
+    "average_precision": "AP",
+    "partial_auc": "Partial AUC",
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tfskin.evaluation.figures import Floats, Ints
+from tfskin.evaluation.figures import Floats, Ints, ratio
 
 # Resamples that are drawn together: 10,000 groups then take 5 MB, which stays in the cache. Each
 # block has a seed of its own, so the size is part of the result.
@@ -125,3 +125,36 @@ def interval(
         reach = tail ** (1 / groups)
         low, high = (reach, 1.0) if value == 1 else (0.0, 1 - reach)
     return result | {"low": low, "high": high}
+
+
+def ratio_intervals(
+    resampling: Resampling,
+    parts: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
+    *,
+    confidence: float,
+    bounded: bool = True,
+) -> dict[str, dict[str, Any]]:
+    """Name -> interval of ``sum numerator / sum denominator`` over images.
+
+    Args:
+        resampling: of N images.
+        parts: name -> (N,) numerators and (N,) denominators; booleans count as 0 and 1. For a
+            share both are masks, the first within the second.
+        confidence: coverage.
+        bounded: the quotients are shares, see :func:`interval`.
+    """
+    rows = [np.asarray(part, float) for pair in parts.values() for part in pair]
+    columns = resampling.group_of
+    sums = np.stack([np.bincount(columns, row, minlength=resampling.count) for row in rows])
+    value = ratio(sums[0::2].sum(axis=1), sums[1::2].sum(axis=1))
+    drawn = resampling.run(lambda w: {"all": ratio(sums[0::2] @ w, sums[1::2] @ w).T})["all"]
+    return {
+        name: interval(
+            float(value[k]) if np.isfinite(value[k]) else None,
+            drawn[:, k],
+            confidence=confidence,
+            groups=int((sums[2 * k + 1] > 0).sum()),
+            bounded=bounded,
+        )
+        for k, name in enumerate(parts)
+    }
