@@ -11,6 +11,7 @@ from sklearn import metrics as sk
 from tfskin.errors import UserError
 from tfskin.evaluation.challenges import (
     CLASSES,
+    Challenge,
     match_classes,
     partial_auc,
     score_submission,
@@ -66,7 +67,8 @@ def test_2020_is_the_auc_and_2024_the_partial_auc(decimals):
     positive = random.random(300) < 0.2
     scores = np.clip(random.normal(0.4 + 0.2 * positive, 0.2), 0, 1)
     scores = scores if decimals is None else np.round(scores, decimals)
-    for year, key in (("2020", "image_name"), ("2024", "isic_id")):
+    years: dict[Challenge, str] = {"2020": "image_name", "2024": "isic_id"}
+    for year, key in years.items():
         truth = frame(key, ["target"], positive[:, None].astype(float))
         found = score_submission(year, frame(key, ["target"], scores[:, None]), truth)["score"]
         turned = sk.roc_auc_score(~positive, -scores, max_fpr=0.2)
