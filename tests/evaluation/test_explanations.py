@@ -1,14 +1,16 @@
 """Grad-CAM and integrated gradients against hand-made formulas, for models within models."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
 from tfskin.ensembling import Combiner, as_float32, build_ensemble
-from tfskin.evaluation.explanations import embed, explain, find_units, nearest
+from tfskin.evaluation.explanations import embed, explain_pictures, find_units, nearest
 from tfskin.models import build_model
 
-TINY = {"image_size": (32, 32), "num_classes": 3, "widths": (4, 4, 8, 8, 8)}
+TINY: dict[str, Any] = {"image_size": (32, 32), "num_classes": 3, "widths": (4, 4, 8, 8, 8)}
 
 
 def pictures(count=2, size=(32, 32)):
@@ -29,7 +31,8 @@ def plain(size=(16, 20)):
 
 def test_grad_cam_is_its_formula():
     model, shown = plain(), pictures(2, (16, 20))
-    found = explain(model, shown, [0, 2], steps=2)
+    found = explain_pictures(model, shown, [0, 2], steps=2)
+    assert found.grad_cam is not None
     assert found.note == ""
     maps = keras.Model(model.input, model.get_layer("features").output).predict(shown, verbose=0)
     probabilities = keras.ops.softmax(model(shown)).numpy()
@@ -44,7 +47,7 @@ def test_grad_cam_is_its_formula():
 def test_integrated_gradients_are_complete():
     for model in (plain(), build_model("five_layer", color_space="rgb", **TINY)):
         size = model.input_shape[1:3]
-        found = explain(model, pictures(2, size), [1, 2], steps=64)
+        found = explain_pictures(model, pictures(2, size), [1, 2], steps=32)
         assert found.gradients.shape == (2, *size)
         np.testing.assert_allclose(found.completeness, 1, atol=0.1)
 
@@ -57,7 +60,7 @@ def test_a_model_that_sees_one_spot_is_explained_by_it():
     logits = keras.layers.Dense(2, name="logits")(pooled)
     model = keras.Model(image, logits)
     shown = pictures(1, (16, 16))
-    found = np.abs(explain(model, shown, [0], steps=4).gradients[0])
+    found = np.abs(explain_pictures(model, shown, [0], steps=4).gradients[0])
     outside = found.copy()
     outside[4:8, 4:8] = 0
     assert found.max() > 0
@@ -81,13 +84,14 @@ def test_ensembles_and_backbones_are_explained(policy):
     ensemble = build_ensemble(members, Combiner("weights", weights=(0.5, 0.25, 0.25)))
     assert [unit.spectral for unit in find_units(ensemble)] == [False, True, False]
     shown = pictures(2)
-    found = explain(ensemble, shown, [0, 1], steps=4)
+    found = explain_pictures(ensemble, shown, [0, 1], steps=4)
+    assert found.grad_cam is not None
     assert found.grad_cam.shape == (2, 32, 32)
     assert found.grad_cam.max() == 1
     assert "without member_1_five_layer" in found.note
     np.testing.assert_allclose(ensemble.predict(shown, verbose=0), ensemble(shown), atol=1e-5)
     for member in members:
-        alone = explain(as_float32(member), shown, [0, 1], steps=4)
+        alone = explain_pictures(as_float32(member), shown, [0, 1], steps=4)
         assert np.isfinite(alone.gradients).all()
         assert (alone.grad_cam is None) == any(
             getattr(layer, "space", "") == "fft" for layer in member.layers
@@ -104,8 +108,10 @@ def test_tokens_of_a_transformer_are_a_map():
     pooled = keras.layers.GlobalAveragePooling1D()(tokens)
     model = keras.Model(image, keras.layers.Dense(3, name="logits")(pooled))
     (unit,) = find_units(model)
+    assert unit.features is not None
     assert unit.features.name == "last"
-    found = explain(model, pictures(1), [0], steps=4)
+    found = explain_pictures(model, pictures(1), [0], steps=4)
+    assert found.grad_cam is not None
     assert found.grad_cam.shape == (1, 32, 32)
 
 
@@ -113,7 +119,7 @@ def test_a_model_without_a_map_says_so():
     image = keras.Input((8, 8, 3), name="image")
     flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(image))
     model = keras.Model(image, keras.layers.Dense(2, name="logits")(flat))
-    found = explain(model, pictures(1, (8, 8)), [0], steps=4)
+    found = explain_pictures(model, pictures(1, (8, 8)), [0], steps=4)
     assert found.grad_cam is None
     assert found.note == "No Grad-CAM: it has no map of features."
 

@@ -22,13 +22,14 @@ def pictures(images=40):
     """Skin with a dark spot in the middle for melanoma, and its dark rim for nobody."""
     labels = np.arange(images) % 2
     shown = np.full((images, 32, 40, 3), 190, np.float32)
-    shown += np.random.default_rng(0).normal(0, 4, shown.shape).astype(np.float32)
+    shown += 4 * np.random.default_rng(0).standard_normal(shown.shape, dtype=np.float32)
     shown[labels == 1, 12:20, 15:25] = 60
     return labels, shown
 
 
 def from_brightness(part: np.ndarray) -> np.ndarray:
-    dark = 1 / (1 + np.exp((np.asarray(part, float).mean(axis=(1, 2, 3)) - 120) / 10))
+    brightness = np.asarray(part, float).mean(axis=(1, 2, 3))
+    dark = np.asarray(1 / (1 + np.exp((brightness - 120) / 10)))
     return np.stack([1 - dark, dark], axis=1)
 
 

@@ -63,7 +63,7 @@ class Explanation:
     note: str
 
 
-def explain(
+def explain_pictures(
     model: keras.Model,
     pictures: Pictures,
     classes: Sequence[int] | npt.NDArray[Any],

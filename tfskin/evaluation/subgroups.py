@@ -43,6 +43,7 @@ class Judged:
         groups: (N,) values; images with the same value are drawn together.
         facts: N rows with whatever columns are recorded.
         malignant: names of the malignant classes; empty where that is not known.
+        scores: (N,) the malignant score; None for the sum over the malignant classes.
         threshold: of the malignant score, for sensitivity and specificity; None without one.
         resamples: bootstrap resamples.
         confidence: coverage of the intervals.
@@ -54,6 +55,7 @@ class Judged:
     groups: npt.NDArray[Any]
     facts: pd.DataFrame
     malignant: Sequence[str] = ()
+    scores: Floats | None = None
     threshold: float | None = None
     resamples: int = 1000
     confidence: float = 0.95
@@ -139,7 +141,9 @@ def _figures(judged: Judged, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
     result |= dict.fromkeys(("malignant_auc", "sensitivity", "specificity"))
     if judged.malignant:
         chosen = [list(judged.class_names).index(name) for name in judged.malignant]
-        positive, scores = np.isin(labels, chosen), probabilities[:, chosen].sum(axis=1)
+        positive = np.isin(labels, chosen)
+        known = judged.scores
+        scores = probabilities[:, chosen].sum(axis=1) if known is None else known[inside]
         points = {}
         if judged.threshold is not None:
             points["point"] = {"threshold": judged.threshold, "target": {}}
