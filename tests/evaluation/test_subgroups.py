@@ -22,8 +22,8 @@ def judged(images=200, **changes):
             "age": random.integers(-1, 90, images).astype(float),
             "sex": random.choice(["male", "female", ""], images),
             "site": "",
-            "artefact_hair": random.random(images) < 0.4,
-            "artefact_ruler": random.random(images) < 0.2,
+            "hair": (random.random(images) < 0.4).astype(int),
+            "dark_corners": random.integers(-1, 2, images),
         }
     )
     values = {
@@ -61,11 +61,12 @@ def test_every_recorded_column_is_a_heading_with_its_groups():
 def test_images_with_and_without_artefacts_stand_side_by_side():
     given = judged()
     found = subgroup_figures(given)
-    flags = given.facts[["artefact_hair", "artefact_ruler"]]
+    flags = given.facts[["hair", "dark_corners"]] == 1
     groups = found["any artefact"]["groups"]
     assert groups["present"]["images"] == flags.any(axis=1).sum()
     assert groups["absent"]["images"] == (~flags.any(axis=1)).sum()
     assert set(found["hair"]["groups"]) == {"absent", "present"}
+    assert set(found["dark corners"]["groups"]) == {"absent", "present", "unknown"}
     without = subgroup_figures(judged(facts=given.facts[["sex"]]))
     assert without["artefacts"] == {"recorded": False, "groups": {}}
     assert without["age"]["recorded"] is False
@@ -78,7 +79,7 @@ def test_a_group_of_one_image_and_one_of_one_kind_are_warned_about():
     assert one["accuracy"]["value"] in (0.0, 1.0)
     assert one["accuracy"]["low"] is None
     assert one["macro_auc"]["value"] is None
-    assert "only 1 lesions or patients" in one["warning"]
+    assert "only 1 groups" in one["warning"]
     benign = judged(labels=np.full(200, 2), facts=facts)
     rest = subgroup_figures(benign)["sex"]["groups"]["female"]
     assert rest["warning"].startswith("only 0 malignant images")

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfskin.evaluation.figures import RANKING_FIGURES, Floats, Ints, Ranking
+from tfskin.evaluation.intervals import SCALES
 from tfskin.evaluation.resampling import Resampling, interval, ratio_intervals
 
 
@@ -33,6 +34,7 @@ def ranking_intervals(
             drawn[name],
             confidence=confidence,
             groups=groups,
+            scale=SCALES[name],
         )
         for name in RANKING_FIGURES
     }
@@ -139,7 +141,7 @@ def set_figures(
     return {
         **found,
         **ratio_intervals(
-            resampling, {"mean_size": (size, everyone)}, confidence=confidence, bounded=False
+            resampling, {"mean_size": (size, everyone)}, confidence=confidence, scale=None
         ),
         "per_class": ratio_intervals(resampling, by_class, confidence=confidence),
     }

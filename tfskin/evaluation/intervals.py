@@ -8,14 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.figures import CLASS_FIGURES, SUMMARY_FIGURES, Floats, Statistics
+from tfskin.evaluation.figures import (
+    AVERAGES,
+    CLASS_FIGURES,
+    PARTIAL_FROM,
+    SUMMARY_FIGURES,
+    Floats,
+    Statistics,
+)
 from tfskin.evaluation.metrics import check_predictions, compute_metrics
 from tfskin.evaluation.resampling import Resampling, interval
 
-SHARES = frozenset(
-    {"accuracy", "balanced_accuracy", "top2_accuracy", "top3_accuracy"}
-    | {"precision", "recall", "specificity"}
-)
+# The highest value of the figures whose lowest is 0; kappa, MCC and the losses have no such range.
+SCALES = {
+    **dict.fromkeys((*SUMMARY_FIGURES, *CLASS_FIGURES), 1.0),
+    **dict.fromkeys(("macro_partial_auc", "partial_auc"), 1 - PARTIAL_FROM),
+    **dict.fromkeys(("kappa", "mcc", "log_loss", "brier", "ece")),
+}
 
 
 def bootstrap_intervals(
@@ -49,8 +58,9 @@ def bootstrap_intervals(
         The nesting of ``compute_metrics``, each figure being ``{"value", "low", "high",
         "undefined"}``: ``undefined`` counts the resamples left out because the figure had no value
         there (a class may never be predicted in one). ``low`` and ``high`` are None where the
-        figure has no value, or rests on a class of one group, which says nothing about the spread.
-        Beside ``images``: ``groups`` (also of each class), ``resamples`` and ``confidence``.
+        figure has no value, or rests on a class of one group, which says nothing about the spread;
+        an average over classes does when any class has one group only. Beside ``images``:
+        ``groups`` (also of each class), ``resamples`` and ``confidence``.
 
     Raises:
         ValueError: as ``compute_metrics``; groups of another length; ``resamples`` below 1;
@@ -66,13 +76,14 @@ def bootstrap_intervals(
     count = resampling.count
     result = {**metrics, "groups": count, "resamples": resamples, "confidence": confidence}
     smallest = min(len(np.unique(resampling.group_of[true == c])) for c in np.unique(true))
+    averaged = {*AVERAGES, "kappa", "mcc"}
     for name in SUMMARY_FIGURES:
         result[name] = interval(
             metrics[name],
             drawn[name],
             confidence=confidence,
-            groups=smallest if name == "balanced_accuracy" else count,
-            bounded=name in SHARES,
+            groups=smallest if name in averaged else resampling.varying,
+            scale=SCALES[name],
             reflect=name == "ece",
         )
     result["per_class"] = {}
@@ -86,7 +97,7 @@ def bootstrap_intervals(
                 drawn[f"class {figure}"][:, c],
                 confidence=confidence,
                 groups=others if figure == "specificity" else own,
-                bounded=figure in SHARES,
+                scale=SCALES[figure],
             )
         result["per_class"][name] = entry
     return result

@@ -170,7 +170,7 @@ def _pasted(
             resampling,
             {"mean_change": (shift, every)},
             confidence=probe.confidence,
-            bounded=False,
+            scale=None,
         )
     return found
 
@@ -185,7 +185,7 @@ def _turned(probe: Probe, before: Floats, after: Floats) -> dict[str, Any]:
             resampling,
             {"mean_difference": (moved, every)},
             confidence=probe.confidence,
-            bounded=False,
+            scale=None,
         ),
     }
 

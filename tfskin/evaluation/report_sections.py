@@ -49,46 +49,37 @@ def summary_section(metrics: Mapping[str, Any]) -> Section:
     """Every summary figure of every split, members beside the ensemble, and what they mean."""
     splits, split = metrics["splits"], metrics["headline"]
     main = splits[split]
-    headings = [HEADINGS[name] for name in SUMMARY_FIGURES]
-
-    def row(name: str, figures: Mapping[str, Any]) -> list[Any]:
-        # A member that was judged by an older version lacks the newer figures.
-        return [name, figures["images"], *(figures.get(key) for key in SUMMARY_FIGURES)]
-
+    ordered = {split: main, **splits}
     blocks: list[Block] = [
-        Table(
-            caption="Figures by split",
-            headings=["Split", "Images", *headings],
-            rows=[row(name, figures) for name, figures in splits.items()],
-            marked=split,
-        ),
+        _summary_table(f"Figures by split, {split} first", ordered),
         Paragraph(text=_about_intervals(main, split)),
     ]
     for average, names in main["left_out"].items():
         if names:
             text = f"{HEADINGS[average]} leaves out {', '.join(names)}: no value in {split}."
             blocks.append(Paragraph(text=text))
-    members = [
-        row(member["name"], member["splits"][split])
+    members = {
+        member["name"]: member["splits"][split]
         for member in metrics.get("members", [])
         if split in member["splits"]
-    ]
+    }
     if members:
         caption = f"The ensemble and its members on {split}"
-        rows = [row("ensemble", main), *members]
-        blocks += [
-            Table(
-                caption=caption,
-                headings=["Model", "Images", *headings],
-                rows=rows,
-                marked="ensemble",
-            ),
-            Paragraph(
-                text="Intervals that overlap do not say that two models are alike: the same images "
-                "judged both. tfskin-compare says which differences are real."
-            ),
-        ]
+        text = (
+            "Intervals that overlap do not say that two models are alike: the same images judged "
+            "both. tfskin-compare says which differences are real."
+        )
+        columns = {"ensemble": main, **members}
+        blocks += [_summary_table(caption, columns), Paragraph(text=text)]
     return Section(heading="Figures", blocks=blocks)
+
+
+def _summary_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> Table:
+    """One row a figure; a member that an older version judged lacks the newer figures."""
+    rows: list[list[Any]] = [["Images", *(one["images"] for one in columns.values())]]
+    for key in SUMMARY_FIGURES:
+        rows.append([HEADINGS[key], *(one.get(key) for one in columns.values())])
+    return Table(caption=caption, headings=["Figure", *columns], rows=rows)
 
 
 def class_section(metrics: Mapping[str, Any], plots: Sequence[Plot]) -> Section:
@@ -211,15 +202,16 @@ def subgroup_report(metrics: Mapping[str, Any]) -> Section:
         if one["recorded"]:
             rows = [
                 [name, figures["images"], figures["groups"], figures["malignant"]]
+                + [figures["warning"] or None]
                 + [figures[key] for key in SUBGROUP_FIGURES]
-                + [figures["warning"]]
                 for name, figures in one["groups"].items()
             ]
-            columns = ["Images", "Groups", "Malignant", *(HEADINGS[k] for k in SUBGROUP_FIGURES)]
+            counts = ["Images", "Groups", "Malignant", "Warning"]
+            columns = [*counts, *(HEADINGS[key] for key in SUBGROUP_FIGURES)]
             blocks.append(
                 Table(
                     caption=f"By {heading}",
-                    headings=[heading.capitalize(), *columns, "Warning"],
+                    headings=[heading.capitalize(), *columns],
                     rows=rows,
                 )
             )

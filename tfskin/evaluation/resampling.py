@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from scipy import stats
+from scipy import special, stats
 
 from tfskin.evaluation.figures import Floats, Ints, ratio
 
@@ -63,6 +63,12 @@ class Resampling:
             group_of=group_of, count=len(unique), strata=strata, resamples=resamples, seed=seed
         )
 
+    @property
+    def varying(self) -> int:
+        """The groups that a resample may leave out: those that are not alone in their stratum."""
+        sizes = np.bincount(self.strata)
+        return int(sizes[sizes > 1].sum())
+
     def blocks(self) -> Iterator[Floats]:
         """Weights (G, r) float64 of the resamples, block by block: how often each group counts."""
         members = [np.flatnonzero(self.strata == stratum) for stratum in np.unique(self.strata)]
@@ -89,14 +95,22 @@ def interval(
     *,
     confidence: float,
     groups: int,
-    bounded: bool = False,
+    scale: float | None = None,
     reflect: bool = False,
 ) -> dict[str, Any]:
     """``{"value", "low", "high", "undefined"}`` of a figure and its (R,) values over resamples.
 
-    The percentile interval, its tails widened by the factor that Student's t needs for as many
-    groups: ``Phi(sqrt(n / (n - 1)) t_{n-1}(a / 2))`` in place of ``a / 2`` (Hesterberg, What
+    A figure that lies between 0 and ``scale`` (a share, an AUC) gets
+    ``logit^-1(logit(v) +- t s)`` with the standard deviation s of the logits over resamples and
+    Student's t of as many groups: percentiles are too short near 1, where such figures live
+    (Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2; Boyd, Eng and Page,
+    Area under the precision-recall curve, ECML 2013). At exactly 0 or ``scale`` there is no logit;
+    the exact bound for ``groups`` trials takes its place (Clopper and Pearson, 1934).
+
+    Any other figure gets the percentile interval, its tails widened by the factor that Student's t
+    needs: ``Phi(sqrt(n / (n - 1)) t_{n-1}(a / 2))`` in place of ``a / 2`` (Hesterberg, What
     Teachers Should Know about the Bootstrap, The American Statistician 69, 2015, section 5.3).
+
     There is none (None) with fewer than two groups, which say nothing about the spread.
 
     Args:
@@ -104,9 +118,7 @@ def interval(
         drawn: its values over resamples; NaN where it had none, counted in ``undefined``.
         confidence: coverage, between 0 and 1.
         groups: how many independent groups the figure rests on.
-        bounded: the figure is a share; where all resamples are the same share of 0 or 1, the exact
-            bound for ``groups`` trials takes the place of an interval without width (Clopper and
-            Pearson, 1934).
+        scale: the highest value of a figure whose lowest is 0; None for any other figure.
         reflect: the figure is biased upwards by sampling (the expected calibration error): the
             basic interval ``2 value - quantile`` (Davison and Hinkley, section 5.2), kept at or
             above 0 and made to hold the value.
@@ -116,15 +128,32 @@ def interval(
     if value is None or not len(defined) or groups < 2:
         return result
     tail = (1 - confidence) / 2
+    if scale is not None:
+        low, high = _bounded_interval(value / scale, defined / scale, tail, groups)
+        return result | {"low": low * scale, "high": high * scale}
     widened = float(stats.norm.cdf(np.sqrt(groups / (groups - 1)) * stats.t.ppf(tail, groups - 1)))
     low, high = (float(q) for q in np.quantile(defined, [widened, 1 - widened]))
     if reflect:
         low, high = max(0.0, 2 * value - high), 2 * value - low
         low, high = min(low, value), max(high, value)
-    elif bounded and low == high and value in (0.0, 1.0):
-        reach = tail ** (1 / groups)
-        low, high = (reach, 1.0) if value == 1 else (0.0, 1 - reach)
     return result | {"low": low, "high": high}
+
+
+def _bounded_interval(value: float, drawn: Floats, tail: float, groups: int) -> tuple[float, float]:
+    """The interval of a figure between 0 and 1."""
+    # Rounding takes a perfect figure past its end.
+    value = min(max(value, 0.0), 1.0)
+    room = min(value, 1 - value)
+    if room < 1e-12:
+        reach = tail ** (1 / groups)
+        return (reach, 1.0) if value > 0.5 else (0.0, 1 - reach)
+    # A resample without a fault has no logit: it counts as a quarter of a fault.
+    edge = min(0.25 / groups, room / 4)
+    logits = special.logit(np.clip(drawn, edge, 1 - edge))
+    spread = float(logits.std()) * np.sqrt(groups / (groups - 1))
+    reach = float(-stats.t.ppf(tail, groups - 1)) * spread
+    middle = float(special.logit(value))
+    return float(special.expit(middle - reach)), float(special.expit(middle + reach))
 
 
 def ratio_intervals(
@@ -132,7 +161,7 @@ def ratio_intervals(
     parts: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
     *,
     confidence: float,
-    bounded: bool = True,
+    scale: float | None = 1.0,
 ) -> dict[str, dict[str, Any]]:
     """Name -> interval of ``sum numerator / sum denominator`` over images.
 
@@ -141,7 +170,7 @@ def ratio_intervals(
         parts: name -> (N,) numerators and (N,) denominators; booleans count as 0 and 1. For a
             share both are masks, the first within the second.
         confidence: coverage.
-        bounded: the quotients are shares, see :func:`interval`.
+        scale: see :func:`interval`; 1 for shares.
     """
     rows = [np.asarray(part, float) for pair in parts.values() for part in pair]
     columns = resampling.group_of
@@ -154,7 +183,7 @@ def ratio_intervals(
             drawn[:, k],
             confidence=confidence,
             groups=int((sums[2 * k + 1] > 0).sum()),
-            bounded=bounded,
+            scale=scale,
         )
         for k, name in enumerate(parts)
     }

@@ -28,7 +28,8 @@ COLUMNS = {
     "image type": "image_type",
     "source": "source",
 }
-ARTEFACT_PREFIX = "artefact_"
+ARTEFACTS = ("dark_corners", "hair", "ruler", "sticker", "ink", "gel_bubbles")
+"""Columns that say whether an artefact is present: 1 or true, 0 or false, -1 where unknown."""
 SHOWN = ("accuracy", "balanced_accuracy", "macro_auc")
 
 
@@ -65,9 +66,8 @@ def subgroup_figures(judged: Judged) -> dict[str, Any]:
     """Heading -> ``{"recorded", "groups": {value: figures}}`` for all that subgroups are made of.
 
     ``recorded`` is false where the shards lack the column, or it is empty for every image; then
-    there are no groups. An image without a value is in the group "unknown". Artefacts are columns
-    named ``artefact_<kind>`` that hold true or false; ``any artefact`` is true where one of them
-    is.
+    there are no groups. An image without a value is in the group "unknown". Artefacts are the
+    columns of :data:`ARTEFACTS`; ``any artefact`` is present where one of them is.
 
     Figures of a group: ``images``, ``groups``, ``malignant`` (images, None where unknown),
     ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``malignant_auc``, ``sensitivity``,
@@ -96,8 +96,8 @@ def age_band(age: float) -> str:
 
 
 def artefact_columns(facts: pd.DataFrame) -> list[str]:
-    """The columns that say whether an artefact is present."""
-    return [name for name in facts.columns if name.startswith(ARTEFACT_PREFIX)]
+    """The columns of :data:`ARTEFACTS` that are there and known for some image."""
+    return [name for name in ARTEFACTS if name in facts and (facts[name].astype(int) >= 0).any()]
 
 
 def _columns(facts: pd.DataFrame) -> dict[str, npt.NDArray[Any] | None]:
@@ -109,14 +109,19 @@ def _columns(facts: pd.DataFrame) -> dict[str, npt.NDArray[Any] | None]:
             if (texts != UNKNOWN).any():
                 columns[heading] = texts.to_numpy(dtype=object)
     flags = artefact_columns(facts)
-    present = {name.removeprefix(ARTEFACT_PREFIX): facts[name].astype(bool) for name in flags}
-    if present:
-        present = {"any artefact": pd.concat(present.values(), axis=1).any(axis=1), **present}
-        for name, flag in present.items():
-            columns[name] = np.where(flag.to_numpy(), "present", "absent").astype(object)
-    else:
+    if not flags:
         columns["artefacts"] = None
+        return columns
+    known = facts[flags].astype(int)
+    columns["any artefact"] = _presence(known.max(axis=1))
+    for name in flags:
+        columns[name.replace("_", " ")] = _presence(known[name])
     return columns
+
+
+def _presence(flags: pd.Series) -> npt.NDArray[Any]:
+    words = {1: "present", 0: "absent"}
+    return flags.map(lambda flag: words.get(flag, UNKNOWN)).to_numpy(dtype=object)
 
 
 def _text(value: Any) -> str:
@@ -157,11 +162,11 @@ def _figures(judged: Judged, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 def _warning(figures: Mapping[str, Any]) -> str:
     if figures["groups"] < FEW_GROUPS:
-        return f"only {figures['groups']} lesions or patients: too few to say anything"
+        return f"only {figures['groups']} groups: too few to say anything"
     malignant = figures["malignant"]
     if malignant is None:
         return ""
     for count, kind in ((malignant, "malignant"), (figures["images"] - malignant, "benign")):
         if count < FEW_OF_A_KIND:
-            return f"only {count} {kind} images: too few for sensitivity, specificity or AUC"
+            return f"only {count} {kind} images: too few"
     return ""

@@ -79,7 +79,7 @@ def compare(
     values = {}
     for name, table in tables.items():
         try:
-            _, values[name] = check_predictions(labels, table[classes].to_numpy(float), classes)
+            _, values[name] = check_predictions(labels, _numbers(table[classes]), classes)
         except ValueError as error:
             raise UserError(f"{name}: predictions of {split}: {error}; evaluate it again") from None
     options: dict[str, Any] = {"resamples": resamples, "confidence": confidence}
@@ -149,6 +149,11 @@ def _read_tables(runs: Sequence[Run], names: Sequence[str], split: str) -> dict[
                 raise UserError(f"{path}: image '{image}' has another label than in {names[0]}")
         tables[name] = table
     return tables
+
+
+def _numbers(table: pd.DataFrame) -> np.ndarray:
+    """The table as numbers, NaN where a cell is none."""
+    return table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
 
 
 def _warn_of_training_images(

@@ -240,7 +240,7 @@ def _model_card(judged: Judgement) -> Section:
         "Not intended": "diagnosis, triage or any decision about a person; pictures that are not "
         "dermoscopic; lesions of other kinds than its classes, to which it gives one of them all "
         "the same",
-        "Limits": "figures hold for pictures like those of the data below; where a subgroup is "
+        "Limits": "figures hold for pictures like those of the data above; where a subgroup is "
         "missing or small there, nothing is known about it; other clinics, cameras and skin types "
         "can do much worse",
         "Licence": "the weights carry no more rights than the licences of the training images",

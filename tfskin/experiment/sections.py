@@ -189,7 +189,7 @@ def reliance_section(
         groups=judged.groups[:count],
         class_names=names,
         malignant=decision.get("malignant", ()),
-        clean=~facts[flags].astype(bool).any(axis=1).to_numpy() if flags else None,
+        clean=(facts[flags].astype(int) == 0).all(axis=1).to_numpy() if flags else None,
         resamples=config.resamples,
         confidence=config.confidence,
     )
