@@ -92,7 +92,9 @@ def train(
     start = time.monotonic()
     with damage_named(shards, "train"), damage_named(shards, "val"):
         state = fit(model, data, options=_fit_options(config, run), say=say)
-    minutes = sum(row["seconds"] for row in state.history) / 60
+    minutes, cpu_minutes = (
+        sum(row[key] for row in state.history) / 60 for key in ("seconds", "cpu_seconds")
+    )
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
     warning = stalled(state.history, len(names))
     if warning:
@@ -102,6 +104,7 @@ def train(
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "minutes": round(minutes, 2),
+        "cpu_minutes": round(cpu_minutes, 2),
         "seconds_this_call": round(time.monotonic() - start, 1),
     }
     evaluate(run, facts={"training": facts}, say=say)
