@@ -44,7 +44,7 @@ def test_docstring_examples_run(workplace):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     tests = doctest.DocTestFinder(recurse=False)
     order = ["prepare", "load_shards", "make_dataset", "build_model", "read_config", "train"]
-    order += ["ensemble", "evaluate", "export", "predict"]
+    order += ["ensemble", "evaluate", "compare", "explain", "export", "predict"]
     output: list[str] = []
     names = {"tfskin": tfskin}
     for name in order:

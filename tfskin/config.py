@@ -138,11 +138,35 @@ class TrainConfig(_Schema):
 
 
 class EvaluateConfig(_Schema):
-    """How figures and their intervals are made."""
+    """How figures and their intervals are made, and what is decided on the calibration split."""
 
     batch_size: int = Field(64, ge=1, le=65536, description="images a step")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+    calibration: Literal["temperature", "isotonic"] = Field(
+        "temperature", description="how probabilities are calibrated; isotonic: after temperature"
+    )
+    malignant: list[str] | None = Field(
+        None, description="classes that count as malignant (none: by the names of their diagnoses)"
+    )
+    sensitivities: tuple[Fraction, ...] = Field(
+        (0.9, 0.95), description="operating points: sensitivities to reach"
+    )
+    specificities: tuple[Fraction, ...] = Field(
+        (0.9,), description="operating points: specificities to reach"
+    )
+    miss_cost: float | None = Field(
+        None,
+        gt=0,
+        description="operating point: a miss costs so many false alarms (none: left out)",
+    )
+    coverage: float = Field(0.9, gt=0.5, lt=1, description="coverage of the prediction sets")
+    reliance_images: int = Field(
+        200, ge=0, description="images that are hidden, pasted on and corrupted; 0: leave it out"
+    )
+    explained_images: int = Field(
+        6, ge=0, description="worst-classified images that are explained; 0: leave it out"
+    )
 
 
 class ExperimentConfig(_Schema):

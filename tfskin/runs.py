@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class RunInputs(BaseModel):

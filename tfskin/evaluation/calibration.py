@@ -1,0 +1,160 @@
+"""Probabilities that mean what they say: isotonic maps, and how far off they are."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from tfskin.evaluation.metrics import Floats, check_predictions
+
+FOLDS = 5
+LEAST_GAP = 1e-3
+
+
+def fit_isotonic(
+    labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Sequence[str]
+) -> dict[str, Any]:
+    """The isotonic calibration of each class against the rest, as ``decision.json`` holds it.
+
+    Pool-adjacent-violators, then the classes are brought to sum 1 when it is applied (Zadrozny
+    and Elkan, Transforming classifier scores into accurate multiclass probability estimates, KDD
+    2002). Each pooled block stands at the mean of its scores and the line goes from block to block
+    (centred isotonic regression, Oron and Flournoy, Statistics in Biopharmaceutical Research 9,
+    2017), blocks closer than 0.001 joined: a steep step would make the answer depend on the last
+    digit, and a float32 graph differ from float64. The fitted shares are kept within
+    ``1 / (n + 2)`` of 0 and 1, for n images: a step at 0 would cost an infinite log-loss and could
+    leave a row without any probability.
+
+    Args:
+        labels: (N,) integers.
+        probabilities: (N, C) floats; each row sums to 1.
+        class_names: C names.
+
+    Returns:
+        ``{"method": "isotonic", "classes": {name: {"x": [...], "y": [...]}}}``: knots that rise in
+        x and never fall in y. A class without images, or with nothing else, keeps its probability.
+    """
+    from sklearn.isotonic import IsotonicRegression
+
+    true, values = check_predictions(labels, probabilities, class_names)
+    least = 1 / (len(true) + 2)
+    knots = {}
+    for c, name in enumerate(class_names):
+        positive = true == c
+        x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
+        if positive.any() and not positive.all():
+            fitted = IsotonicRegression().fit_transform(values[:, c], positive)
+            x, y = _join_blocks(values[:, c], fitted)
+        if len(x) < 2:  # constant scores have one knot
+            x, y = np.array([0.0, 1.0]), np.repeat(y[:1], 2)
+        knots[name] = {"x": x.tolist(), "y": np.clip(y, least, 1 - least).tolist()}
+    return {"method": "isotonic", "classes": knots}
+
+
+def _join_blocks(scores: Floats, fitted: Floats) -> tuple[Floats, Floats]:
+    """Knots at the mean score of each level, levels closer than the least gap joined."""
+    levels, block = np.unique(fitted, return_inverse=True)
+    sizes = np.bincount(block).astype(float)
+    centres = np.bincount(block, scores) / sizes
+    knots: list[list[float]] = []  # [images, sum of scores, sum of levels]
+    for size, centre, level in zip(sizes, centres, levels, strict=True):
+        if knots and centre - knots[-1][1] / knots[-1][0] < LEAST_GAP:
+            knots[-1] = [
+                a + b for a, b in zip(knots[-1], (size, size * centre, size * level), strict=True)
+            ]
+        else:
+            knots.append([size, size * centre, size * level])
+    table = np.array(knots)
+    return table[:, 1] / table[:, 0], table[:, 2] / table[:, 0]
+
+
+def calibrate(
+    probabilities: Any,
+    calibration: Mapping[str, Any] | None,
+    class_names: Sequence[str],
+    *,
+    ops: Any = np,
+) -> Any:
+    """(N, C) probabilities after the calibration of ``decision.json``.
+
+    Each class is interpolated between its knots, ``q = y_0 + sum_k s_k clip(p - x_k, 0, d_k)``
+    with ``d_k = x_{k+1} - x_k`` and ``s_k = (y_{k+1} - y_k) / d_k``, and ``q`` brought to sum 1.
+
+    Args:
+        probabilities: (N, C) array or tensor; each row sums to 1.
+        calibration: of :func:`fit_isotonic`; ``{"method": "temperature"}`` and None change nothing.
+        class_names: C names, in the order of the columns.
+        ops: ``numpy``, or ``keras.ops`` for a graph.
+
+    Raises:
+        ValueError: an unknown method, or a class without knots.
+    """
+    method = (calibration or {}).get("method", "temperature")
+    if calibration is None or method == "temperature":
+        return probabilities
+    if method != "isotonic":
+        raise ValueError(f"calibration method {method!r}: expected 'temperature' or 'isotonic'")
+    columns = []
+    for c, name in enumerate(class_names):
+        if name not in calibration["classes"]:
+            raise ValueError(f"the isotonic calibration has no class '{name}'")
+        x = np.asarray(calibration["classes"][name]["x"], np.float64)
+        y = np.asarray(calibration["classes"][name]["y"], np.float64)
+        steps = np.diff(x)
+        slopes = np.diff(y) / steps
+        kind = getattr(probabilities, "dtype", None)
+        if ops is not np:
+            x, y, steps, slopes = (a.astype("float32") for a in (x, y, steps, slopes))
+            kind = None
+        inside = ops.clip(probabilities[:, c : c + 1] - x[None, :-1], 0, steps[None])
+        column = y[0] + ops.sum(slopes[None] * inside, axis=1)
+        columns.append(column.astype(kind) if kind is not None else column)
+    mapped = ops.stack(columns, axis=1)
+    return mapped / ops.sum(mapped, axis=1, keepdims=True)
+
+
+def cross_calibrate(
+    labels: npt.ArrayLike,
+    probabilities: npt.ArrayLike,
+    groups: npt.ArrayLike,
+    class_names: Sequence[str],
+    *,
+    folds: int = FOLDS,
+) -> Floats:
+    """(N, C) isotonic probabilities, each image's by a fit that has not seen its group.
+
+    What is fitted next on the same images (thresholds, prediction sets) would be too hopeful on
+    probabilities that were fitted to these very labels. Groups are dealt to folds by their order
+    of size; with fewer groups than folds, one group a fold.
+    """
+    true, values = check_predictions(labels, probabilities, class_names)
+    _, group_of, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    rank = np.empty(len(sizes), int)
+    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
+    fold_of = rank[group_of.reshape(-1)] % folds
+    result = values.copy()
+    for fold in np.unique(fold_of):
+        inside, out = fold_of != fold, fold_of == fold
+        if inside.any():
+            fitted = fit_isotonic(true[inside], values[inside], class_names)
+            result[out] = calibrate(values[out], fitted, class_names)
+    return result
+
+
+def reliability(
+    positive: npt.NDArray[np.bool_], scores: Floats, *, bins: int = 10
+) -> list[dict[str, float]]:
+    """Bins of equally many images: mean score, observed share and number of images of each."""
+    order = np.argsort(scores, kind="stable")
+    parts = [part for part in np.array_split(order, bins) if len(part)]
+    return [
+        {
+            "score": float(scores[part].mean()),
+            "observed": float(positive[part].mean()),
+            "images": len(part),
+        }
+        for part in parts
+    ]
