@@ -11,7 +11,7 @@ from tfskin.config import (
     read_values,
     shipped_configs,
 )
-from tfskin.experiment.training_run import build_compiled
+from tfskin.experiment.network import build_compiled
 
 
 def is_experiment(path):
