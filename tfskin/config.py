@@ -220,6 +220,43 @@ class ExperimentConfig(_Schema):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
 
+class ComparisonConfig(ExperimentConfig):
+    """One experiment in several variants: the same data and seed, another network or training."""
+
+    variants: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], tuple[str, ...]
+    ] = Field(
+        min_length=2,
+        description="name -> what differs, such as [model.name=vgg16, train.epochs=20]; the runs "
+        "are runs/<name>/<variant>",
+    )
+
+    @model_validator(mode="after")
+    def _check_same_data(self) -> ComparisonConfig:
+        for name, overrides in self.variants.items():
+            for override in overrides:
+                if not override.startswith(("model.", "train.")):
+                    raise ValueError(
+                        f"variants: {name}: '{override}': variants differ in model.* and train.*, "
+                        "so that all see the same data and seed"
+                    )
+        return self
+
+    def experiments(self) -> dict[str, ExperimentConfig]:
+        """Variant -> its experiment.
+
+        Raises:
+            UserError: an override with an unknown key or a wrong value.
+        """
+        found = {}
+        for name, overrides in self.variants.items():
+            values = self.model_dump(mode="json", exclude={"variants"}) | {"name": name}
+            for override in overrides:
+                _apply_override(values, override)
+            found[name] = parse_config(values, ExperimentConfig, source=f"variants: {name}")
+        return found
+
+
 class EnsembleConfig(_Schema):
     """Members and how their probabilities become one."""
 

@@ -353,7 +353,8 @@ def test_what_the_first_convolution_sees(name):
     assert len(scales) == (0 if name == "lenet" else 1)
 
 
-def test_the_shared_inception_weights_equal_keras(tmp_path):
+@pytest.mark.slow
+def test_the_shared_inception_weights_equal_keras():
     from tests.conftest import SHARED
 
     path = SHARED.parent / "weights" / "inception_v3_notop.weights.h5"

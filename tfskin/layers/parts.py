@@ -10,6 +10,9 @@ Part = Literal["backbone", "head"]
 HEAD_START = "pool"
 """The layer that begins the head of every network of the table."""
 
+AUXILIARY = "aux"
+"""How the names of the layers of auxiliary heads begin."""
+
 
 def leaf_layers(model: keras.Model) -> list[keras.layers.Layer]:
     """Every layer that is no model, once, in the order of the graph; nested ones included."""
@@ -26,8 +29,12 @@ def head_layers(model: keras.Model) -> list[keras.layers.Layer]:
     In an ensemble, those of all members. A model without a layer ``pool`` has its last layer as
     its head.
     """
-    names = set(_head_ids(model))
-    return [layer for layer in leaf_layers(model) if id(layer) in names]
+    found = set(_head_ids(model))
+    return [
+        layer
+        for layer in leaf_layers(model)
+        if id(layer) in found or layer.name.startswith(AUXILIARY)
+    ]
 
 
 def part_of(model: keras.Model) -> dict[int, Part]:
@@ -45,6 +52,5 @@ def _head_ids(model: keras.Model) -> Iterator[int]:
         begin = names.index(HEAD_START)
         after = [layer for layer in model.layers[begin:] if not isinstance(layer, keras.Model)]
         yield from (id(layer) for layer in after)
-        yield from (id(layer) for layer in model.layers if layer.name.startswith("aux"))
     elif not nested and model.layers:
         yield id(model.layers[-1])

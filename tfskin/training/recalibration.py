@@ -69,14 +69,14 @@ def measure_statistics(
 def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
     """Set moving statistics to those of ``batches``; returns how many layers changed.
 
-    Of layers in the mode ``update``: the others were asked to stand still. The result depends on
-    the weights and images alone, not on the former statistics of these layers.
+    Of layers that may train, in the mode ``update``: the others were asked to stand still. The
+    result depends on the weights and images alone, not on the former statistics of these layers.
 
     Args:
         model: a trained network.
         batches: clean (unaugmented) training images, float32 (N, H, W, 3) in 0..255.
     """
-    layers = [layer for layer in batch_norm_layers(model) if layer.mode == "update"]
+    layers = [x for x in batch_norm_layers(model) if x.mode == "update" and x.trainable]
     measured = measure_statistics(model, batches, layers=layers) if layers else {}
     for layer in layers:
         layer.moving_mean.assign(measured[layer.name].mean)
