@@ -18,6 +18,7 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tfskin.datasets.containers import read_container, split_container_path
 from tfskin.errors import UserError
 from tfskin.progress import progress_bar
 
@@ -47,7 +48,8 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
     the first frame.
 
     Args:
-        path: a JPEG, PNG, BMP, GIF, TIFF or WebP file.
+        path: a JPEG, PNG, BMP, GIF, TIFF or WebP file, or one in an HDF5 file
+            (:mod:`tfskin.datasets.containers`).
         at_least: a JPEG may be decoded at a half, quarter or eighth of its size as long as both
             sides keep this many pixels: for hashes, never for what a network sees.
 
@@ -118,8 +120,9 @@ def map_pictures(
 
 
 def _read_bytes(path: Path | str) -> bytes:
+    inside = split_container_path(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_container(*inside) if inside else Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if not data:

@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tfskin.datasets.records import LINK_COLUMN
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import replace_file
 
@@ -52,14 +53,15 @@ def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray
     duplicates leads from one to the other (connected components). An empty id links nothing.
 
     Args:
-        records: a frame with columns lesion_id and patient_id.
+        records: a frame with columns lesion_id and patient_id, and link where the source names
+            duplicates itself.
         duplicates: as ``find_near_duplicates`` returns it for the records' paths in order.
     """
     count = len(records)
     firsts = [duplicates["first"].to_numpy(np.int64)]
     seconds = [duplicates["second"].to_numpy(np.int64)]
     nodes = count
-    for column in ("lesion_id", "patient_id"):
+    for column in _linking_columns(records):
         codes, names = pd.factorize(records[column].to_numpy(object))
         known = np.flatnonzero(records[column].to_numpy(object) != "")
         firsts.append(known)
@@ -69,6 +71,10 @@ def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray
     links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
     _, components = connected_components(links, directed=False)
     return pd.factorize(components[:count])[0].astype(np.int64)
+
+
+def _linking_columns(records: pd.DataFrame) -> list[str]:
+    return [name for name in ("lesion_id", "patient_id", LINK_COLUMN) if name in records]
 
 
 def make_splits(
