@@ -1,3 +1,5 @@
+from typing import Any
+
 import pandas as pd
 
 from tests.datasets.tiny import no_duplicates
@@ -6,9 +8,10 @@ from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.splits import group_records
 
 
-def table(source: str, rows: dict[str, str], **columns: object) -> pd.DataFrame:
+def table(source: str, rows: dict[str, str], **columns: Any) -> pd.DataFrame:
     frame = pd.DataFrame({"image_id": list(rows), "diagnosis": list(rows.values())})
-    unknown = dict.fromkeys(RECORD_COLUMNS, "") | {"age": -1.0, "source": source}
+    unknown: dict[str, Any] = dict.fromkeys(RECORD_COLUMNS, "")
+    unknown |= {"age": -1.0, "source": source}
     for name, value in (unknown | columns).items():
         if name not in ("image_id", "diagnosis"):
             frame[name] = value

@@ -18,6 +18,8 @@ from tfskin.errors import UserError, nearest_hint
 from tfskin.files import replace_file
 
 SPLITS = ("train", "val", "calibration", "test")
+FOLD = r"fold\d+"
+"""Pattern of the names of the parts of a cross-validation."""
 # Cut in this order: where a class has too few groups for all splits, the earlier are served first.
 _CUT = ("test", "val", "calibration")
 _MIN_FRACTION = 0.01
@@ -171,13 +173,14 @@ def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
             twice, or does not have an image of the records.
     """
     frame = read_splits_table(path, ["image_id", "split"])
-    unknown = np.flatnonzero(~frame["split"].isin(SPLITS).to_numpy())
+    known = frame["split"].isin(SPLITS) | frame["split"].str.fullmatch(FOLD)
+    unknown = np.flatnonzero(~known.to_numpy())
     if len(unknown):
         row = frame.iloc[unknown[0]]
         hint = nearest_hint(row["split"], list(SPLITS))
         raise UserError(
             f"{path}: image '{row['image_id']}': unknown split '{row['split']}'{hint}; "
-            f"it is one of {', '.join(SPLITS)}"
+            f"it is one of {', '.join(SPLITS)}, or fold0, fold1, ..."
         )
     repeated = frame["image_id"][frame["image_id"].duplicated()]
     if len(repeated):

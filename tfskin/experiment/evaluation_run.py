@@ -65,7 +65,10 @@ def evaluate(
         folder, shards, names = run.folder, load_run_shards(run), run.class_names()
         tables = _own_tables(run, model, shards, config.batch_size)
     else:
-        folder, shards = run.folder / "external" / external.name, load_shards(external.shards)
+        folder, shards = (
+            run.folder / "external" / external.name,
+            load_shards(external.shards, exclude=external.exclude),
+        )
         names = list(external.classes)
         check_class_names(names)
         tables = {external.name: _external_table(run, model, shards, external)}
@@ -155,7 +158,7 @@ def load_run_shards(run: Run) -> Shards:
         UserError: they are gone, or their content changed.
     """
     inputs = run.inputs()
-    shards = load_shards(inputs.shards)
+    shards = load_shards(inputs.shards, exclude=inputs.exclude, fold=inputs.fold)
     if shards.fingerprint != inputs.fingerprint:
         raise UserError(
             f"{inputs.shards}: has changed since {run.folder} was trained (another content "

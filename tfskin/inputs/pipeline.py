@@ -111,6 +111,11 @@ def make_dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+def flag_features(shards: Shards) -> dict[str, tf.io.FixedLenFeature]:
+    """How to parse the artefacts that are passed over; -1 where a record has no such flag."""
+    return {name: tf.io.FixedLenFeature([], tf.int64, default_value=-1) for name in shards.exclude}
+
+
 def read_records(shards: Shards, split: str) -> tf.data.Dataset:
     """``(index, serialized record)`` of a split in file order, which is the same in every pass."""
     files = shards.files.get(split, [])
@@ -126,18 +131,24 @@ def read_records(shards: Shards, split: str) -> tf.data.Dataset:
 def _read_pictures(
     shards: Shards, split: str, classes: dict[str, list[str]] | None
 ) -> tf.data.Dataset:
-    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class."""
+    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class.
+
+    Pictures that have an artefact of ``shards.exclude`` are passed over too.
+    """
     # Label -1, a picture without a diagnosis, finds the -1 in front.
     table = tf.constant([-1, *label_table(shards, classes)], tf.int32)
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
+        **flag_features(shards),
     }
 
     def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         record = tf.io.parse_example(serialized, features)
         label = tf.gather(table, record["label"] + 1)
         kept = label >= 0
+        for name in shards.exclude:
+            kept &= record[name] != 1
         return (
             tf.boolean_mask(index, kept),
             tf.boolean_mask(record["image"], kept),
