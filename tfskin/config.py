@@ -85,6 +85,12 @@ class DataConfig(_Schema):
     classes: dict[str, list[str]] | None = Field(
         None, description="class -> diagnoses in it; others are left out (none: each its own class)"
     )
+    exclude: tuple[str, ...] = Field(
+        (), description="artefacts whose pictures are left out: dark_corners, hair, sticker"
+    )
+    fold: int | None = Field(
+        None, ge=0, description="which fold is val, for shards prepared with --folds"
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
     shuffle_buffer: int = Field(
         16384, ge=1, le=2**40, description="encoded images held for shuffling"
@@ -308,6 +314,9 @@ class ExternalConfig(_Schema):
     )
     classes: dict[str, list[str]] = Field(
         min_length=2, description="class -> diagnoses of that data set"
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="artefacts whose pictures are left out, as data.exclude"
     )
     fold: dict[str, list[str]] = Field(
         description="class -> classes of the run whose probabilities are added; others are "

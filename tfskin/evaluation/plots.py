@@ -196,13 +196,13 @@ def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
                 linestyle=LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)],
                 marker="o" if len(history) < 20 else None,
                 ms=3.5,
-                label=_wrap(name),
+                label=wrap_name(name),
             )
         axes.set_title(heading, loc="left", fontsize=10, color=INK)
         axes.set_xlabel("Epoch")
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.grid(color=GRID, linewidth=0.8)
-        _finish(figure, axes, title)
+        finish_figure(figure, axes, title)
     lines, labels = panels[0].get_legend_handles_labels()
     figure.legend(lines, labels, loc="outside right center", frameon=False, fontsize=9)
     return figure

@@ -78,7 +78,8 @@ def train(
         return run
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     begun = not overwrite and (run.folder / "inputs.json").is_file()
-    shards = find_shards(run.inputs().shards if begun else config.data.shards, say=say)
+    folder = run.inputs().shards if begun else config.data.shards
+    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
     data = _fit_data(config, shards, names)
@@ -148,6 +149,8 @@ def _write_facts(
         classes=config.data.classes,
         image_size=config.model.image_size,
         resize=config.model.resize,
+        exclude=config.data.exclude,
+        fold=config.data.fold,
     )
     path = run.folder / "inputs.json"
     if path.is_file() and run.inputs().fingerprint != shards.fingerprint:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
@@ -111,6 +111,11 @@ def make_dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
+def flag_features(names: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
+    """How to parse the artefacts that are passed over; -1 where a record has no such flag."""
+    return {name: tf.io.FixedLenFeature([], tf.int64, default_value=-1) for name in names}
+
+
 def read_records(shards: Shards, split: str) -> tf.data.Dataset:
     """``(index, serialized record)`` of a split in file order, which is the same in every pass."""
     files = shards.files.get(split, [])
@@ -155,15 +160,18 @@ def _compile_load(
 def _read_pictures(
     shards: Shards, split: str, classes: dict[str, list[str]] | None
 ) -> tf.data.Dataset:
-    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class."""
-    parse = _compile_parse(tuple(label_table(shards, classes)))
+    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class.
+
+    Pictures that have an artefact of ``shards.exclude`` are passed over too.
+    """
+    parse = _compile_parse(tuple(label_table(shards, classes)), tuple(shards.exclude))
     batches = read_records(shards, split).batch(_PARSED_AT_ONCE)
     return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
 
 
 @lru_cache(maxsize=32)
 def _compile_parse(
-    label_of_diagnosis: tuple[int, ...],
+    label_of_diagnosis: tuple[int, ...], exclude: tuple[str, ...]
 ) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
     """``(indices, serialized records) -> (indices, encoded, labels)`` of those that are kept."""
     # Label -1, a picture without a diagnosis, finds the -1 in front.
@@ -171,12 +179,15 @@ def _compile_parse(
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),
         "label": tf.io.FixedLenFeature([], tf.int64),
+        **flag_features(exclude),
     }
 
     def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
         record = tf.io.parse_example(serialized, features)
         label = tf.gather(tf.constant(table, tf.int32), record["label"] + 1)
         kept = label >= 0
+        for name in exclude:
+            kept &= record[name] != 1
         return (
             tf.boolean_mask(index, kept),
             tf.boolean_mask(record["image"], kept),
