@@ -17,7 +17,13 @@ from tfskin.evaluation.metrics import compute_metrics
 
 NAMES = ["nevus", "melanoma", "carcinoma"]
 SHARES = (0.6, 0.25, 0.15)
-FIGURES: tuple[str, ...] = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "macro_average_precision")
+FIGURES: tuple[str, ...] = (
+    "accuracy",
+    "balanced_accuracy",
+    "macro_f1",
+    "macro_auc",
+    "macro_average_precision",
+)
 FIGURES += ("macro_partial_auc", "kappa", "mcc", "top2_accuracy", "log_loss", "brier")
 CLASS_FIGURES = ("recall", "specificity", "precision", "auc", "average_precision", "partial_auc")
 

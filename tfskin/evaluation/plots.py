@@ -171,6 +171,43 @@ def plot_curves(history: pd.DataFrame, *, title: str = "Training") -> Figure:
     return figure
 
 
+def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
+    """A figure of several trainings: val loss and val macro AUC by epoch, one line each.
+
+    Args:
+        histories: name -> columns ``epoch``, ``val_loss`` and ``val_auc``.
+        title: above the figure.
+
+    Raises:
+        ValueError: no history.
+    """
+    if not histories:
+        raise ValueError("no histories to draw")
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, heading, column in zip(
+        panels, ("Val loss", "Val macro AUC"), ("val_loss", "val_auc"), strict=True
+    ):
+        for number, (name, history) in enumerate(histories.items()):
+            axes.plot(
+                history["epoch"],
+                pd.to_numeric(history[column], errors="coerce"),
+                color=PALETTE[number % len(PALETTE)],
+                linestyle=LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)],
+                marker="o" if len(history) < 20 else None,
+                ms=3.5,
+                label=wrap_name(name),
+            )
+        axes.set_title(heading, loc="left", fontsize=10, color=INK)
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(color=GRID, linewidth=0.8)
+        finish_figure(figure, axes, title)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside right center", frameon=False, fontsize=9)
+    return figure
+
+
 def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> None:
     """Write a figure, atomically, in the format that the suffix of ``path`` names.
 

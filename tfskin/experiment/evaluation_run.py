@@ -206,7 +206,7 @@ def _judge_external(
     say: Callable[[str], None],
 ) -> _Judged:
     folder = _check_folder(run, output, run.folder / "external" / external.name)
-    shards = load_shards(external.shards)
+    shards = load_shards(external.shards, exclude=external.exclude)
     check_class_names(list(external.classes))
     malignant, unknown = malignant_classes(external.classes)
     if unknown:

@@ -161,7 +161,7 @@ def load_run_shards(run: Run) -> Shards:
         UserError: they are gone, or their content changed.
     """
     inputs = run.inputs()
-    shards = load_shards(inputs.shards)
+    shards = load_shards(inputs.shards, exclude=inputs.exclude, fold=inputs.fold)
     if shards.fingerprint != inputs.fingerprint:
         raise UserError(
             f"{inputs.shards}: has changed since {run.folder} was trained (another content "
