@@ -5,6 +5,7 @@ import pytest
 import tensorflow as tf
 
 from tests.inputs.fake_shards import encode, record, smooth_picture, write_fake_shards
+from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.inputs import InputOptions, find_damage, make_dataset, read_encoded, read_labels
@@ -22,7 +23,9 @@ def test_labels_hold_what_the_records_say(shards):
     assert list(table.columns) == [
         *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
         *("site", "image_type", "skin_type", "source", "width", "height"),
+        *DETECTORS,
     ]
+    assert set(table["hair"]) == {-1}  # nobody has looked
     assert len(table) == 8
     assert set(zip(table["diagnosis"], table["label"], strict=True)) == {("mel", 0), ("nv", 1)}
     row = table[table["image_id"] == "train-4"].iloc[0]

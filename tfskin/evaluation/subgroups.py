@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tfskin.datasets.artefacts import DETECTORS
 from tfskin.evaluation.binary import malignant_figures
 from tfskin.evaluation.figures import Floats, Ints
 from tfskin.evaluation.intervals import bootstrap_intervals
@@ -28,7 +29,7 @@ COLUMNS = {
     "image type": "image_type",
     "source": "source",
 }
-ARTEFACTS = ("dark_corners", "hair", "ruler", "sticker", "ink", "gel_bubbles")
+ARTEFACTS = tuple(DETECTORS)
 """Columns that say whether an artefact is present: 1 or true, 0 or false, -1 where unknown."""
 SHOWN = ("accuracy", "balanced_accuracy", "macro_auc")
 

@@ -204,12 +204,18 @@ def _data_card(shards: Shards) -> Section:
         for name in order
     ]
     rows.append(["all", *(sum(c.values()) for c in shards.counts.values()), sum(totals.values())])
+    proof = about.get("proof", {})
+    pairs = proof.get("links", {}).get("near duplicate", {}).get("pairs")
     facts = {
         "Shards": f"{shards.name} {shards.version}",
         "Source": about.get("source") or "unknown",
         "Fingerprint": shards.fingerprint,
         "Groups": f"{about['groups']:,} of images that share a lesion, a patient, or are near "
         "duplicates; no group is in two splits",
+        "Near duplicates": "not looked for"
+        if pairs is None
+        else f"{pairs:,} pairs, each within one split",
+        "Not ruled out across splits": ", ".join(proof.get("not_ruled_out", [])) or "nothing",
         "Largest side": f"{shards.max_side} px",
     }
     blocks: list[Block] = [

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import tensorflow as tf
 
+from tfskin.datasets.artefacts import DETECTORS
 from tfskin.errors import UserError
 from tfskin.inputs.classes import Classes, label_table
 from tfskin.inputs.decode import decode_image
@@ -26,6 +27,7 @@ _COLUMNS = (
     *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
     *("site", "image_type", "skin_type", "source", "width", "height"),
 )
+ARTEFACTS = tuple(DETECTORS)
 # Whence a few pictures are taken for checks: the test split is looked at last.
 _LEAST_PRECIOUS = ("train", "val", "calibration", "test")
 
@@ -34,8 +36,9 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     """One row an image, in the order of ``make_dataset(..., epoch=None)``; no picture is decoded.
 
     Columns: ``image_id, lesion_id, patient_id, group, diagnosis, label`` (int: the class),
-    ``age, sex, site, image_type, skin_type, source, width, height``; empty text or -1 where
-    unknown. A split that is not there gives no rows.
+    ``age, sex, site, image_type, skin_type, source, width, height``, and a flag for each artefact
+    (1 there, 0 not, -1 nobody has looked); empty text or -1 where unknown. A split that is not
+    there gives no rows.
 
     Raises:
         UserError: a diagnosis in ``classes`` that the shards do not have; a damaged shard file.
@@ -44,7 +47,7 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     for name in ("group", "label", "width", "height"):
         features[name] = tf.io.FixedLenFeature([], tf.int64)
     features["age"] = tf.io.FixedLenFeature([], tf.float32)
-    features |= flag_features(shards.exclude)
+    features |= flag_features(ARTEFACTS)
     batches = read_records(shards, split).batch(512)
     rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
     parts = []
@@ -54,9 +57,11 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
                 batch[name] = [text.decode() for text in batch[name]]
             part = pd.DataFrame(batch)
             excluded = (part[list(shards.exclude)] == 1).any(axis=1)
-            parts.append(part.loc[~excluded, [*_COLUMNS]])
+            parts.append(part.loc[~excluded, [*_COLUMNS, *ARTEFACTS]])
     if not parts:
-        return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in _COLUMNS})
+        return pd.DataFrame(
+            {name: pd.Series(dtype=_dtype(name)) for name in (*_COLUMNS, *ARTEFACTS)}
+        )
     table = pd.concat(parts, ignore_index=True)
     # Label -1, a picture without a diagnosis, finds the -1 in front.
     labels = np.array([-1, *label_table(shards, classes)])
