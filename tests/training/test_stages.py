@@ -171,7 +171,8 @@ def test_a_factor_is_that_of_the_learning_rate_decay_included():
 
 def test_an_optimizer_with_rates_is_saved_with_them(tmp_path):
     model = make_model()
-    prepare_stage(model, stage("all", decay=0.1, optimizer="sgd"))
+    optimizer = build_optimizer("sgd", learning_rate=0.01, rates=depth_rates(model, 0.1))
+    model.compile(optimizer, keras.losses.SparseCategoricalCrossentropy(from_logits=True))
     model.fit(np.zeros((4, 8, 8, 3)), np.zeros(4), verbose=0)
     model.save(tmp_path / "model.keras")
     loaded = keras.saving.load_model(tmp_path / "model.keras")
