@@ -122,19 +122,16 @@ def _write_onnx(portable: keras.Model, path: Path) -> None:
     _import("onnx", "onnx")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # tf2onnx speaks of its own old calls
-        portable.export(str(path), format="onnx", verbose=False)
+        spec = keras.InputSpec(
+            shape=(None, *portable.input_shape[1:]), dtype="float32", name="image"
+        )
+        portable.export(str(path), format="onnx", verbose=False, input_signature=[spec])
 
 
 def _write_litert(portable: keras.Model, path: Path) -> None:
-    shape = (None, *portable.input_shape[1:])
-    spec = tf.TensorSpec(shape, tf.float32, name="image")
-    function = tf.function(lambda image: {"probabilities": portable(image, training=False)})
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        converter = tf.lite.TFLiteConverter.from_concrete_functions(
-            [function.get_concrete_function(spec)], portable
-        )
-        path.write_bytes(converter.convert())
+        portable.export(str(path), format="litert", verbose=False)
 
 
 def _import(module: str, extra: str) -> Any:
