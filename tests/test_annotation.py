@@ -5,9 +5,9 @@ import pytest
 from PIL import Image
 
 from tests.serving.pictures import encode, encode_turned, make_picture
-from tfskin.annotation import annotate_image, write_annotated
+from tfskin.annotation import Annotator, annotate_image, lay_heat_map
 from tfskin.errors import UserError
-from tfskin.prediction import Prediction
+from tfskin.prediction import HeatMap, Prediction
 
 NAMES = ["bkl", "mel", "nv"]
 ORANGE = (213, 94, 0)
@@ -70,9 +70,12 @@ def test_written_names_are_unique_and_spare_the_inputs(tmp_path):
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(encode(make_picture(0), "PNG"))
     before = [(tmp_path / name).read_bytes() for name in names]
-    predictions = [predict(tmp_path / name) for name in names]
-    predictions.append(predict(tmp_path / "gone.jpg", (), "no such file"))
-    written = write_annotated(predictions, tmp_path)
+
+    def write_all():
+        annotator = Annotator(tmp_path)
+        return [annotator.write(predict(tmp_path / name)) for name in names]
+
+    written = write_all()
     assert [path.name for path in written] == [
         "x_predicted_2.jpg",
         "x_predicted_3.jpg",
@@ -80,7 +83,7 @@ def test_written_names_are_unique_and_spare_the_inputs(tmp_path):
         "x_predicted_predicted.jpg",
     ]
     assert [(tmp_path / name).read_bytes() for name in names] == before
-    assert write_annotated(predictions, tmp_path) == written
+    assert write_all() == written
     for path in written:
         with Image.open(path) as image:
             assert image.height == 320
@@ -89,4 +92,34 @@ def test_written_names_are_unique_and_spare_the_inputs(tmp_path):
 def test_output_folder_that_is_a_file_is_named(tmp_path):
     (tmp_path / "out").write_text("")
     with pytest.raises(UserError, match="out: is a file"):
-        write_annotated([predict()], tmp_path / "out")
+        Annotator(tmp_path / "out")
+
+
+@pytest.mark.parametrize(
+    ("box", "warm"),
+    [
+        ((0, 0, 1, 1), (slice(20, 40), slice(30, 60))),  # squash: the map's centre is the picture's
+        ((0, 0.25, 1, 0.75), (slice(20, 40), slice(40, 50))),  # crop: only the middle was seen
+        ((-0.5, 0, 1.5, 1), (slice(10, 50), slice(30, 60))),  # pad: margins lie outside
+    ],
+)
+def test_a_heat_map_lies_where_the_network_looked(box, warm):
+    values = np.zeros((3, 3), np.float32)
+    values[1, 1] = 1
+    picture = Image.new("RGB", (90, 60), (40, 90, 200))
+    changed = (np.asarray(lay_heat_map(picture, HeatMap(values, box))) != picture).any(-1)
+    assert changed[warm].all()
+    rows, columns = np.nonzero(changed)
+    assert abs(rows.mean() - 29.5) < 1
+    assert abs(columns.mean() - 44.5) < 1
+
+
+def test_the_heat_map_stands_between_picture_and_panel():
+    picture = make_picture(0, width=400, height=330)
+    plain = annotate_image(picture, predict())
+    values = np.linspace(0, 1, 64, dtype=np.float32).reshape(8, 8)
+    heat = HeatMap(values, (0.0, 0.0, 1.0, 1.0))
+    one = Prediction(Path("x.jpg"), NAMES, (0.1, 0.6, 0.3), heat_map=heat)
+    annotated = annotate_image(picture, one)
+    assert annotated.width == plain.width + 400
+    np.testing.assert_array_equal(annotated.crop((0, 0, 400, 330)), picture)

@@ -49,7 +49,7 @@ def shrunk(config: ExperimentConfig) -> ExperimentConfig:
     return config.model_copy(update={"model": config.model.model_copy(update=changes)})
 
 
-@pytest.mark.parametrize("config", experiments())
+@pytest.mark.parametrize("config", list(experiments()))
 def test_an_experiment_takes_a_step(config):
     config = shrunk(config)
     model, _ = build_compiled(config, num_classes=3, steps_per_epoch=10, say=lambda _: None)

@@ -1,4 +1,6 @@
 import csv
+import io
+import json
 import math
 import os
 from pathlib import Path
@@ -10,21 +12,34 @@ import pytest
 
 from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
 from tfskin.errors import UserError
+from tfskin.inputs import Sample
 from tfskin.prediction import (
+    Answers,
     Prediction,
     Predictor,
+    RowWriter,
+    StreamOptions,
+    count_images,
     find_images,
     is_saved_model,
+    iterate_images,
     keras_predictor,
     predict_images,
     predictions_table,
     saved_model_predictor,
-    write_predictions_csv,
+    write_predictions,
 )
+from tfskin.prediction.windows import cut_windows
+from tfskin.serving.decisions import Decisions
+from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
 NAMES = ["bkl", "mel", "nv"]
 SIZE = (16, 20)
+DECISIONS = Decisions(
+    tuple(NAMES), 1.3, malignant=("mel",), quantiles={"bkl": 1.0, "mel": 0.7, "nv": 0.1}
+)
+GRAPH = GraphOptions(image_size=SIZE, decisions=DECISIONS)
 
 
 @pytest.fixture(scope="module")
@@ -38,21 +53,15 @@ def model():
 
 @pytest.fixture(scope="module")
 def predictor(model):
-    return keras_predictor(model, class_names=NAMES, image_size=SIZE, temperature=1.3)
+    return keras_predictor(model, options=GRAPH)
 
 
 @pytest.fixture(scope="module")
 def saved(model, tmp_path_factory):
-    options = ExportOptions(
-        class_names=NAMES,
-        image_size=SIZE,
-        output_dir=tmp_path_factory.mktemp("served"),
-        name="tiny",
-        version=3,
-        temperature=1.3,
-    )
-    images = [encode(make_picture(seed)) for seed in range(2)]
-    return export_saved_model(model, options=options, check_images=images)
+    folder = tmp_path_factory.mktemp("served")
+    options = ExportOptions(graph=GRAPH, output_dir=folder, name="tiny", version=3)
+    samples = [Sample(encode(make_picture(seed))) for seed in range(2)]
+    return export_saved_model(model, options=options, samples=samples)
 
 
 def fill(folder, names, data=None):
@@ -121,7 +130,7 @@ def test_predictions_come_in_order_whatever_the_batch(predictor, tmp_path, batch
     for seed in range(5):
         fill(tmp_path, [f"{seed}.jpg"], encode(make_picture(seed)))
     paths = find_images([tmp_path])
-    found = list(predict_images(predictor, paths, batch_size=batch_size))
+    found = list(predict_images(predictor, paths, options=StreamOptions(batch_size)))
     assert [one.path for one in found] == paths
     for one in found:
         alone = next(predict_images(predictor, [one.path]))
@@ -181,20 +190,32 @@ def test_lossless_formats_predict_the_same(predictor, tmp_path, kind):
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-3)
 
 
-def test_one_batch_is_in_memory_at_a_time(tmp_path):
+def thirds(encoded):
+    return Answers(np.full((len(encoded), 3), 1 / 3, "float32"), np.ones(len(encoded), bool))
+
+
+def test_a_few_batches_are_in_memory_at_a_time(tmp_path):
     sizes = []
 
     def function(encoded):
         sizes.append(len(encoded))
-        return np.full((len(encoded), 3), 1 / 3, "float32"), np.ones(len(encoded), bool)
+        return thirds(encoded)
 
-    paths = find_images([fill(tmp_path, [f"{number}.jpg" for number in range(7)])])
-    stream = predict_images(Predictor(NAMES, function, "thirds"), paths, batch_size=3)
+    paths = find_images([fill(tmp_path, [f"{number}.jpg" for number in range(9)])])
+    taken = []
+
+    def watched():
+        for path in paths:
+            taken.append(path)
+            yield path
+
+    predictor = Predictor(NAMES, function, "thirds", parallel=1)
+    stream = predict_images(predictor, watched(), options=StreamOptions(3))
     assert sizes == []
     next(stream)
-    assert sizes == [3]
-    assert len(list(stream)) == 6
-    assert sizes == [3, 3, 1]
+    assert len(taken) <= 6
+    assert len(list(stream)) == 8
+    assert sizes == [3, 3, 3]
 
 
 @pytest.mark.parametrize("place", [".", ".."])
@@ -210,6 +231,8 @@ def test_saved_model_predicts_as_the_keras_model(predictor, saved, tmp_path, pla
     ):
         assert one.error == other.error
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
+        assert one.prediction_set == other.prediction_set
+    assert served.extras == ("malignancy", "prediction_set")
 
 
 def test_newest_version_is_taken_by_number(saved):
@@ -245,7 +268,7 @@ def test_table_and_csv_have_a_row_a_picture(tmp_path):
     assert list(table.columns) == ["path", "predicted", "probability", *NAMES, "error"]
     assert table["predicted"].tolist() == ["mel", ""]
     assert table.loc[1, NAMES].isna().all()
-    write_predictions_csv(table, tmp_path / "out" / "predictions.csv")
+    write_predictions(predictions, tmp_path / "out" / "predictions.csv", class_names=NAMES)
     with (tmp_path / "out" / "predictions.csv").open(encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     assert rows[0]["path"] == str(tmp_path / "ä, b.jpg")
@@ -257,6 +280,108 @@ def test_table_and_csv_have_a_row_a_picture(tmp_path):
         **dict.fromkeys(NAMES, ""),
         "error": "the file is empty",
     }
+
+
+def test_json_lines_hold_names_and_what_the_model_decides(tmp_path):
+    predictions = [
+        Prediction(Path("a.jpg"), NAMES, (0.1, 0.7, 0.2), "", 0.7, ("mel", "nv")),
+        Prediction(Path("bad.jpg"), NAMES, (), "is empty"),
+    ]
+    write_predictions(predictions, tmp_path / "out.jsonl", class_names=NAMES)
+    lines = (tmp_path / "out.jsonl").read_text("utf-8").splitlines()
+    assert [json.loads(line) for line in lines] == [
+        {
+            "path": "a.jpg",
+            "predicted": "mel",
+            "probability": 0.7,
+            "probabilities": {"bkl": 0.1, "mel": 0.7, "nv": 0.2},
+            "malignancy": 0.7,
+            "prediction_set": ["mel", "nv"],
+        },
+        {"path": "bad.jpg", "error": "is empty"},
+    ]
+    with pytest.raises(UserError, match=r"must end in .csv or .jsonl"):
+        write_predictions(predictions, tmp_path / "out.txt", class_names=NAMES)
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+@pytest.mark.parametrize("cut", [0, 1, 30])
+def test_a_file_that_was_stopped_goes_on_where_it_ends(tmp_path, suffix, cut):
+    awkward = ["a.jpg", "b, c.jpg", "caf\udce9.jpg", "d\ne.jpg", "f.jpg"]
+    rows = [Prediction(Path(name), NAMES, (0.1, 0.7, 0.2), "", 0.7) for name in awkward]
+
+    def open_writer(name):
+        identity = {"model": "x"}
+        return RowWriter(
+            tmp_path / name, class_names=NAMES, identity=identity, extras=["malignancy"]
+        )
+
+    reference = open_writer(f"all{suffix}")
+    reference.write(rows)
+    expected = reference.finish().read_bytes()
+    first = open_writer(f"out{suffix}")
+    first.write(rows[:2])
+    first.write(rows[2:4])
+    kept = first.part.read_bytes()
+    first.part.write_bytes(kept[: len(kept) - cut])  # killed in the middle of a row
+    second = open_writer(f"out{suffix}")
+    rest = iter([one.path for one in rows])
+    done = second.skip_done(rest)
+    assert done == (4 if cut == 0 else 3)
+    left = list(rest)
+    assert left == [one.path for one in rows[done:]]
+    second.write(rows[done:])
+    assert second.finish().read_bytes() == expected
+    assert {path.name for path in tmp_path.iterdir()} == {f"all{suffix}", f"out{suffix}"}
+
+
+def test_a_stopped_file_of_other_pictures_or_another_model_is_refused(tmp_path):
+    rows = [Prediction(Path("a.jpg"), NAMES, (0.1, 0.7, 0.2))]
+    writer = RowWriter(tmp_path / "o.csv", class_names=NAMES, identity={"model": "x"})
+    writer.write(rows)
+    with pytest.raises(UserError, match="another model"):
+        RowWriter(tmp_path / "o.csv", class_names=NAMES, identity={"model": "y"})
+    again = RowWriter(tmp_path / "o.csv", class_names=NAMES, identity={"model": "x"})
+    with pytest.raises(UserError, match=r"row 1 is of 'a.jpg', not of 'b.jpg'"):
+        again.skip_done(iter([Path("b.jpg")]))
+
+
+def test_paths_come_from_tables_and_from_standard_input(tmp_path):
+    fill(tmp_path, ["pictures/a.jpg", "pictures/b.jpg"])
+    table = tmp_path / "paths.csv"
+    table.write_text("\ufeffid,path\n1,pictures/b.jpg\n2,gone.jpg\n3,\n", encoding="utf-8")
+    assert list(iterate_images([table])) == [
+        *(tmp_path / "pictures" / "b.jpg", tmp_path / "gone.jpg"),
+    ]
+    lines = io.StringIO("x.jpg\n\ny z.jpg\n")
+    assert list(iterate_images(["-"], standard_input=lines)) == [Path("x.jpg"), Path("y z.jpg")]
+    assert count_images([table, tmp_path / "pictures"]) == 3
+    assert count_images(["-", table]) is None
+    table.write_text("id,name\n1,a\n")
+    with pytest.raises(UserError, match="no column of paths"):
+        list(iterate_images([table]))
+
+
+def test_windows_cover_the_picture_and_overlap_by_half():
+    picture = make_picture(0, width=90, height=60)
+    assert [w.size for w in cut_windows(picture, 1)] == [(90, 60)]
+    windows = list(cut_windows(picture, 2))
+    assert [w.size for w in windows] == [(60, 40)] * 4
+    np.testing.assert_array_equal(windows[3], np.asarray(picture)[20:, 30:])
+    assert [w.size for w in cut_windows(make_picture(0, width=1, height=1), 3)] == [(1, 1)] * 9
+
+
+def test_windows_are_averaged(predictor, tmp_path):
+    picture = make_picture(0, width=90, height=60)
+    (tmp_path / "x.png").write_bytes(encode(picture, "PNG"))
+    (tmp_path / "bad.jpg").write_bytes(b"<html>")
+    options = StreamOptions(batch_size=3, windows=2)
+    bad, found = predict_images(predictor, find_images([tmp_path]), options=options)
+    assert bad.error == "is a web page or XML, no image"
+    parts = predictor.function([encode(w, "PNG") for w in cut_windows(picture, 2)])
+    np.testing.assert_allclose(found.probabilities, parts.probabilities.mean(axis=0), atol=1e-6)
+    assert found.malignancy == pytest.approx(found.probabilities[1], abs=1e-6)
+    assert found.prediction_set is None
 
 
 def test_class_named_like_a_column_keeps_its_own():
@@ -288,6 +413,5 @@ def test_real_images_are_predicted(predictor, real_ham10000, real_isic_archive):
 def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(tmp_path):
     path = tmp_path / os.fsdecode(b"caf\xe9.jpg")
     rows = [Prediction(path, ["a", "b"], (0.25, 0.75))]
-    table = predictions_table(rows, class_names=["a", "b"])
-    write_predictions_csv(table, tmp_path / "out.csv")
+    write_predictions(rows, tmp_path / "out.csv", class_names=["a", "b"])
     assert "caf\\udce9.jpg" in (tmp_path / "out.csv").read_text(encoding="utf-8")

@@ -9,8 +9,8 @@ The rooms, in the order that data walks through them:
 - :mod:`tfskin.training`: losses, schedules, precision, the fit, checkpoints
 - :mod:`tfskin.evaluation`: metrics, intervals, plots, the report
 - :mod:`tfskin.ensembling`: member probabilities -> ensemble probabilities -> one Keras model
-- :mod:`tfskin.serving`: SavedModel for TensorFlow Serving
-- :mod:`tfskin.prediction`: pictures -> table, annotated pictures
+- :mod:`tfskin.serving`: SavedModel for TensorFlow Serving, ONNX, LiteRT, the client of a server
+- :mod:`tfskin.prediction`, :mod:`tfskin.annotation`: pictures -> table, annotated pictures
 - :mod:`tfskin.experiment`: joins the rooms; the functions below
 - :mod:`tfskin.cli`: one thin file per command
 
@@ -26,6 +26,7 @@ _HOMES = {
     "ExperimentConfig": "tfskin.config",
     "ExternalConfig": "tfskin.config",
     "PrepareOptions": "tfskin.experiment",
+    "ServingOptions": "tfskin.experiment",
     "prepare": "tfskin.experiment",
     "train": "tfskin.experiment",
     "ensemble": "tfskin.experiment",
@@ -50,6 +51,7 @@ __all__ = [
     "ExperimentConfig",
     "ExternalConfig",
     "PrepareOptions",
+    "ServingOptions",
     "UserError",
     "__version__",
     "build_model",
@@ -74,6 +76,7 @@ if TYPE_CHECKING:
     from tfskin.errors import UserError
     from tfskin.experiment import (
         PrepareOptions,
+        ServingOptions,
         compare,
         ensemble,
         evaluate,

@@ -1,16 +1,15 @@
 """Pictures with a panel beside them that shows what a model says."""
 
-from collections.abc import Iterable
 from functools import lru_cache
 from pathlib import Path
 
+import numpy as np
 from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tfskin.datasets.pictures import read_picture
 from tfskin.errors import UserError
 from tfskin.files import replace_file
-from tfskin.prediction import Prediction
-from tfskin.progress import progress_bar
+from tfskin.prediction import HeatMap, Prediction
 
 BACKGROUND = (255, 255, 255)
 TEXT = (32, 32, 32)
@@ -25,10 +24,15 @@ _LEAST_HEIGHT = 320
 _LEAST_TEXT, _MOST_TEXT = 15, 60
 _TEXT_FRACTION = 1 / 28
 _JPEG_QUALITY = 92
+_COMMENT = b"annotated by tfskin-predict"
+# How much of a place's colour is the heat map's where the map is 1.
+_MOST_HEAT = 0.7
 
 
 def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
     """The picture, upright, with a panel of all class probabilities to its right.
+
+    With a heat map, the picture under its heat map stands between them.
 
     Text and bars scale with the picture's height; a small picture is enlarged to 320 pixels of
     height. Classes keep the order of ``prediction.class_names``, so that pictures compare.
@@ -41,6 +45,8 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
         An RGB image; the picture fills its left part.
     """
     picture = ImageOps.exif_transpose(image).convert("RGB")
+    if prediction.heat_map is not None:
+        picture = _beside(picture, lay_heat_map(picture, prediction.heat_map))
     text = min(max(round(picture.height * _TEXT_FRACTION), _LEAST_TEXT), _MOST_TEXT)
     panel = _draw_panel(prediction, text)
     height = max(picture.height, panel.height, _LEAST_HEIGHT)
@@ -55,46 +61,87 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
     return canvas
 
 
-def write_annotated(predictions: Iterable[Prediction], folder: Path | str) -> list[Path]:
-    """Write ``<name>_predicted.jpg`` for every picture that could be read; the paths written.
+class Annotator:
+    """Writes ``<name>_predicted.jpg`` for one picture after another.
 
-    Pictures of the same name get ``_2``, ``_3``, ...; a picture that was predicted is never
-    overwritten, a file of an earlier call is.
+    Pictures of the same name get ``_2``, ``_3``, ...; a file that tfskin did not write is never
+    overwritten, one of an earlier call is.
 
     Args:
-        predictions: of :func:`tfskin.prediction.predict_images`; those with an error are left out.
         folder: made if it is missing.
 
     Raises:
-        UserError: ``folder`` is a file, or a picture is no longer readable.
+        UserError: ``folder`` is a file.
     """
-    folder = Path(folder)
-    if folder.exists() and not folder.is_dir():
-        raise UserError(f"{folder}: is a file; choose a folder for the annotated pictures")
-    folder.mkdir(parents=True, exist_ok=True)
-    readable = [one for one in predictions if not one.error]
-    taken = {one.path.resolve() for one in readable}
-    written = []
-    with progress_bar("drawing", total=len(readable)) as advance:
-        for prediction in readable:
-            path = _free_path(folder, prediction.path.stem, taken)
-            annotated = annotate_image(read_picture(prediction.path), prediction)
-            with replace_file(path) as temporary:
-                annotated.save(temporary, "JPEG", quality=_JPEG_QUALITY, subsampling=0)
-            written.append(path)
-            advance(1)
-    return written
+
+    def __init__(self, folder: Path | str) -> None:
+        self.folder = Path(folder)
+        if self.folder.exists() and not self.folder.is_dir():
+            raise UserError(f"{folder}: is a file; choose a folder for the annotated pictures")
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self._numbers: dict[str, int] = {}
+        self._names: set[str] = set()
+
+    def write(self, prediction: Prediction) -> Path:
+        """The file of a picture that could be read.
+
+        Raises:
+            UserError: it is no longer readable.
+        """
+        path = self._free_path(prediction.path.stem)
+        annotated = annotate_image(read_picture(prediction.path), prediction)
+        with replace_file(path) as temporary:
+            annotated.save(
+                temporary, "JPEG", quality=_JPEG_QUALITY, subsampling=0, comment=_COMMENT
+            )
+        return path
+
+    def _free_path(self, stem: str) -> Path:
+        while True:
+            number = self._numbers[stem] = self._numbers.get(stem, 0) + 1
+            suffix = "" if number == 1 else f"_{number}"
+            path = self.folder / f"{stem}_predicted{suffix}.jpg"
+            if path.name not in self._names and (not path.exists() or _is_ours(path)):
+                self._names.add(path.name)
+                return path
 
 
-def _free_path(folder: Path, stem: str, taken: set[Path]) -> Path:
-    number = 1
-    while True:
-        suffix = "" if number == 1 else f"_{number}"
-        path = folder / f"{stem}_predicted{suffix}.jpg"
-        if path.resolve() not in taken:
-            taken.add(path.resolve())
-            return path
-        number += 1
+def lay_heat_map(picture: Image.Image, heat_map: HeatMap) -> Image.Image:
+    """The RGB picture with a heat map over the part of it that the network saw.
+
+    Colours go from dark violet over orange to light yellow (Matplotlib's "inferno"), which are
+    told apart by the colour-blind too; where the map is 0 the picture is left as it is.
+    """
+    import matplotlib
+
+    top, left, bottom, right = heat_map.box
+    place = [left * picture.width, top * picture.height]
+    place += [right * picture.width, bottom * picture.height]
+    x, y, x_end, y_end = (round(value) for value in place)
+    values = Image.fromarray(np.asarray(heat_map.values, np.float32))
+    size = (max(1, x_end - x), max(1, y_end - y))
+    whole = Image.new("F", picture.size)
+    whole.paste(values.resize(size, Image.Resampling.BILINEAR), (x, y))
+    heat = np.clip(np.asarray(whole), 0, 1)
+    colors = matplotlib.colormaps["inferno"](heat)[..., :3] * 255
+    share = _MOST_HEAT * heat[..., np.newaxis]
+    mixed = np.asarray(picture) * (1 - share) + colors * share
+    return Image.fromarray(mixed.astype(np.uint8))
+
+
+def _beside(left: Image.Image, right: Image.Image) -> Image.Image:
+    canvas = Image.new("RGB", (left.width + right.width, left.height), BACKGROUND)
+    canvas.paste(left, (0, 0))
+    canvas.paste(right, (left.width, 0))
+    return canvas
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        with Image.open(path) as image:
+            return image.info.get("comment") == _COMMENT
+    except OSError:
+        return False
 
 
 def _draw_panel(prediction: Prediction, text: int) -> Image.Image:

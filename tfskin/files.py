@@ -1,5 +1,6 @@
 """Atomic writes: a file or folder is there whole, or as it was before."""
 
+import errno
 import json
 import os
 import shutil
@@ -47,14 +48,26 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
         yield temporary
         temporary.chmod(0o755)
         if path.exists():
+            if not overwrite:  # it came while the block ran
+                raise FileExistsError(path)
             old = Path(tempfile.mkdtemp(prefix=f".old-{path.name}-", dir=path.parent))
             path.replace(old)
             temporary.replace(path)
             shutil.rmtree(old)
         else:
-            temporary.replace(path)
+            _move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _move_folder(source: Path, target: Path) -> None:
+    """Rename a folder to a name that is free; the system never replaces a folder with files."""
+    try:
+        source.replace(target)
+    except OSError as error:
+        if error.errno in (errno.ENOTEMPTY, errno.EEXIST):
+            raise FileExistsError(target) from None
+        raise
 
 
 def write_text(path: Path | str, text: str) -> None:

@@ -8,7 +8,7 @@ from tests.inputs.fake_shards import encode, record, smooth_picture, write_fake_
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.inputs import InputOptions, find_damage, make_dataset, read_encoded, read_labels
+from tfskin.inputs import InputOptions, find_damage, make_dataset, read_labels, read_samples
 
 OPTIONS = InputOptions(image_size=(16, 16))
 
@@ -41,8 +41,8 @@ def test_missing_split_gives_an_empty_table(shards):
 
 
 def test_pictures_come_from_the_training_split_first(shards):
-    assert len(read_encoded(shards, limit=5)) == 5
-    pictures = read_encoded(shards, limit=99)
+    assert len(read_samples(shards, limit=5)) == 5
+    pictures = [sample.data for sample in read_samples(shards, limit=99)]
     assert len(pictures) == 14
     assert set(pictures[-2:]) == {encode(smooth_picture(n), quality=95) for n in (0, 1)}
 

@@ -25,7 +25,7 @@ TRAINABLE = {
     "efficientnet_v2_m": 54_139_356,
     "efficientnet_v2_l": 118_515_272,
 }
-IN_A_MOMENT = {"resnet18", "resnet34", "resnext50"}
+IN_A_MOMENT = {"resnet18"}
 SMALLEST = {
     "five_layer": 32,
     "lenet": 32,

@@ -1,4 +1,5 @@
 import io
+import struct
 
 import numpy as np
 import pytest
@@ -9,7 +10,8 @@ from PIL import Image, ImageOps
 
 from tests.serving.pictures import broken_files, encode, encode_turned, make_picture, png_header
 from tfskin.inputs.decode import decode_and_resize
-from tfskin.serving.robust_decode import decode_batch, read_size
+from tfskin.serving.formats import read_size
+from tfskin.serving.robust_decode import decode_batch
 
 SIZE = (12, 16)
 
@@ -17,7 +19,8 @@ SIZE = (12, 16)
 def make_decoder(resize="squash", max_pixels=1_000_000):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def decode(encoded):
-        return decode_batch(encoded, image_size=SIZE, resize=resize, max_pixels=max_pixels)
+        decoded = decode_batch(encoded, image_size=SIZE, resize=resize, max_pixels=max_pixels)
+        return decoded.images, decoded.valid
 
     return decode
 
@@ -41,7 +44,7 @@ def test_good_rows_equal_training_decode():
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
 def test_broken_files_harm_no_other_row(resize):
-    broken = broken_files()
+    broken = {n: data for n, data in broken_files().items() if n not in ("gif", "bmp")}
     good = [encode(make_picture(seed)) for seed in range(len(broken) + 1)]
     mixed = [good[0]]
     for bad, after in zip(broken.values(), good[1:], strict=True):
@@ -111,7 +114,12 @@ def test_exif_orientation_is_honoured(orientation, resize):
 def test_size_is_read_before_decoding():
     assert read_size(tf.constant(png_header(60_000, 50_000))).numpy().tolist() == [50_000, 60_000]
     assert read_size(tf.constant(encode(make_picture(0)))).numpy().tolist() == [30, 40]
-    assert read_size(tf.constant(b"GIF89a....")).numpy().tolist() == [0, 0]
+    for kind in ("GIF", "BMP"):
+        assert read_size(tf.constant(encode(make_picture(0), kind))).numpy().tolist() == [30, 40]
+    upside_down = bytearray(encode(make_picture(0), "BMP"))
+    upside_down[22:26] = struct.pack("<i", -30)
+    assert read_size(tf.constant(bytes(upside_down))).numpy().tolist() == [30, 40]
+    assert read_size(tf.constant(b"RIFF....WEBP")).numpy().tolist() == [0, 0]
 
 
 def test_max_pixels_is_the_last_size_that_passes():
@@ -119,6 +127,42 @@ def test_max_pixels_is_the_last_size_that_passes():
     for limit, expected in ((1199, False), (1200, True)):
         _, valid = make_decoder(max_pixels=limit)(data)
         assert valid.numpy()[0] == expected
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
+def test_gif_and_bmp_are_read_as_pillow_reads_them(mode):
+    picture = make_picture(0).convert("P", palette=Image.Palette.ADAPTIVE).convert(mode)
+    files = {"gif": encode(picture.convert("P"), "GIF")}
+    if mode in ("RGB", "RGBA"):
+        files["bmp"] = encode(picture, "BMP")
+    frames = [make_picture(seed).convert("P") for seed in (1, 2, 3)]
+    stream = io.BytesIO()
+    frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], loop=0)
+    files["animated gif"] = stream.getvalue()
+    images, valid = decode(as_batch(files.values()))
+    assert valid.numpy().all()
+    for (name, data), image in zip(files.items(), images, strict=True):
+        with Image.open(io.BytesIO(data)) as opened:
+            expected = np.asarray(opened.convert("RGB"))
+        expected = tf.image.resize(expected, SIZE, antialias=True)
+        np.testing.assert_allclose(image, expected, atol=1e-3, err_msg=name)
+
+
+def test_a_gif_of_many_or_of_huge_frames_is_read_no_further_than_its_first():
+    one = encode(make_picture(0).convert("P"), "GIF")
+    huge = bytearray(one)
+    descriptor = one.index(b"\x2c", 13 + 3 * 256)
+    huge[descriptor + 5 : descriptor + 9] = b"\xff\xff\xff\xff"
+    endless = one[:-1] + bytes(huge[descriptor:-1]) * 3
+    images, valid = decode(as_batch([one, bytes(huge), endless, one[: len(one) // 2]]))
+    assert valid.numpy().tolist() == [True, False, True, False]
+    np.testing.assert_array_equal(images[0], images[2])
+
+
+@pytest.mark.parametrize("mode", ["P", "L", "1"])
+def test_a_bmp_that_tensorflow_would_misread_is_refused(mode):
+    _, valid = decode(as_batch([encode(make_picture(0).convert(mode), "BMP")]))
+    assert not valid.numpy().any()
 
 
 @settings(max_examples=60, deadline=None)

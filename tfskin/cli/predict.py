@@ -1,62 +1,123 @@
 """tfskin-predict: pictures -> a table of probabilities."""
 
+from itertools import islice
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run, say
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SHOWN = 40
 
 
 def predict_command(
     target: Annotated[
-        Path, typer.Argument(metavar="RUN|SAVEDMODEL", help="A run or a SavedModel folder.")
+        str,
+        typer.Argument(
+            metavar="RUN|SAVEDMODEL|URL",
+            help="A run, a SavedModel folder, http://HOST:8501/v1/models/NAME or "
+            "grpc://HOST:8500/NAME.",
+        ),
     ],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE|FOLDER...", help="Pictures, folders or globs.")
+        list[str],
+        typer.Argument(
+            metavar="IMAGE|FOLDER|CSV|-...",
+            help="Pictures, folders, globs, a CSV with a column 'path', or - for paths on "
+            "standard input.",
+        ),
     ],
     output: Annotated[
-        Path | None, typer.Option(help="A CSV file to write.", show_default=False)
+        Path | None,
+        typer.Option(
+            help="A .csv or .jsonl file to write; a stopped call goes on in it.",
+            show_default=False,
+        ),
     ] = None,
     annotate: Annotated[
         Path | None,
         typer.Option(
-            help="A folder for pictures with all class probabilities beside them.",
+            help="A folder for pictures with all class probabilities and the heat map beside them.",
             show_default=False,
         ),
     ] = None,
+    heat_map: Annotated[
+        bool, typer.Option(help="Draw heat maps on annotated pictures (not with --windows).")
+    ] = True,
+    windows: Annotated[
+        int,
+        typer.Option(help="Average over so many half overlapping windows a side.", min=1, max=32),
+    ] = 1,
     batch_size: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 32,
+    timeout: Annotated[
+        float, typer.Option(help="URL: seconds to wait for an answer.", min=0.001)
+    ] = 60.0,
+    retries: Annotated[
+        int, typer.Option(help="URL: attempts after a failed one.", min=0, max=100)
+    ] = 4,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Classify pictures; broken ones are listed and skipped."""
-    from tfskin.experiment import predict
+    from tfskin.experiment.prediction_run import (
+        Counts,
+        PredictOptions,
+        load_predictor,
+        stream_predictions,
+    )
+    from tfskin.prediction import StreamOptions, predictions_table
+    from tfskin.serving.client import ServerOptions
 
-    table = predict(target, images, output=output, annotate=annotate, batch_size=batch_size)
+    server = ServerOptions(timeout=timeout, retries=retries)
+    stream = StreamOptions(batch_size, windows, heat_map and annotate is not None)
+    options = PredictOptions(output, annotate, stream)
+    predictor = load_predictor(target, server=server)
+    counts = Counts()
+    rows = stream_predictions(predictor, images, options=options, counts=counts, say=say)
+    # As JSON on standard output there must be all of them; a file holds any number.
+    kept = list(rows if json and output is None else islice(rows, SHOWN))
+    for one in rows:
+        if one.error:
+            say(f"{one.path}: {one.error}")
+    table = predictions_table(kept, class_names=predictor.class_names)
     if json:
-        known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
-        print_json({"predictions": known.to_dict(orient="records")})
+        _print_json(table, output, counts)
         return
+    _print_table(table, list(predictor.class_names))
+    more = counts.pictures - len(kept)
+    if more:
+        where = f"all in {output}" if output else "--output FILE.csv writes them all"
+        print(f"... and {more} more ({where})")
+    if counts.unreadable:
+        say(f"{counts.unreadable} of {counts.pictures} pictures could not be read")
+
+
+def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None:
+    if output is not None:
+        print_json({"output": output, **vars(counts)})
+        return
+    known = table.astype(object).where(table.notna(), None)  # JSON has no NaN
+    print_json({"predictions": known.to_dict(orient="records")})
+
+
+def _print_table(table: "pd.DataFrame", class_names: list[str]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    names = list(table.columns[3:-1])
-    shown = Table("image", "predicted", *names)
-    for row in table.head(SHOWN).to_dict(orient="records"):
+    columns = table.columns[3 : 3 + len(class_names)]
+    shown = Table("image", "predicted", *class_names)
+    for row in table.to_dict(orient="records"):
         image = Path(str(row["path"])).name
         if row["error"]:
-            shown.add_row(image, Text(str(row["error"]), style="red"), *["" for _ in names])
+            shown.add_row(image, Text(str(row["error"]), style="red"), *["" for _ in columns])
         else:
-            shown.add_row(image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in names])
+            shown.add_row(image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in columns])
     print_table(shown)
-    if len(table) > SHOWN:
-        print(f"... and {len(table) - SHOWN} more (--output FILE.csv writes them all)")
-    broken = int((table["error"] != "").sum())
-    if broken:
-        say(f"{broken} of {len(table)} pictures could not be read")
 
 
 def main() -> None:

@@ -29,7 +29,9 @@ def is_malignant(diagnosis: str) -> bool | None:
     if name in MALIGNANT or name in BENIGN:
         return name in MALIGNANT
     roots = {path.split(":")[0] for path in tree_paths(diagnosis)}
-    return {"Malignant": True, "Benign": False}.get(roots.pop()) if len(roots) == 1 else None
+    if roots == {"Malignant"}:
+        return True
+    return False if roots == {"Benign"} else None
 
 
 def challenge_class(diagnosis: str) -> str | None:

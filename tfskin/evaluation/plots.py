@@ -196,7 +196,7 @@ def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
                 linestyle=LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)],
                 marker="o" if len(history) < 20 else None,
                 ms=3.5,
-                label=wrap_name(name),
+                label=name.replace("$", r"\$"),
             )
         axes.set_title(heading, loc="left", fontsize=10, color=INK)
         axes.set_xlabel("Epoch")

@@ -56,7 +56,7 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
     change); see :mod:`tfskin.training.batch_norm_check`. ``passed`` is whether none changes.
 
     Args:
-        run: a run directory, of one network.
+        run: a run directory.
         images: how many pictures are looked at.
 
     Raises:
@@ -68,14 +68,15 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
     with damage_named(shards, "val"):
         pictures = np.concatenate(list(_clean_images(run, shards, "val", images)))
     labels = read_labels(shards, "val", run.inputs().classes)["label"].to_numpy()[: len(pictures)]
-    parts = part_of(model)
-    rows = check_layers(model, [pictures]) if batch_norm_layers(model) else []
-    names = {layer.name: parts[id(layer)] for layer in batch_norm_layers(model)}
+    parts, norms = part_of(model), batch_norm_layers(model)
+    rows = check_layers(model, [pictures]) if norms else []
     companions = check_companions(model, pictures, labels)
     return {
         "run": str(run.folder),
         "images": len(pictures),
-        "layers": [{"layer": row["layer"], "part": names[row["layer"]], **row} for row in rows],
+        "layers": [
+            {"part": parts[id(layer)], **row} for layer, row in zip(norms, rows, strict=True)
+        ],
         "mode_gap": mode_gap(model, pictures),
         "companions": companions,
         "passed": companions["passed"],

@@ -1,28 +1,40 @@
-"""A run -> a SavedModel; a run or a SavedModel and pictures -> predictions."""
+"""A run -> what is served."""
 
 import re
-from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
-import pandas as pd
-
-from tfskin.annotation import write_annotated
+from tfskin.datasets.shards import SHARDS_FILE, Shards
 from tfskin.errors import UserError
-from tfskin.experiment.evaluation_run import load_run_shards
-from tfskin.inputs import read_encoded
-from tfskin.prediction import (
-    Predictor,
-    find_images,
-    keras_predictor,
-    predict_images,
-    predictions_table,
-    saved_model_predictor,
-    write_predictions_csv,
-)
+from tfskin.experiment.evaluation_run import headline_split, load_run_shards
+from tfskin.files import read_json
+from tfskin.inputs import read_samples
 from tfskin.runs import Run, open_run
+from tfskin.serving.decisions import read_decisions
+from tfskin.serving.graph import GraphOptions
+from tfskin.serving.model_card import ModelFacts
+from tfskin.serving.runtimes import RuntimeExport, export_runtime
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
 CHECKED_IMAGES = 16
+
+ExportFormat = Literal["saved_model", "onnx", "litert"]
+
+
+@dataclass(frozen=True)
+class ServingOptions:
+    """What an export does besides the network.
+
+    Attributes:
+        test_time_augmentation: average over mirrored and turned copies of a picture, in the graph.
+        float16_weights: half the bytes on disk; computed in float32.
+        max_pixels: the largest height times width that is decoded; none for the default.
+    """
+
+    test_time_augmentation: bool = False
+    float16_weights: bool = False
+    max_pixels: int | None = None
 
 
 def export(
@@ -31,18 +43,24 @@ def export(
     output: Path | str = "exports",
     name: str | None = None,
     version: int | None = None,
+    options: ServingOptions | None = None,
+    format: ExportFormat = "saved_model",
 ) -> Path:
     """The folder ``<output>/<name>/<version>`` of a SavedModel for TensorFlow Serving.
 
-    Its serving signature takes encoded JPEG or PNG bytes and returns class names, probabilities
-    and whether each picture could be read. Pictures of the run's shards go through it and through
-    the Keras model before it is put in place.
+    Its serving signature takes encoded JPEG, PNG, GIF or BMP bytes and returns class names,
+    probabilities, what the run's ``decision.json`` makes of them, and whether each picture could
+    be read. Pictures of the run's shards go through it and through the Keras model before it is
+    put in place. ``<output>/<name>/README.md`` says how it is served and asked.
 
     Args:
         run: a finished run directory.
         output: the folder of all exports.
         name: the model's name; the run's unless given.
         version: the version; the next free number unless given.
+        options: augmentation in the graph, size of the weights.
+        format: ``onnx`` or ``litert`` for the file ``<output>/<name>.onnx`` or ``.tflite`` in place
+            of the folder; see :func:`tfskin.serving.runtimes.export_runtime`.
 
     Raises:
         UserError: not a run, the version is there already, the probabilities differ by more than
@@ -54,77 +72,66 @@ def export(
         True
     """
     run = run if isinstance(run, Run) else open_run(run)
-    inputs = run.inputs()
-    if name is not None and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
-        raise UserError(f"--name '{name}': must be letters, digits, '.', '_' and '-'")
-    options = ExportOptions(
-        class_names=run.class_names(),
-        image_size=inputs.image_size,
-        resize=inputs.resize,
-        temperature=run.decision()["temperature"],
+    name = check_export_name(name or run.name, given=name is not None)
+    shards = load_run_shards(run)
+    samples = read_samples(shards, limit=CHECKED_IMAGES)
+    if format != "saved_model":
+        if version is not None:
+            raise UserError("--version: only a SavedModel has versions")
+        runtime = RuntimeExport(read_graph_options(run, options), Path(output), name, format)
+        return export_runtime(run.load_model(), options=runtime, samples=samples)
+    export_options = ExportOptions(
+        graph=read_graph_options(run, options),
         output_dir=Path(output),
-        name=name or run.name,
+        name=name,
         version=version,
+        facts=read_facts(run, shards),
     )
-    images = read_encoded(load_run_shards(run), limit=CHECKED_IMAGES)
-    return export_saved_model(run.load_model(), options=options, check_images=images)
+    return export_saved_model(run.load_model(), options=export_options, samples=samples)
 
 
-def predict(
-    target: Run | Path | str,
-    images: Sequence[Path | str],
-    *,
-    output: Path | str | None = None,
-    annotate: Path | str | None = None,
-    batch_size: int = 32,
-) -> pd.DataFrame:
-    """One row a picture: path, predicted class, its probability, one column per class, error.
-
-    A picture that cannot be read has a reason in ``error`` and no probabilities; it never stops
-    the others.
-
-    Args:
-        target: a run directory or a SavedModel folder.
-        images: files, folders or glob patterns.
-        output: a CSV to write.
-        annotate: a folder for the pictures with their class probabilities drawn beside them.
-        batch_size: pictures a step.
-
-    Raises:
-        UserError: the target is neither a run nor a SavedModel, or no picture was found.
-
-    Example:
-        >>> table = tfskin.predict("runs/first", ["lesion.jpg"])
-        >>> list(table.columns)[:3]
-        ['path', 'predicted', 'probability']
-    """
-    predictor = load_predictor(target)
-    paths = find_images(images)
-    if output is not None and Path(output).resolve() in {path.resolve() for path in paths}:
-        raise UserError(f"{output}: is one of the pictures; give --output another name")
-    if output is not None and Path(output).is_dir():
-        raise UserError(f"{output}: is a folder; --output names a CSV file")
-    rows = list(predict_images(predictor, paths, batch_size=batch_size))
-    if annotate is not None:
-        write_annotated(rows, annotate)
-    table = predictions_table(rows, class_names=predictor.class_names)
-    if output is not None:
-        write_predictions_csv(table, output)
-    return table
+def check_export_name(name: str, *, given: bool = True) -> str:
+    """The name of a model, refused where it could leave its folder."""
+    if given and not re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._-]*", name):
+        raise UserError(f"--name '{name}': must be letters, digits, '.', '_' and '-'")
+    return name
 
 
-def load_predictor(target: Run | Path | str) -> Predictor:
-    """What classifies encoded pictures, from a run or from a SavedModel folder."""
-    if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
-        run = target if isinstance(target, Run) else open_run(target)
-        inputs = run.inputs()
-        return keras_predictor(
-            run.load_model(),
-            class_names=run.class_names(),
-            image_size=inputs.image_size,
-            resize=inputs.resize,
-            temperature=run.decision()["temperature"],
-        )
-    if not Path(target).is_dir():
-        raise UserError(f"{target}: no such folder; give a run or a SavedModel")
-    return saved_model_predictor(Path(target))
+def read_graph_options(run: Run, options: ServingOptions | None = None) -> GraphOptions:
+    """What a run's served graph does around its network."""
+    options = options or ServingOptions()
+    inputs = run.inputs()
+    chosen = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
+    return GraphOptions(
+        image_size=inputs.image_size,
+        decisions=read_decisions(run.decision(), run.class_names()),
+        resize=inputs.resize,
+        test_time_augmentation=options.test_time_augmentation,
+        float16_weights=options.float16_weights,
+        member_names=tuple(_member_names(run)),
+        **chosen,
+    )
+
+
+def read_facts(run: Run, shards: Shards) -> ModelFacts:
+    """What a run knows of its model, for the model card."""
+    metrics = run.metrics() if run.finished else {"splits": {}}
+    split = headline_split(metrics) if metrics["splits"] else ""
+    about = read_json(shards.folder / SHARDS_FILE)
+    return ModelFacts(
+        title=run.name,
+        data=f"{shards.name} {shards.version}",
+        fingerprint=shards.fingerprint,
+        images={part: sum(counts.values()) for part, counts in shards.counts.items()},
+        classes=run.inputs().classes,
+        split=split,
+        figures=metrics["splits"].get(split, {}),
+        combination=metrics.get("combination", ""),
+        members=_member_names(run),
+        licenses=about.get("licenses", {}),
+    )
+
+
+def _member_names(run: Run) -> list[str]:
+    metrics = run.metrics() if run.finished else {}
+    return [member["name"] for member in metrics.get("members", [])]

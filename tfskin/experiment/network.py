@@ -12,7 +12,7 @@ from tfskin.training.layerwise import depth_rates
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
-from tfskin.training.stages import Stage, prepare_stage
+from tfskin.training.stages import Stage, prepare_stage, unfreeze
 
 
 def build_compiled(
@@ -37,6 +37,8 @@ def build_compiled(
             **model_arguments(config.model),
         )
     stages = plan_stages(config, steps_per_epoch=steps_per_epoch)
+    for stage in stages:
+        unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
     return model, facts

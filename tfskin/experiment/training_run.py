@@ -22,7 +22,7 @@ from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
-from tfskin.files import write_json, write_text
+from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import (
     InputOptions,
     class_names,
@@ -88,6 +88,9 @@ def train(
     )
     if overwrite or newest_state(run.folder / "checkpoints") is None:
         precision |= start_weights(model, config.model, say=say)
+    elif (run.folder / "environment.json").is_file():
+        former = read_json(run.folder / "environment.json")
+        precision |= {key: former[key] for key in ("weights",) if key in former}
     if overwrite:
         remove_run(run.folder)  # not before the new run is known to be possible
     _write_facts(run, config, shards, names, more=precision)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,7 +28,11 @@ _COLUMNS = (
     *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
     *("site", "image_type", "skin_type", "source", "width", "height"),
 )
+<<<<<<< HEAD
 ARTEFACTS = tuple(DETECTORS)
+=======
+_CREDITS = ("image_id", "license", "attribution")
+>>>>>>> main
 # Whence a few pictures are taken for checks: the test split is looked at last.
 _LEAST_PRECIOUS = ("train", "val", "calibration", "test")
 
@@ -69,15 +74,35 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     return table[table["label"] >= 0].reset_index(drop=True)
 
 
-def read_encoded(shards: Shards, *, limit: int) -> list[bytes]:
-    """The bytes of the first pictures of the shards, at most ``limit``, training pictures first."""
-    pictures: list[bytes] = []
+@dataclass(frozen=True)
+class Sample:
+    """One stored picture, and whose it is.
+
+    Attributes:
+        data: encoded.
+        image_id: of the picture.
+        license: under which it was published; empty where unknown.
+        attribution: who is to be named; empty where unknown.
+    """
+
+    data: bytes
+    image_id: str = ""
+    license: str = ""
+    attribution: str = ""
+
+
+def read_samples(shards: Shards, *, limit: int) -> list[Sample]:
+    """The first pictures of the shards, at most ``limit``, training pictures first."""
+    samples: list[Sample] = []
     for split in _LEAST_PRECIOUS:
-        records = read_records(shards, split).take(limit - len(pictures))
+        records = read_records(shards, split).take(limit - len(samples))
         with damage_named(shards, split):
             for _, record in records.as_numpy_iterator():
-                pictures.append(_parse(record).features.feature["image"].bytes_list.value[0])
-    return pictures
+                feature = _parse(record).features.feature
+                texts = (feature[name].bytes_list.value for name in _CREDITS)
+                words = (values[0].decode() if values else "" for values in texts)
+                samples.append(Sample(feature["image"].bytes_list.value[0], *words))
+    return samples
 
 
 @contextmanager

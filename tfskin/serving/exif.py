@@ -2,6 +2,8 @@
 
 import tensorflow as tf
 
+from tfskin.serving.binary import read_bytes, read_number
+
 # The walk to the EXIF segment is bounded, for files crafted of millions of tiny segments.
 _MAX_SEGMENTS = 64
 # Entries of IFD0 that are looked at; cameras write a few dozen.
@@ -32,17 +34,15 @@ def read_orientation(encoded: tf.Tensor) -> tf.Tensor:
     EXIF is sought among the application segments and comments that open a file; the first other
     segment ends the search, which spares most pictures all but one or two steps.
     """
-    data = tf.io.decode_raw(encoded, tf.uint8)
-    # Positions in a truncated or crafted file may lie beyond its end: number() reads zeros there.
-    data = tf.concat([data, tf.zeros(1, tf.uint8)], 0)
+    data = read_bytes(encoded)
 
     def is_skipped(position: tf.Tensor) -> tf.Tensor:
-        marker = _number(data, position, 2)
+        marker = read_number(data, position, 2)
         opens = ((marker >= _APP0) & (marker <= _APP15)) | (marker == _COMMENT)
         return opens & ~_is_exif(data, position)
 
     def next_segment(position: tf.Tensor) -> tuple[tf.Tensor]:
-        return (position + 2 + tf.maximum(_number(data, position + 2, 2), 2),)
+        return (position + 2 + tf.maximum(read_number(data, position + 2, 2), 2),)
 
     def search() -> tf.Tensor:
         start = (tf.constant(2, tf.int64),)
@@ -55,34 +55,22 @@ def read_orientation(encoded: tf.Tensor) -> tf.Tensor:
             lambda: tf.constant(1, tf.int32),
         )
 
-    is_jpeg = _number(data, tf.constant(0, tf.int64), 2) == 0xFFD8
+    is_jpeg = read_number(data, tf.constant(0, tf.int64), 2) == 0xFFD8
     return tf.cond(is_jpeg, search, lambda: tf.constant(1, tf.int32))
 
 
 def _is_exif(data: tf.Tensor, segment: tf.Tensor) -> tf.Tensor:
-    has_name = _number(data, segment + 4, 4) == int.from_bytes(b"Exif", "big")
-    return (_number(data, segment, 2) == _APP1) & has_name
+    has_name = read_number(data, segment + 4, 4) == int.from_bytes(b"Exif", "big")
+    return (read_number(data, segment, 2) == _APP1) & has_name
 
 
 def _orientation_in_tiff(data: tf.Tensor, start: tf.Tensor) -> tf.Tensor:
     """The orientation in IFD0 of the TIFF structure that begins at ``start``; 1 without one."""
-    big_endian = _number(data, start, 2) == int.from_bytes(b"MM", "big")
-    folder = start + _number(data, start + 4, 4, big_endian)
-    count = tf.minimum(_number(data, folder, 2, big_endian), _MAX_ENTRIES)
+    big_endian = read_number(data, start, 2) == int.from_bytes(b"MM", "big")
+    folder = start + read_number(data, start + 4, 4, big_endian)
+    count = tf.minimum(read_number(data, folder, 2, big_endian), _MAX_ENTRIES)
     entries = folder + 2 + 12 * tf.range(count)
-    is_orientation = _number(data, entries, 2, big_endian) == _ORIENTATION
-    values = tf.boolean_mask(_number(data, entries + 8, 2, big_endian), is_orientation)
+    is_orientation = read_number(data, entries, 2, big_endian) == _ORIENTATION
+    values = tf.boolean_mask(read_number(data, entries + 8, 2, big_endian), is_orientation)
     value = tf.cast(tf.concat([values, [1]], 0)[0], tf.int32)
     return tf.where((value >= 1) & (value <= 8), value, 1)
-
-
-def _number(
-    data: tf.Tensor, position: tf.Tensor, length: int, big_endian: tf.Tensor | bool = True
-) -> tf.Tensor:
-    """The unsigned int64 of ``length`` bytes at every ``position`` of uint8 ``data``."""
-    last = tf.shape(data, tf.int64)[0] - 1
-    places = tf.expand_dims(position, -1) + tf.range(length, dtype=tf.int64)
-    digits = tf.cast(tf.gather(data, tf.minimum(places, last)), tf.int64)
-    digits = tf.where(big_endian, digits, tf.reverse(digits, [-1]))
-    weights = tf.constant([256**power for power in reversed(range(length))], tf.int64)
-    return tf.reduce_sum(digits * weights, -1)

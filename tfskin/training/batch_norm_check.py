@@ -21,8 +21,7 @@ STALE_RATIO = 2.0
 """A variance that is off by this factor (geometric mean over channels) is stale."""
 
 COMPANION_TOLERANCE = 1e-3
-"""Largest change of a probability by batch companions; rounding stays below, batch statistics
-do not."""
+"""Largest change of a probability by batch companions: more than rounding makes."""
 
 COMPARED = 16
 
@@ -43,7 +42,7 @@ def check_layers(model: keras.Model, batches: Iterable[np.ndarray]) -> list[dict
     """
     layers = batch_norm_layers(model)
     measured = measure_statistics(model, batches, layers=layers)
-    return [_judge(layer, measured[layer.name]) for layer in layers]
+    return [_judge(layer, seen) for layer, seen in zip(layers, measured, strict=True)]
 
 
 def _judge(layer: BatchNorm, seen: Statistics) -> dict[str, Any]:

@@ -24,9 +24,9 @@ def batch_norm_layers(model: keras.Model) -> list[BatchNorm]:
 
 
 def measure_statistics(
-    model: keras.Model, batches: Iterable[Any], *, layers: list[BatchNorm] | None = None
-) -> dict[str, Statistics]:
-    """Name of a layer -> the statistics of what it sees when batches pass in training mode.
+    model: keras.Model, batches: Iterable[Any], *, layers: list[BatchNorm]
+) -> list[Statistics]:
+    """For each layer the statistics of what it sees when batches pass in training mode.
 
     Dropout is off, and nothing of the model changes. Mean and variance are those of all images
     together: the mean of the batches' means, and the mean of their variances plus the variance
@@ -36,34 +36,30 @@ def measure_statistics(
     Args:
         model: a network.
         batches: float32 images (N, H, W, 3) in 0..255, the larger the better.
-        layers: which normalise by their batch meanwhile; those in the mode ``update`` unless
-            given. All others use their moving statistics.
+        layers: which normalise by their batch meanwhile; all others use their moving statistics.
 
     Raises:
         ValueError: no batch.
     """
-    if layers is None:
-        layers = [layer for layer in batch_norm_layers(model) if layer.mode == "update"]
-    sums: dict[str, list[Any]] = {layer.name: [0.0, 0.0] for layer in layers}
+    sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
     count = 0
     with _observing(model, layers):
         for images in batches:
             model(images, training=True)
             count += len(images)
-            for layer in layers:
-                mean = np.asarray(keras.ops.convert_to_numpy(layer.moving_mean), "float64")
-                variance = np.asarray(keras.ops.convert_to_numpy(layer.moving_variance), "float64")
-                first, second = sums[layer.name]
-                sums[layer.name] = [
-                    first + len(images) * mean,
-                    second + len(images) * (variance + mean**2),
-                ]
+            for layer, sum_of in zip(layers, sums, strict=True):
+                mean, variance = (
+                    np.asarray(keras.ops.convert_to_numpy(weight), "float64")
+                    for weight in _moving(layer)
+                )
+                sum_of[0] = sum_of[0] + len(images) * mean
+                sum_of[1] = sum_of[1] + len(images) * (variance + mean**2)
     if not count:
         raise ValueError("no batch of images to measure statistics on")
-    return {
-        name: Statistics(first / count, np.maximum(second / count - (first / count) ** 2, 0))
-        for name, (first, second) in sums.items()
-    }
+    return [
+        Statistics(first / count, np.maximum(second / count - (first / count) ** 2, 0))
+        for first, second in sums
+    ]
 
 
 def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
@@ -77,10 +73,10 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
         batches: clean (unaugmented) training images, float32 (N, H, W, 3) in 0..255.
     """
     layers = [x for x in batch_norm_layers(model) if x.mode == "update" and x.trainable]
-    measured = measure_statistics(model, batches, layers=layers) if layers else {}
-    for layer in layers:
-        layer.moving_mean.assign(measured[layer.name].mean)
-        layer.moving_variance.assign(measured[layer.name].variance)
+    measured = measure_statistics(model, batches, layers=layers) if layers else []
+    for layer, statistics in zip(layers, measured, strict=True):
+        layer.moving_mean.assign(statistics.mean)
+        layer.moving_variance.assign(statistics.variance)
     return len(layers)
 
 

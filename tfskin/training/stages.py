@@ -119,8 +119,7 @@ def fit_stages(
     state: FitState | None = None
     for number in range(begin, len(stages)):
         line = prepare_stage(model, stages[number])
-        if len(stages) > 1 or stages[number].unfreeze != "all":
-            say(f"stage {number + 1} of {len(stages)}: {line}")
+        say(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
         if state is not None:
             state.stage, state.stage_epoch = number, 0
         later = sum(stage.epochs for stage in stages[number + 1 :])

@@ -1,0 +1,198 @@
+"""Throughput, latency and memory of the fused export beside its alternatives, in one run.
+
+Every contender takes the same encoded pictures and gives probabilities:
+
+- fused: the SavedModel of the ensemble, as TensorFlow Serving runs it: one decode and resize;
+- members: a SavedModel of each member, called one after another, each decoding for itself;
+- Keras predict: decoded by the function that training uses, then ``model.predict_on_batch``;
+- ONNX Runtime: decoded by the same function, then the ensemble's ONNX export (extra ``onnx``).
+
+Contenders take turns, so that other work on the machine hits all of them alike.
+
+    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --seconds 8
+"""
+
+from __future__ import annotations
+
+import argparse
+import resource
+import statistics
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+Contender = Callable[[list[bytes]], np.ndarray]
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("run", type=Path, help="an ensemble's run directory")
+    parser.add_argument("--pictures", type=Path, required=True, help="folder of *.jpg")
+    parser.add_argument("--seconds", type=float, default=8, help="time of each contender and batch")
+    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
+    parser.add_argument("--requests", type=int, default=10_000, help="for the memory; 0: none")
+    options = parser.parse_args()
+    from tfskin.startup import import_tensorflow_quietly
+
+    import_tensorflow_quietly()
+    files = [path.read_bytes() for path in sorted(options.pictures.rglob("*.jpg"))[:64]]
+    if not files:
+        raise SystemExit(f"{options.pictures}: holds no *.jpg")
+    sizes = sorted(len(data) for data in files)
+    print(f"{len(files)} pictures, median {sizes[len(sizes) // 2] // 1024} KiB")
+    with tempfile.TemporaryDirectory() as place:
+        contenders = make_contenders(options.run, Path(place))
+        compare_answers(contenders, files[:8])
+        for batch in options.batches:
+            measure(contenders, files, batch, options.seconds)
+        if options.requests:
+            watch_memory(contenders["fused"], smallest(files), options.requests)
+
+
+def make_contenders(folder: Path, place: Path) -> dict[str, Contender]:
+    import tfskin
+    from tfskin.errors import UserError
+    from tfskin.runs import open_run
+
+    run = open_run(folder)
+    members = [open_run(member["folder"]) for member in run.metrics()["members"]]
+    fused = load(tfskin.export(run, output=place, name="fused"), news=True)
+    parts = [
+        load(tfskin.export(member, output=place, name=f"m{n}")) for n, member in enumerate(members)
+    ]
+    contenders: dict[str, Contender] = {
+        "fused": fused,
+        f"{len(parts)} members": lambda files: np.mean([part(files) for part in parts], axis=0),
+        "Keras predict": keras_contender(run),
+    }
+    try:
+        from tfskin.experiment.deployment import read_graph_options
+        from tfskin.serving.runtimes import load_onnx
+
+        session = load_onnx(tfskin.export(run, output=place, name="fused", format="onnx"))
+        decode = make_decode(read_graph_options(run))
+        contenders["ONNX Runtime"] = lambda files: session(decode(files))
+    except UserError as reason:
+        print(f"ONNX Runtime: left out, {reason}")
+    return contenders
+
+
+def load(folder: Path, *, news: bool = False) -> Contender:
+    import tensorflow as tf
+
+    from tfskin.serving.warm_up import replay_warm_up
+
+    start = time.perf_counter()
+    loaded = tf.saved_model.load(str(folder))
+    loading = time.perf_counter() - start
+    count = replay_warm_up(folder, loaded.signatures)
+    warming = time.perf_counter() - start - loading
+
+    def call(files: list[bytes]) -> np.ndarray:
+        answers = loaded.signatures["serving_default"](image_bytes=tf.constant(files))
+        return answers["probabilities"].numpy()
+
+    if news:
+        pictures = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        print(f"fused: {pictures / 2**20:.1f} MiB, loaded in {loading:.1f} s, ", end="")
+        print(f"warmed up by {count} requests in {warming:.1f} s")
+    return call
+
+
+def keras_contender(run: Any) -> Contender:
+    from tfskin.experiment.deployment import read_graph_options
+
+    model, graph = run.load_model(), read_graph_options(run)
+    decode = make_decode(graph)
+    return lambda files: graph.decisions.to_probabilities(model.predict_on_batch(decode(files)))
+
+
+def make_decode(graph: Any) -> Callable[[list[bytes]], np.ndarray]:
+    """Files to pictures of the network's size, on all cores, as training does it."""
+    import tensorflow as tf
+
+    from tfskin.inputs import decode_and_resize
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)])
+    def decode(files: tf.Tensor) -> tf.Tensor:
+        return tf.map_fn(
+            lambda data: decode_and_resize(data, graph.image_size, graph.resize),
+            files,
+            fn_output_signature=tf.TensorSpec((*graph.image_size, 3), tf.float32),
+        )
+
+    return lambda files: decode(tf.constant(files)).numpy()
+
+
+def compare_answers(contenders: dict[str, Contender], files: list[bytes]) -> None:
+    fused = contenders["fused"](files)
+    for name in ("Keras predict", "ONNX Runtime"):
+        if name in contenders:
+            difference = np.abs(contenders[name](files) - fused).max()
+            print(f"{name} differs from fused by at most {difference:.1e}")
+    contenders[next(name for name in contenders if name.endswith("members"))](files)
+
+
+def measure(
+    contenders: dict[str, Contender], files: list[bytes], batch: int, seconds: float
+) -> None:
+    times: dict[str, list[float]] = {name: [] for name in contenders}
+    requests = [
+        [files[(start + row) % len(files)] for row in range(batch)]
+        for start in range(0, len(files), max(1, min(batch, 8)))
+    ]
+    for call in contenders.values():  # every contender has seen the size before it is timed
+        call(requests[0])
+    turn = 0
+    while min(sum(spent) for spent in times.values()) < seconds:
+        for name, call in contenders.items():
+            start = time.perf_counter()
+            call(requests[turn % len(requests)])
+            times[name].append(time.perf_counter() - start)
+        turn += 1
+    print(
+        f"\nbatch {batch}: pictures/s, p50 and p99 in ms, requests; fused is so many times faster"
+    )
+    fused = statistics.median(times["fused"])
+    for name, spent in times.items():
+        p50, p99 = np.percentile(spent, [50, 99]) * 1000
+        rate = batch / statistics.median(spent)
+        ratio = statistics.median(spent) / fused
+        print(f"{name:16s}{rate:9.1f}{p50:10.1f}{p99:10.1f}{len(spent):7d}{ratio:8.2f}")
+
+
+def watch_memory(call: Contender, data: bytes, requests: int) -> None:
+    """Resident memory and latency over many requests of one small picture."""
+    marks = sorted({1, 100, requests // 10, requests // 2, requests})
+    spent: list[float] = []
+    print(f"\n{requests} requests of one picture of {len(data) // 1024} KiB")
+    for number in range(1, requests + 1):
+        start = time.perf_counter()
+        call([data])
+        spent.append(time.perf_counter() - start)
+        if number in marks:
+            recent = statistics.median(spent[-100:]) * 1000
+            print(f"request {number}: {spent[-1] * 1000:.1f} ms (median of the last 100 ", end="")
+            print(f"{recent:.1f} ms), resident {resident_mib():.0f} MiB", flush=True)
+
+
+def resident_mib() -> float:
+    try:
+        pages = int(Path("/proc/self/statm").read_text().split()[1])
+        return pages * resource.getpagesize() / 2**20
+    except OSError:  # no Linux: the highest so far
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak / (2**20 if sys.platform == "darwin" else 2**10)
+
+
+def smallest(files: list[bytes]) -> bytes:
+    return min(files, key=len)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,214 @@
+"""Signatures, members, heat maps and decisions, without writing a SavedModel."""
+
+import dataclasses
+
+import keras
+import numpy as np
+import pytest
+import tensorflow as tf
+
+from tests.serving.conftest import MEMBERS, NAMES, build_members
+from tests.serving.pictures import encode, make_picture
+from tfskin.ensembling import Combiner, build_ensemble
+from tfskin.errors import UserError
+from tfskin.inputs.decode import decode_and_resize, decode_image
+from tfskin.serving.decisions import Decisions, read_decisions
+from tfskin.serving.graph import GraphOptions, Served, dihedral_views, make_signatures
+from tfskin.serving.heat_map import find_boxes
+from tfskin.serving.taps import tap_model
+
+FILES = [encode(make_picture(seed)) for seed in range(3)]
+IMAGES = np.stack([decode_and_resize(tf.constant(data), (32, 32)).numpy() for data in FILES])
+
+
+@pytest.fixture(scope="module")
+def served(ensemble_model, ensemble_graph):
+    return make_signatures(Served(ensemble_model, ensemble_graph))
+
+
+@pytest.fixture(scope="module")
+def answers(served):
+    outputs = served["serving_default"](tf.constant([*FILES, b""]))
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def test_probabilities_and_members_are_those_of_the_model(answers, ensemble_model, ensemble_graph):
+    logits = ensemble_model(IMAGES, training=False)
+    expected = ensemble_graph.decisions.to_probabilities(logits)
+    np.testing.assert_allclose(answers["probabilities"][:3], expected, atol=1e-5)
+    assert answers["member_names"][0].tolist() == [name.encode() for name in MEMBERS]
+    for number in range(3):
+        member = ensemble_model.get_layer(f"member_{number}_five_layer")
+        own = tf.nn.softmax(member(IMAGES, training=False))
+        np.testing.assert_allclose(answers["member_probabilities"][:3, number], own, atol=1e-5)
+
+
+def test_decisions_follow_their_formulas(answers):
+    p = answers["probabilities"][:3].astype(np.float64)
+    np.testing.assert_allclose(answers["malignancy"][:3], p[:, 0] + p[:, 1], atol=1e-6)
+    np.testing.assert_allclose(answers["entropy"][:3], -(p * np.log(p)).sum(axis=1), atol=1e-5)
+    assert answers["operating_points"][0].tolist() == [b"sensitivity_0.95", b"specificity_0.9"]
+    levels = np.array([0.2, 0.99])
+    assert (answers["is_malignant"][:3] == ((p[:, 0] + p[:, 1])[:, None] >= levels)).all()
+    quantiles = np.array([0.5, 0.66, 1.0])
+    assert (answers["prediction_set"][:3] == (1 - p <= quantiles)).all()
+    order = np.argsort(-p, axis=1)
+    assert (answers["top_indices"][:3] == order).all()
+    assert answers["top_names"][0].tolist() == [NAMES[place].encode() for place in order[0]]
+
+
+def test_an_unread_row_is_blank_and_says_why(answers):
+    assert answers["valid"].tolist() == [True, True, True, False]
+    assert answers["reason"].tolist() == [b"", b"", b"", b"empty"]
+    for name in ("probabilities", "entropy", "malignancy", "prediction_set", "is_malignant"):
+        assert not answers[name][3].any(), name
+    assert answers["class_names"][3].tolist() == [name.encode() for name in NAMES]
+
+
+@pytest.mark.parametrize("count", [1, 2, 64])
+def test_rows_do_not_depend_on_their_companions(served, answers, count):
+    function = served["serving_default"]
+    traces = function.experimental_get_tracing_count()
+    rows = [FILES[row % 3] for row in range(count)]
+    outputs = function(tf.constant(rows))
+    expected = np.stack([answers["probabilities"][row % 3] for row in range(count)])
+    np.testing.assert_allclose(outputs["probabilities"], expected, atol=1e-6)
+    assert function.experimental_get_tracing_count() == traces
+
+
+@pytest.mark.parametrize("name", ["images", "images_uint8"])
+def test_arrays_of_any_size_are_served(served, answers, name):
+    pixels = np.stack([decode_image(tf.constant(data)).numpy() for data in FILES])
+    given = pixels if name == "images_uint8" else pixels.astype(np.float32)
+    outputs = served[name](tf.constant(given))
+    assert "valid" not in outputs
+    np.testing.assert_allclose(outputs["probabilities"], answers["probabilities"][:3], atol=1e-6)
+    exact = served["images"](tf.constant(IMAGES))["probabilities"]
+    np.testing.assert_allclose(exact, answers["probabilities"][:3], atol=1e-6)
+
+
+def test_the_embedding_is_what_the_members_heads_take(served, ensemble_model):
+    features = served["features"](tf.constant(FILES))["features"].numpy()
+    assert features.shape == (3, 24)
+    for number in range(3):
+        head = ensemble_model.get_layer(f"member_{number}_five_layer").get_layer("logits")
+        own = features[:, 8 * number : 8 * number + 8] @ head.kernel + head.bias
+        member = ensemble_model.get_layer(f"member_{number}_five_layer")
+        np.testing.assert_allclose(own, member(IMAGES, training=False), atol=1e-4)
+
+
+def build_spotter(size=(32, 32)):
+    """A network whose class 1 is red and whose class 0 is what is left."""
+    image = keras.Input((*size, 3), name="image")
+    x = keras.layers.Rescaling(1 / 255)(image)
+    conv = keras.layers.Conv2D(1, 1, activation="relu", name="red")
+    x = keras.layers.MaxPooling2D(4)(conv(x))
+    x = keras.layers.GlobalAveragePooling2D()(x)
+    dense = keras.layers.Dense(2, name="logits")
+    model = keras.Model(image, dense(x))
+    conv.set_weights([np.array([1, -1, -1], np.float32).reshape(1, 1, 3, 1), np.zeros(1)])
+    dense.set_weights([np.array([[-50.0, 50.0]]), np.array([1.0, 0.0])])
+    return model
+
+
+def test_the_heat_map_is_over_what_speaks_for_the_class():
+    picture = make_picture(0, height=32, width=32).convert("L").convert("RGB")
+    picture.paste((255, 0, 0), (20, 4, 28, 12))
+    grey = make_picture(0, height=32, width=32).convert("L").convert("RGB")
+    options = GraphOptions(image_size=(32, 32), decisions=Decisions(("other", "red")))
+    explain = make_signatures(Served(build_spotter(), options))["explain"]
+    outputs = explain(tf.constant([encode(picture, "PNG"), encode(grey, "PNG"), b""]))
+    assert outputs["class_name"].numpy().tolist() == [b"red", b"other", b""]
+    red, nothing, unread = outputs["heat_map"].numpy()
+    assert red.shape == (32, 32)
+    assert red[6:10, 22:26].min() == pytest.approx(1)
+    assert red[:, :16].max() == red[16:].max() == 0
+    assert not nothing.any()
+    assert not unread.any()
+    assert np.isfinite(outputs["probability"]).all()
+
+
+def test_members_that_see_frequencies_have_no_share_in_the_heat_map(ensemble_model):
+    tapped = tap_model(ensemble_model)
+    assert tapped.map_weights == pytest.approx({0: 0.625, 1: 0.375})
+    # Before the last pooling the grid is twice as fine.
+    assert tapped.model.output["map_0"].shape == (None, 2, 2, 8)
+    spectral = build_members()[2]
+    options = GraphOptions(image_size=(32, 32), decisions=Decisions(NAMES))
+    assert "explain" not in make_signatures(Served(spectral, options))
+
+
+def test_stacking_members_share_the_heat_map_equally():
+    members = build_members()[:2]
+    rows = tuple(tuple(float(v) for v in row) for row in np.eye(3, 6))
+    combiner = Combiner("stacking", coefficients=rows, bias=(0.0, 0.0, 0.0))
+    assert tap_model(build_ensemble(members, combiner)).map_weights == {0: 0.5, 1: 0.5}
+
+
+def test_a_nested_backbone_has_a_map_too():
+    inner_image = keras.Input((32, 32, 3))
+    inner = keras.Model(inner_image, keras.layers.Conv2D(5, 3)(inner_image), name="backbone")
+    image = keras.Input((32, 32, 3), name="image")
+    pooled = keras.layers.GlobalAveragePooling2D()(inner(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(pooled))
+    assert tap_model(model).model.output["map_0"].shape == (None, 30, 30, 5)
+
+
+@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+def test_boxes_say_what_the_network_saw(resize):
+    boxes = find_boxes(tf.constant([[100, 200], [200, 100]]), (32, 32), resize).numpy()
+    expected: dict[str, list[list[float]]] = {
+        "squash": [[0, 0, 1, 1], [0, 0, 1, 1]],
+        "crop": [[0, 0.25, 1, 0.75], [0.25, 0, 0.75, 1]],
+        "pad": [[-0.5, 0, 1.5, 1], [0, -0.5, 1, 1.5]],
+    }
+    np.testing.assert_allclose(boxes, expected[resize], atol=1e-6)
+
+
+def test_test_time_augmentation_is_the_mean_of_eight_views(ensemble_model, ensemble_graph):
+    options = dataclasses.replace(ensemble_graph, test_time_augmentation=True)
+    outputs = Served(ensemble_model, options).classify(tf.constant(IMAGES))
+    views = [np.rot90(IMAGES, turn, (1, 2)) for turn in range(4)]
+    views += [view[:, :, ::-1] for view in views]
+    decisions = ensemble_graph.decisions
+    each = [decisions.to_probabilities(ensemble_model(view.copy())) for view in views]
+    np.testing.assert_allclose(outputs["probabilities"], np.mean(each, axis=0), atol=1e-5)
+    turned = Served(ensemble_model, options).classify(tf.constant(views[1].copy()))
+    np.testing.assert_allclose(outputs["probabilities"], turned["probabilities"], atol=1e-5)
+    assert len(dihedral_views(tf.zeros((1, 4, 6, 3)))) == 4
+
+
+def test_float16_weights_are_half_the_bytes_and_compute_in_float32(ensemble_model, ensemble_graph):
+    options = dataclasses.replace(ensemble_graph, float16_weights=True)
+    served = Served(ensemble_model, options)
+    kinds = {variable.dtype for variable in served.variables}
+    assert "float32" not in kinds
+    half = served.classify(tf.constant(IMAGES))["probabilities"]
+    full = Served(ensemble_model, ensemble_graph).classify(tf.constant(IMAGES))["probabilities"]
+    assert half.dtype == tf.float32
+    np.testing.assert_allclose(half, full, atol=5e-3)
+    assert np.abs(half - full).max() > 0
+
+
+def test_decision_json_is_read_and_what_is_wrong_in_it_is_named():
+    knots = {"x": [0.0, 1.0], "y": [0.1, 0.9]}
+    decision = {
+        "temperature": 2.0,
+        "calibration": {"method": "isotonic", "classes": {"a": knots, "b": knots}},
+        "malignant": ["b"],
+        "thresholds": {"cost_10": {"score": "malignant", "threshold": 0.3}},
+        "conformal": {"coverage": 0.9, "per_class": {"a": 0.5, "b": 0.4}},
+        "something": "new",
+    }
+    read = read_decisions(decision, ["a", "b"])
+    assert (read.temperature, read.thresholds, read.coverage) == (2.0, {"cost_10": 0.3}, 0.9)
+    plain = read_decisions({"temperature": 1.0}, ["a", "b"])
+    assert (plain.malignant, plain.quantiles, plain.calibration) == ((), {}, None)
+    for key, value in (
+        ("malignant", ["c"]),
+        ("conformal", {"coverage": 0.9, "per_class": {"a": 0.5}}),
+        ("calibration", {"method": "isotonic", "classes": {"a": knots}}),
+        ("thresholds", {"x": {}}),
+    ):
+        with pytest.raises(UserError, match=r"decision\.json"):
+            read_decisions({**decision, key: value}, ["a", "b"])

@@ -1,0 +1,63 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+from tests.serving.conftest import SAMPLES, build_members
+from tests.serving.pictures import make_picture
+from tfskin.errors import UserError
+from tfskin.layers import ColorSpace
+from tfskin.serving import runtimes
+from tfskin.serving.portable import PortableColorSpace
+from tfskin.serving.runtimes import RuntimeExport, export_runtime, load_litert, load_onnx
+
+LOADERS = {"onnx": load_onnx, "litert": load_litert}
+
+
+@pytest.mark.parametrize("size", [(16, 20), (15, 9)])
+@pytest.mark.parametrize("space", ["rgb", "hsv", "fft"])
+def test_portable_colour_spaces_are_the_networks(space, size):
+    noise = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
+    smooth = np.asarray(make_picture(0, height=size[0], width=size[1]), np.float32)
+    flat = [np.full((*size, 3), level, np.float32) for level in (0, 200)]
+    pure = np.zeros((*size, 3), np.float32)
+    pure[..., 0], pure[:5, :, 2] = 255, 255
+    images = np.stack([*noise, smooth, *flat, pure])
+    expected = ColorSpace(space)(images)
+    found = PortableColorSpace(space)(images)
+    np.testing.assert_allclose(found, expected, atol=2e-4 if space == "fft" else 2e-6)
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "litert"])
+def test_another_runtime_gives_the_ensemble_s_probabilities(
+    runtime, ensemble_model, ensemble_graph, tmp_path
+):
+    pytest.importorskip("tf2onnx" if runtime == "onnx" else "ai_edge_litert")
+    options = RuntimeExport(ensemble_graph, tmp_path, "lesions", runtime)
+    path = export_runtime(ensemble_model, options=options, samples=SAMPLES)
+    images = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
+    expected = ensemble_graph.decisions.to_probabilities(ensemble_model.predict_on_batch(images))
+    run = LOADERS[runtime](path)
+    np.testing.assert_allclose(run(images), expected, atol=1e-4)
+    np.testing.assert_allclose(run(images[:1]), expected[:1], atol=1e-4)
+    contract = json.loads((tmp_path / f"{path.name}.json").read_text("utf-8"))
+    assert contract["class_names"] == ["bkl", "mel", "nv"]
+    assert contract["input"]["shape"] == [None, 32, 32, 3]
+    assert contract["max_difference_from_keras"] <= 1e-4
+    assert contract["bytes"] == path.stat().st_size
+
+
+def test_what_a_runtime_cannot_do_is_refused(ensemble_model, ensemble_graph, tmp_path, monkeypatch):
+    graph = dataclasses.replace(ensemble_graph, float16_weights=True)
+    with pytest.raises(UserError, match="SavedModel only"):
+        export_runtime(
+            ensemble_model, options=RuntimeExport(graph, tmp_path, "x", "onnx"), samples=SAMPLES
+        )
+    monkeypatch.setattr(runtimes, "_write_litert", lambda model, path: path.write_bytes(b"x"))
+    wrong = lambda path: lambda images: np.zeros((len(images), 3))  # noqa: E731
+    monkeypatch.setattr(runtimes, "load_litert", wrong)
+    member, options = build_members()[0], RuntimeExport(ensemble_graph, tmp_path, "x", "litert")
+    with pytest.raises(UserError, match="differ by"):
+        export_runtime(member, options=options, samples=SAMPLES)
+    assert not list(tmp_path.iterdir())

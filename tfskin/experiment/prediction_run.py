@@ -1,0 +1,185 @@
+"""A run, a SavedModel or a server, and pictures -> predictions."""
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+
+import pandas as pd
+
+from tfskin.annotation import Annotator
+from tfskin.errors import UserError
+from tfskin.experiment.deployment import read_graph_options
+from tfskin.prediction import (
+    Prediction,
+    Predictor,
+    RowWriter,
+    StreamOptions,
+    count_images,
+    iterate_images,
+    keras_predictor,
+    predict_images,
+    predictions_table,
+    saved_model_predictor,
+    server_predictor,
+    write_predictions,
+)
+from tfskin.prediction.find import STANDARD_INPUT
+from tfskin.runs import Run, open_run
+from tfskin.serving.client import ServerOptions
+
+URL_STARTS = ("http://", "https://", "grpc://")
+
+
+@dataclass(frozen=True)
+class PredictOptions:
+    """How pictures are predicted, and where the result goes.
+
+    Attributes:
+        output: a ``.csv`` or ``.jsonl`` file.
+        annotate: a folder for the pictures with their class probabilities drawn beside them.
+        stream: size of a batch, windows, heat maps on annotated pictures.
+        server: time limits and retries for a URL.
+    """
+
+    output: Path | str | None = None
+    annotate: Path | str | None = None
+    stream: StreamOptions = field(default_factory=StreamOptions)
+    server: ServerOptions = field(default_factory=ServerOptions)
+
+
+@dataclass
+class Counts:
+    """What a stream of predictions came to, so far."""
+
+    pictures: int = 0
+    unreadable: int = 0
+    resumed: int = 0
+
+
+def predict(
+    target: Run | Path | str,
+    images: Sequence[Path | str],
+    *,
+    output: Path | str | None = None,
+    annotate: Path | str | None = None,
+    batch_size: int = 32,
+) -> pd.DataFrame:
+    """One row a picture: path, predicted class, its probability, one column per class, error.
+
+    A picture that cannot be read has a reason in ``error`` and no probabilities; it never stops
+    the others. For more pictures than a table holds, see :func:`stream_predictions`.
+
+    Args:
+        target: a run directory, a SavedModel folder, or the URL of a model on a server.
+        images: files, folders, glob patterns or tables of paths.
+        output: a CSV or JSON lines file to write.
+        annotate: a folder for the pictures with their class probabilities drawn beside them.
+        batch_size: pictures a step.
+
+    Raises:
+        UserError: the target is neither a run nor a SavedModel, or no picture was found.
+
+    Example:
+        >>> table = tfskin.predict("runs/first", ["lesion.jpg"])
+        >>> list(table.columns)[:3]
+        ['path', 'predicted', 'probability']
+    """
+    stream = StreamOptions(batch_size=batch_size, heat_maps=annotate is not None)
+    _check_output(output, images)
+    predictor = load_predictor(target)
+    options = PredictOptions(annotate=annotate, stream=stream)
+    rows = list(stream_predictions(predictor, images, options=options))
+    if output is not None:
+        write_predictions(rows, output, class_names=predictor.class_names)
+    return predictions_table(rows, class_names=predictor.class_names)
+
+
+def stream_predictions(
+    predictor: Predictor,
+    images: Sequence[Path | str],
+    *,
+    options: PredictOptions | None = None,
+    counts: Counts | None = None,
+    say: Callable[[str], None] = print,
+) -> Iterator[Prediction]:
+    """The predictions of any number of pictures, one after another, written as they come.
+
+    A killed call that is made again goes on where its file ends; pictures that have a row
+    already are neither predicted nor given again.
+
+    Args:
+        predictor: of :func:`load_predictor`.
+        images: files, folders, glob patterns, tables of paths, ``-`` for paths on standard input.
+        options: where the result goes.
+        counts: what is counted while the predictions are used up.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: no picture was found, or a file that is in the way.
+    """
+    options = options or PredictOptions()
+    counts = counts or Counts()
+    total = count_images(images)
+    _check_output(options.output, images)
+    paths = iterate_images(images)
+    writer = None
+    if options.output is not None:
+        writer = RowWriter(
+            options.output,
+            class_names=predictor.class_names,
+            extras=_extras(predictor, options),
+            identity={"model": predictor.name, "stream": asdict(options.stream)},
+        )
+        counts.resumed = writer.skip_done(paths)
+        if counts.resumed:
+            say(f"{writer.part}: {counts.resumed} pictures are there already; going on")
+    annotator = Annotator(options.annotate) if options.annotate is not None else None
+    rest = None if total is None else total - counts.resumed
+    rows: list[Prediction] = []
+    for one in predict_images(predictor, paths, options=options.stream, total=rest):
+        counts.pictures += 1
+        counts.unreadable += bool(one.error)
+        if annotator is not None and not one.error:
+            annotator.write(one)
+        if writer is not None:
+            rows.append(one)
+        if writer is not None and len(rows) >= options.stream.batch_size:
+            writer.write(rows)
+            rows = []
+        yield one
+    if writer is not None:
+        writer.write(rows)
+        writer.finish()
+
+
+def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = None) -> Predictor:
+    """What classifies encoded pictures: a run, a SavedModel folder, or a model on a server."""
+    if not isinstance(target, Run) and str(target).startswith(URL_STARTS):
+        return server_predictor(str(target), options=server)
+    if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
+        run = target if isinstance(target, Run) else open_run(target)
+        predictor = keras_predictor(run.load_model(), options=read_graph_options(run))
+        return replace(predictor, name=str(run.folder))
+    if not Path(target).is_dir():
+        raise UserError(f"{target}: no such folder; give a run, a SavedModel or a URL")
+    return saved_model_predictor(Path(target))
+
+
+def _extras(predictor: Predictor, options: PredictOptions) -> list[str]:
+    # Prediction sets hold for whole pictures only.
+    return [e for e in predictor.extras if options.stream.windows == 1 or e == "malignancy"]
+
+
+def _check_output(output: Path | str | None, images: Sequence[Path | str]) -> None:
+    if output is None:
+        return
+    output = Path(output)
+    if output.is_dir():
+        raise UserError(f"{output}: is a folder; --output names a file")
+    if not output.exists():
+        return
+    given = [image for image in images if str(image) != STANDARD_INPUT]
+    if given and output.resolve() in (path.resolve() for path in iterate_images(given)):
+        raise UserError(f"{output}: is one of the pictures; give --output another name")
+    if output.resolve() in (Path(image).resolve() for image in given):
+        raise UserError(f"{output}: is the table of paths; give --output another name")

@@ -1,0 +1,262 @@
+"""A run's model, a SavedModel or a server as one thing that takes encoded pictures."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+
+from tfskin.errors import UserError
+
+if TYPE_CHECKING:
+    import keras
+
+    from tfskin.serving.client import ServerOptions
+    from tfskin.serving.graph import GraphOptions
+
+
+class Answers(NamedTuple):
+    """What a model says about N files."""
+
+    probabilities: np.ndarray
+    """float32 (N, C)."""
+    valid: np.ndarray
+    """bool (N,), false where a file could not be read."""
+    malignancy: np.ndarray | None = None
+    """float32 (N,), where the model knows which classes are malignant."""
+    prediction_set: np.ndarray | None = None
+    """bool (N, C), where the model has prediction sets."""
+
+
+class HeatMap(NamedTuple):
+    """Where on a picture its most probable class is seen."""
+
+    values: np.ndarray
+    """float32 (h, w) in 0..1."""
+    box: tuple[float, float, float, float]
+    """Top, left, bottom, right of the map on the upright picture, as fractions of its sides."""
+
+
+BatchFunction = Callable[[list[bytes]], Answers]
+ExplainFunction = Callable[[list[bytes]], list[HeatMap]]
+
+
+@dataclass(frozen=True)
+class Predictor:
+    """A model that takes encoded pictures.
+
+    Attributes:
+        class_names: index -> class.
+        function: the bytes of N JPEG or PNG files -> their answers.
+        name: what the model is called in messages.
+        explain: the bytes of N readable files -> their heat maps; None where it cannot.
+        extras: of ``malignancy`` and ``prediction_set``, what answers hold.
+        parallel: calls that are best made side by side.
+    """
+
+    class_names: Sequence[str]
+    function: BatchFunction
+    name: str
+    explain: ExplainFunction | None = None
+    extras: tuple[str, ...] = ()
+    parallel: int = 2
+
+
+@dataclass(frozen=True)
+class Prediction:
+    """What a model says about one picture.
+
+    Attributes:
+        path: the picture's file.
+        class_names: index -> class.
+        probabilities: one for each class, summing to 1; empty when there is an ``error``.
+        error: why the picture could not be read; empty when it could.
+        malignancy: sum of the probabilities of the malignant classes, where they are known.
+        prediction_set: the classes that cannot be ruled out, where the model has such sets.
+        heat_map: where the predicted class is seen, if that was asked for.
+    """
+
+    path: Path
+    class_names: Sequence[str]
+    probabilities: tuple[float, ...]
+    error: str = ""
+    malignancy: float | None = None
+    prediction_set: tuple[str, ...] | None = None
+    heat_map: HeatMap | None = None
+
+    @property
+    def predicted(self) -> str:
+        """The class of the highest probability; empty when there is an error."""
+        return "" if self.error else self.class_names[int(np.argmax(self.probabilities))]
+
+    @property
+    def probability(self) -> float:
+        """The highest probability; NaN when there is an error."""
+        return float("nan") if self.error else max(self.probabilities)
+
+
+def saved_model_predictor(path: Path | str) -> Predictor:
+    """The predictor of a SavedModel that tfskin exported.
+
+    Args:
+        path: a version's folder, or the model's folder, whose newest version is taken.
+
+    Raises:
+        UserError: there is no SavedModel, or tfskin did not export it.
+    """
+    import tensorflow as tf
+
+    folder = find_saved_model(path)
+    try:
+        loaded = tf.saved_model.load(str(folder))
+    except (OSError, ValueError, tf.errors.OpError) as error:
+        reason = str(error).splitlines()[0]
+        raise UserError(f"{folder}: cannot be loaded as a SavedModel: {reason}") from None
+    serve = loaded.signatures.get("serving_default")
+    wanted = {"probabilities", "class_names", "valid"}
+    if serve is None or not wanted <= set(serve.structured_outputs):
+        raise UserError(
+            f"{folder}: its serving_default signature lacks {', '.join(sorted(wanted))}; "
+            "export the model with tfskin-export"
+        )
+
+    def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
+        # `loaded` is named here because a signature does not keep its variables alive.
+        function = loaded.signatures[signature]
+        return _as_arrays(function(image_bytes=tf.constant(encoded, tf.string)))
+
+    # The names come with every row, also with one that is no picture.
+    names = call("serving_default", [b""])["class_names"][0]
+    class_names = [name.decode() for name in names]
+    outputs = {name: list(s.structured_outputs) for name, s in loaded.signatures.items()}
+    return _make_predictor(call, class_names, str(folder), outputs=outputs)
+
+
+def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predictor:
+    """The predictor of a Keras model: what its SavedModel would be, without writing one.
+
+    A mixed-precision model computes in float32 here, as it does when it is served.
+
+    Args:
+        model: float32 (N, h, w, 3) in 0..255 to logits.
+        options: what its SavedModel's graph would do around it.
+    """
+    import tensorflow as tf
+
+    from tfskin.ensembling import as_float32
+    from tfskin.serving.graph import Served, make_signatures
+
+    signatures = make_signatures(Served(as_float32(model), options))
+
+    def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
+        return _as_arrays(signatures[signature](tf.constant(encoded, tf.string)))
+
+    names = options.decisions.class_names
+    outputs = {
+        name: list(function.get_concrete_function().structured_outputs)
+        for name, function in signatures.items()
+    }
+    return _make_predictor(call, names, model.name, outputs=outputs)
+
+
+def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Predictor:
+    """The predictor of a model that TensorFlow Serving serves.
+
+    Args:
+        url: see :func:`tfskin.serving.client.connect`.
+        options: time limits and retries.
+
+    Raises:
+        UserError: a URL of another form, no answer, or a model that tfskin did not export.
+    """
+    from tfskin.serving.client import connect
+
+    client = connect(url, options)
+    signatures = client.signatures()
+    outputs = set(signatures.get("serving_default", ()))
+    wanted = {"probabilities", "class_names", "valid"}
+    if not wanted <= outputs:
+        raise UserError(
+            f"{url}: its serving_default signature lacks {', '.join(sorted(wanted - outputs))}; "
+            "export the model with tfskin-export"
+        )
+
+    def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
+        return client.predict(signature, encoded)
+
+    names = [_text(name) for name in call("serving_default", [b""])["class_names"][0]]
+    return _make_predictor(call, names, url, outputs=signatures, parallel=client.parallel)
+
+
+def is_saved_model(path: Path | str) -> bool:
+    """Whether a folder is a SavedModel, or holds numbered versions of one."""
+    return _newest_saved_model(Path(path)) is not None
+
+
+def find_saved_model(path: Path | str) -> Path:
+    """The SavedModel's own folder: ``path``, or its version of the highest number.
+
+    Raises:
+        UserError: there is none.
+    """
+    folder = _newest_saved_model(Path(path))
+    if folder is None:
+        what = "no such folder" if not Path(path).exists() else "holds no SavedModel"
+        raise UserError(f"{path}: {what}; tfskin-export writes <output>/<name>/<version>")
+    return folder
+
+
+def _make_predictor(
+    call: Callable[[str, list[bytes]], dict[str, np.ndarray]],
+    class_names: Sequence[str],
+    name: str,
+    *,
+    outputs: Mapping[str, Sequence[str]],
+    parallel: int = 2,
+) -> Predictor:
+    def classify(encoded: list[bytes]) -> Answers:
+        outputs = call("serving_default", encoded)
+        return Answers(
+            outputs["probabilities"],
+            outputs["valid"],
+            outputs.get("malignancy"),
+            outputs.get("prediction_set"),
+        )
+
+    def explain(encoded: list[bytes]) -> list[HeatMap]:
+        outputs = call("explain", encoded)
+        pairs = zip(outputs["heat_map"], outputs["box"], strict=True)
+        return [
+            HeatMap(values, (float(box[0]), float(box[1]), float(box[2]), float(box[3])))
+            for values, box in pairs
+        ]
+
+    extras = [
+        name for name in ("malignancy", "prediction_set") if name in outputs["serving_default"]
+    ]
+    return Predictor(
+        list(class_names),
+        classify,
+        name,
+        explain if "explain" in outputs else None,
+        tuple(extras),
+        parallel,
+    )
+
+
+def _as_arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
+    return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _text(value: Any) -> str:
+    return value.decode() if isinstance(value, bytes) else str(value)
+
+
+def _newest_saved_model(folder: Path) -> Path | None:
+    from tfskin.serving.versions import list_versions
+
+    for candidate in (folder, *(path for _, path in reversed(list_versions(folder)))):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    return None

@@ -1,0 +1,179 @@
+"""Pictures -> predictions: in order, all cores busy, a few batches in memory."""
+
+import io
+import warnings
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+
+from PIL import Image
+
+from tfskin.datasets.pictures import read_picture
+from tfskin.errors import UserError
+from tfskin.prediction.predictors import Answers, HeatMap, Prediction, Predictor
+from tfskin.prediction.windows import cut_windows, mean_of_windows
+from tfskin.progress import progress_bar
+
+
+@dataclass(frozen=True)
+class StreamOptions:
+    """How pictures are predicted.
+
+    Attributes:
+        batch_size: pictures in one call of the model.
+        windows: windows along each side of a picture, whose probabilities are averaged; 1 for the
+            whole picture alone. See :func:`tfskin.prediction.windows.cut_windows`.
+        heat_maps: whether predictions get a heat map, where the model can make one. Not of
+            windows: the map of one says nothing of the others.
+    """
+
+    batch_size: int = 32
+    windows: int = 1
+    heat_maps: bool = False
+
+
+@dataclass(frozen=True)
+class _Answer:
+    """One picture's row of :class:`Answers`."""
+
+    probabilities: tuple[float, ...]
+    malignancy: float | None
+    prediction_set: tuple[str, ...] | None
+
+
+def predict_images(
+    predictor: Predictor,
+    paths: Iterable[Path | str],
+    *,
+    options: StreamOptions | None = None,
+    total: int | None = None,
+) -> Iterator[Prediction]:
+    """One prediction for each picture, in order, with a few batches in memory at a time.
+
+    A picture that cannot be read gets a prediction with an ``error`` and harms no other. Formats
+    that the model does not take (TIFF, WebP) are read by Pillow and handed on as PNG. Files of
+    one batch are read while the model works on another.
+
+    Args:
+        predictor: the model.
+        paths: files.
+        options: size of a batch, windows, heat maps.
+        total: the number of pictures, for the progress bar; not needed for a list.
+    """
+    options = options or StreamOptions()
+    if isinstance(paths, Sequence):
+        total = len(paths)
+    rest = iter(paths)
+
+    def batches() -> Iterator[list[Path]]:
+        while batch := [Path(path) for path in islice(rest, options.batch_size)]:
+            yield batch
+
+    source = batches()
+    pool = ThreadPoolExecutor(predictor.parallel)
+    try:
+        with progress_bar("predicting", total=total) as advance:
+            waiting: deque[Future[list[Prediction]]] = deque(
+                pool.submit(_predict_batch, predictor, batch, options)
+                for batch in islice(source, predictor.parallel)
+            )
+            while waiting:
+                predictions = waiting.popleft().result()
+                waiting.extend(
+                    pool.submit(_predict_batch, predictor, batch, options)
+                    for batch in islice(source, 1)
+                )
+                yield from predictions
+                advance(len(predictions))
+    finally:
+        pool.shutdown(cancel_futures=True)
+
+
+def _predict_batch(
+    predictor: Predictor, paths: list[Path], options: StreamOptions
+) -> list[Prediction]:
+    names = predictor.class_names
+    errors = dict.fromkeys(paths, "")
+    pictures = {} if options.windows > 1 else {path: _read_bytes(path) for path in paths}
+    rows = _predict_encoded(predictor, pictures)
+    # What the model cannot read, Pillow may, as it did for the training images.
+    for path in dict.fromkeys(paths):
+        if path in rows:
+            continue
+        try:
+            if options.windows > 1:
+                rows[path] = _predict_windows(predictor, path, options)
+            else:
+                pictures[path] = encode_png(_open(path))
+                rows |= _predict_encoded(predictor, {path: pictures[path]})
+            errors[path] = "" if path in rows else "too large or too narrow for the model"
+        except UserError as fault:
+            # "path: what is wrong; what to do", of which a table needs what is wrong.
+            errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
+    maps: dict[Path, HeatMap] = {}
+    if options.heat_maps and options.windows == 1 and predictor.explain and rows:
+        maps = dict(zip(rows, predictor.explain([pictures[path] for path in rows]), strict=True))
+    return [
+        Prediction(path, names, (), errors[path])
+        if path not in rows
+        else Prediction(path, names, **vars(rows[path]), heat_map=maps.get(path))
+        for path in paths
+    ]
+
+
+def _predict_encoded(predictor: Predictor, encoded: dict[Path, bytes]) -> dict[Path, _Answer]:
+    """The answer for every file that the model can read."""
+    if not encoded:
+        return {}
+    answers = predictor.function(list(encoded.values()))
+    return {
+        path: _row(predictor, answers, row)
+        for row, path in enumerate(encoded)
+        if answers.valid[row]
+    }
+
+
+def _row(predictor: Predictor, answers: Answers, row: int) -> _Answer:
+    members = None
+    if answers.prediction_set is not None:
+        pairs = zip(predictor.class_names, answers.prediction_set[row], strict=True)
+        members = tuple(name for name, inside in pairs if inside)
+    malignancy = None if answers.malignancy is None else float(answers.malignancy[row])
+    return _Answer(tuple(map(float, answers.probabilities[row])), malignancy, members)
+
+
+def _predict_windows(predictor: Predictor, path: Path, options: StreamOptions) -> _Answer:
+    windows = (encode_png(window) for window in cut_windows(_open(path), options.windows))
+    parts = []
+    while batch := list(islice(windows, options.batch_size)):
+        answers = predictor.function(batch)
+        if not answers.valid.all():
+            raise UserError(f"{path}: too large or too narrow for the model")
+        parts.append(answers)
+    probabilities, malignancy = mean_of_windows(parts)
+    return _Answer(tuple(map(float, probabilities)), malignancy, None)
+
+
+def _read_bytes(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError:
+        return b""  # read_picture will say why
+
+
+def _open(path: Path) -> Image.Image:
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        return read_picture(path)
+
+
+def encode_png(picture: Image.Image) -> bytes:
+    """The bytes of a PNG file of a picture, made fast rather than small."""
+    stream = io.BytesIO()
+    picture.info.clear()  # a profile or comment of the source would be written again
+    picture.save(stream, "PNG", compress_level=1)
+    return stream.getvalue()

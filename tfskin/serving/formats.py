@@ -1,0 +1,130 @@
+"""JPEG, PNG, GIF and BMP files in a graph: size in the header, and the upright picture."""
+
+from collections.abc import Callable
+
+import tensorflow as tf
+
+from tfskin.config import Resize
+from tfskin.inputs.decode import decode_image, resize_image
+from tfskin.serving.binary import read_bytes, read_number
+from tfskin.serving.exif import read_orientation, turn_upright
+from tfskin.serving.gif import cut_first_frame
+
+_STARTS = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8", "bmp": b"BM"}
+
+
+def read_size(encoded: tf.Tensor) -> tf.Tensor:
+    """Stored height and width in a file's header, int64 (2,); zeros for any other file.
+
+    A JPEG whose header is broken raises ``tf.errors.InvalidArgumentError``. A BMP that stores
+    its rows from the top has a negative height in its header, and its positive value here.
+    """
+
+    def jpeg() -> tf.Tensor:
+        shape = tf.io.extract_jpeg_shape(encoded, output_type=tf.int32)[:2]
+        return tf.cast(shape, tf.int64)
+
+    def number(place: int, length: int, *, big_endian: bool = False) -> tf.Tensor:
+        # The first 32 bytes hold every size: the whole file need not be looked at.
+        head = read_bytes(tf.strings.substr(encoded, 0, 32))
+        return read_number(head, tf.constant(place, tf.int64), length, big_endian)
+
+    def png() -> tf.Tensor:
+        # IHDR is the first chunk: PNG specification, 11.2.2.
+        return tf.stack([number(20, 4, big_endian=True), number(16, 4, big_endian=True)])
+
+    def gif() -> tf.Tensor:
+        return tf.stack([number(8, 2), number(6, 2)])
+
+    def bmp() -> tf.Tensor:
+        height, width = number(22, 4), number(18, 4)
+        return tf.stack([tf.where(height >= 2**31, 2**32 - height, height), width])
+
+    cases = {"jpeg": jpeg, "png": png, "gif": gif, "bmp": bmp}
+    size = _by_format(encoded, cases, default=lambda: tf.zeros(2, tf.int64))
+    return tf.ensure_shape(size, (2,))
+
+
+def is_known_format(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a scalar string begins as one of the four formats does."""
+    return tf.reduce_any([_starts_with(encoded, start) for start in _STARTS.values()])
+
+
+def decode_upright(
+    encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize
+) -> tuple[tf.Tensor, tf.Tensor]:
+    """One picture, decoded, laid over white, turned upright by its EXIF orientation, and resized.
+
+    That is what happens to such pictures before they are stored for training; a JPEG or PNG
+    without transparency and orientation is what :func:`tfskin.inputs.decode.decode_and_resize`
+    gives. A GIF gives its first frame; a BMP must have 24 or 32 bits a pixel, uncompressed.
+
+    Args:
+        encoded: scalar string, a JPEG, PNG, GIF or BMP file.
+        image_size: height and width that come out.
+        resize: how the upright picture is brought to ``image_size``.
+
+    Returns:
+        float32 (h, w, 3) in 0..255, and int32 (2,): height and width of the upright original.
+    """
+
+    def png() -> tf.Tensor:
+        return tf.cond(
+            _has_alpha(encoded),
+            lambda: _decode_png_over_white(encoded),
+            lambda: decode_image(encoded),
+        )
+
+    def gif() -> tf.Tensor:
+        return tf.io.decode_gif(cut_first_frame(encoded))[0]
+
+    cases = {"png": png, "gif": gif, "bmp": lambda: _decode_bmp(encoded)}
+    image = _by_format(encoded, cases, default=lambda: decode_image(encoded))
+    image = turn_upright(image, read_orientation(encoded))
+    size = tf.shape(image)[:2]
+    return resize_image(tf.ensure_shape(image, (None, None, 3)), image_size, resize), size
+
+
+def _by_format(
+    encoded: tf.Tensor,
+    cases: dict[str, Callable[[], tf.Tensor]],
+    *,
+    default: Callable[[], tf.Tensor],
+) -> tf.Tensor:
+    pairs = [(_starts_with(encoded, _STARTS[name]), case) for name, case in cases.items()]
+    return tf.case(pairs, default=default)
+
+
+def _starts_with(encoded: tf.Tensor, start: bytes) -> tf.Tensor:
+    return tf.strings.substr(encoded, 0, len(start)) == start
+
+
+def _has_alpha(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether a PNG is of colour type 4 or 6 (byte 25: PNG specification, IHDR)."""
+    # Not asked of palettes and colour keys: TensorFlow fills their missing alpha wrongly below
+    # 8 bits, and no camera writes them.
+    color_type = tf.strings.substr(encoded, tf.minimum(25, tf.strings.length(encoded)), 1)
+    return (color_type == b"\x04") | (color_type == b"\x06")
+
+
+def _decode_png_over_white(encoded: tf.Tensor) -> tf.Tensor:
+    """uint8 (h, w, 3); an opaque PNG gives exactly what ``decode_image`` does."""
+    pixels = tf.cast(tf.io.decode_png(encoded, channels=4), tf.int32)
+    opacity = pixels[..., 3:]
+    # Rounded to the nearest, in whole numbers.
+    mixed = (pixels[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255
+    return tf.cast(mixed, tf.uint8)
+
+
+def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
+    """uint8 (h, w, 3) of an uncompressed BMP of 24 or 32 bits a pixel; its alpha is left out."""
+    head = read_bytes(tf.strings.substr(encoded, 0, 64))
+    header_size, bits, compression = (
+        read_number(head, tf.constant(place, tf.int64), length, big_endian=False)
+        for place, length in ((14, 4), (28, 2), (30, 4))
+    )
+    # Of 8 bits TensorFlow shows the numbers of the colours as grey.
+    known = (header_size >= 40) & (compression == 0) & ((bits == 24) | (bits == 32))
+    message = ["a BMP must be uncompressed, of 24 or 32 bits a pixel"]
+    with tf.control_dependencies([tf.debugging.Assert(known, message)]):
+        return tf.io.decode_bmp(tf.identity(encoded), channels=0)[..., :3]

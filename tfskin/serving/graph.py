@@ -1,0 +1,270 @@
+"""What is served: signatures from encoded pictures, or pictures, to named outputs."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import keras
+import tensorflow as tf
+
+from tfskin.config import Resize
+from tfskin.inputs.decode import resize_image
+from tfskin.serving.decisions import Decisions, decide, graph_probabilities
+from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
+from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch
+from tfskin.serving.taps import TappedModel, tap_model
+
+Tensors = dict[str, tf.Tensor]
+Function = Any
+"""A ``tf.function`` with one signature."""
+
+# The same in every row, whatever its file.
+_CONSTANT = ("class_names", "member_names", "operating_points", "model_version")
+
+
+@dataclass(frozen=True)
+class GraphOptions:
+    """What the graph does around the network.
+
+    Attributes:
+        image_size: height and width that the network takes.
+        decisions: from logits to probabilities and to what follows from them.
+        resize: how a picture is brought to ``image_size``.
+        max_pixels: the largest height times width that is decoded.
+        test_time_augmentation: average over the picture's mirrored and turned copies: eight where
+            height and width are equal, else four.
+        float16_weights: keep the weights in half the bytes; the graph computes in float32.
+        top: how many classes ``top_names`` holds, fewer where there are fewer classes.
+        model_version: TensorFlow Serving's number, which comes with every row.
+        member_names: of an ensemble's members; empty for the names of their networks.
+    """
+
+    image_size: tuple[int, int]
+    decisions: Decisions
+    resize: Resize = "squash"
+    max_pixels: int = MAX_PIXELS
+    test_time_augmentation: bool = False
+    float16_weights: bool = False
+    top: int = 3
+    model_version: int = 0
+    member_names: tuple[str, ...] = ()
+
+
+class Served:
+    """A network with its decisions as functions of a graph.
+
+    Args:
+        model: float32 (N, h, w, 3) in 0..255 to the output of its layer "logits"; float32 weights.
+        options: what the graph does around it.
+    """
+
+    def __init__(self, model: keras.Model, options: GraphOptions) -> None:
+        self.options = options
+        self.tapped: TappedModel = tap_model(model)
+        self.member_names = self.tapped.member_names
+        if len(options.member_names) == len(self.member_names):
+            self.member_names = options.member_names
+        self.decode = _decode_function(options)
+        network = self.tapped.model
+        if options.float16_weights:
+            self.variables = [
+                _halve(variable)
+                for variable in (*network.trainable_variables, *network.non_trainable_variables)
+            ]
+        else:
+            self.variables = list(network.variables)
+
+    def call(self, images: tf.Tensor) -> Tensors:
+        """Images (N, h, w, 3) to the outputs of :class:`TappedModel`."""
+        network = self.tapped.model
+        if not self.options.float16_weights:
+            return network(images, training=False)
+        # The state of a Dropout's seed is no weight, and stays what it is.
+        wide = [
+            tf.cast(variable.value, tf.float32) if variable.dtype == "float16" else variable.value
+            for variable in self.variables
+        ]
+        count = len(network.trainable_variables)
+        outputs, _ = network.stateless_call(wide[:count], wide[count:], images, training=False)
+        return outputs
+
+    def classify(self, images: tf.Tensor) -> Tensors:
+        """Images (N, h, w, 3) to the outputs of ``serving_default`` that need no file."""
+        views = [images]
+        if self.options.test_time_augmentation:
+            views = dihedral_views(images)
+        outputs = self.call(tf.concat(views, axis=0))
+        probabilities = _mean_of_views(
+            graph_probabilities(self.options.decisions, outputs["logits"]), len(views)
+        )
+        count = tf.shape(images)[0]
+        names = tf.constant(list(self.options.decisions.class_names))
+        result = {
+            "probabilities": probabilities,
+            "class_names": tf.tile(names[tf.newaxis], [count, 1]),
+            "model_version": tf.fill([count], tf.constant(self.options.model_version, tf.int64)),
+            **decide(self.options.decisions, probabilities, top=self.options.top),
+        }
+        members = self.member_names
+        if members:
+            each = [tf.nn.softmax(outputs[f"member_{m}"]) for m in range(len(members))]
+            stacked = _mean_of_views(tf.stack(each, axis=1), len(views))
+            result["member_probabilities"] = stacked
+            result["member_names"] = tf.tile(tf.constant([list(members)]), [count, 1])
+        return result
+
+
+def make_signatures(served: Served) -> dict[str, Function]:
+    """The functions that a SavedModel offers, by name; one trace serves batches of every size.
+
+    ``serving_default`` takes ``image_bytes``, strings (N,): JPEG, PNG, GIF or BMP files. Its
+    outputs, one row a file:
+
+    ======================  =============  =======================================================
+    probabilities           float32 (N, C)  calibrated; zeros where the file could not be read
+    class_names             string (N, C)   index -> class, the same in every row
+    top_probabilities       float32 (N, K)  of the K most probable classes, highest first
+    top_indices, top_names  int32, string   of those
+    entropy                 float32 (N,)    ``-sum p log p`` in nats, 0 (sure) to ``log C``
+    malignancy              float32 (N,)    sum over the malignant classes
+    operating_points        string (N, T)   names of the thresholds
+    is_malignant            bool (N, T)     whether ``malignancy`` reaches them
+    prediction_set          bool (N, C)     which classes cannot be ruled out at the run's coverage
+    member_probabilities    float32 (N, M, C)  of an ensemble's members, each one's own softmax
+    member_names            string (N, M)
+    model_version           int64 (N,)
+    valid                   bool (N,)       whether the file could be read
+    reason                  string (N,)     why not, one of ``robust_decode.REASONS``
+    ======================  =============  =======================================================
+
+    Names come with every row because TensorFlow Serving's row format and its batching need
+    outputs whose first axis is the batch. Malignancy, operating points and prediction sets are
+    there when the run's ``decision.json`` holds what they need; members for ensembles.
+
+    ``images`` and ``images_uint8`` take ``images`` (N, H, W, 3), RGB in 0..255, of any size, and
+    give the same outputs but ``valid`` and ``reason``. ``features`` gives the embedding
+    ``features`` float32 (N, F), ``valid`` and ``reason``. ``explain``, where a heat map can be
+    made, gives for the most probable class ``class_index``, ``class_name``, ``probability``, the
+    ``heat_map`` float32 (N, h, w) in 0..1, and its ``box`` float32 (N, 4) on the upright picture.
+    """
+    functions = {
+        "serving_default": _bytes_function(served, _classify_files(served)),
+        "images": _images_function(served, tf.float32),
+        "images_uint8": _images_function(served, tf.uint8),
+        "features": _bytes_function(served, _embed_files(served)),
+    }
+    if served.tapped.map_weights:
+        functions["explain"] = _bytes_function(served, _explain_files(served))
+    return functions
+
+
+def dihedral_views(images: tf.Tensor) -> list[tf.Tensor]:
+    """The images (N, h, w, 3) mirrored and turned: eight views of squares, else four.
+
+    The symmetries of the square (of the rectangle): a lesion has no up and no right.
+    """
+    flipped = tf.reverse(images, [2])
+    views = [images, flipped, tf.reverse(images, [1]), tf.reverse(flipped, [1])]
+    if images.shape[1] == images.shape[2]:
+        views += [tf.transpose(view, (0, 2, 1, 3)) for view in views]
+    return views
+
+
+def _halve(variable: keras.Variable) -> keras.Variable:
+    dtype = "float16" if variable.dtype == "float32" else variable.dtype
+    return keras.Variable(variable.value, dtype=dtype, trainable=False, name=variable.name)
+
+
+def _mean_of_views(values: tf.Tensor, views: int) -> tf.Tensor:
+    if views == 1:
+        return values
+    return tf.reduce_mean(tf.reshape(values, [views, -1, *values.shape[1:]]), axis=0)
+
+
+def _decode_function(options: GraphOptions) -> Function:
+    """Files (N,) to :class:`Decoded`: a function of its own, which all signatures share.
+
+    It is most of the graph: traced and stored for each signature, an export would take three
+    times as long to write and to load.
+    """
+
+    @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
+    def decode(image_bytes: tf.Tensor) -> Decoded:
+        return decode_batch(
+            image_bytes,
+            image_size=options.image_size,
+            resize=options.resize,
+            max_pixels=options.max_pixels,
+        )
+
+    return decode
+
+
+def _bytes_function(served: Served, answer: Callable[[Decoded], Tensors]) -> Function:
+    signature = [tf.TensorSpec([None], tf.string, name="image_bytes")]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def serve(image_bytes: tf.Tensor) -> Tensors:
+        decoded = served.decode(image_bytes)
+        answers = {
+            name: values if name in _CONSTANT else _blank_unread(values, decoded.valid)
+            for name, values in answer(decoded).items()
+        }
+        return {**answers, "valid": decoded.valid, "reason": decoded.reason}
+
+    return serve
+
+
+def _images_function(served: Served, dtype: tf.DType) -> Function:
+    options = served.options
+    signature = [tf.TensorSpec([None, None, None, 3], dtype, name="images")]
+
+    @tf.function(input_signature=signature, autograph=False)
+    def serve(images: tf.Tensor) -> Tensors:
+        resized = tf.cond(
+            tf.reduce_all(tf.shape(images)[1:3] == options.image_size),
+            lambda: tf.cast(images, tf.float32),
+            lambda: tf.map_fn(
+                lambda image: resize_image(image, options.image_size, options.resize),
+                images,
+                fn_output_signature=tf.TensorSpec((*options.image_size, 3), tf.float32),
+            ),
+        )
+        resized = tf.ensure_shape(resized, (None, *options.image_size, 3))
+        return served.classify(resized)
+
+    return serve
+
+
+def _classify_files(served: Served) -> Callable[[Decoded], Tensors]:
+    return lambda decoded: served.classify(decoded.images)
+
+
+def _embed_files(served: Served) -> Callable[[Decoded], Tensors]:
+    return lambda decoded: {"features": served.call(decoded.images)["features"]}
+
+
+def _explain_files(served: Served) -> Callable[[Decoded], Tensors]:
+    options = served.options
+
+    def explain(decoded: Decoded) -> Tensors:
+        classified = served.classify(decoded.images)
+        classes = classified["top_indices"][:, 0]
+        return {
+            "heat_map": weigh_heat_maps(
+                served.call, decoded.images, classes, served.tapped.map_weights
+            ),
+            "box": find_boxes(decoded.sizes, options.image_size, options.resize),
+            "class_index": classes,
+            "class_name": classified["top_names"][:, 0],
+            "probability": classified["top_probabilities"][:, 0],
+        }
+
+    return explain
+
+
+def _blank_unread(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:
+    """Zero, false or empty text in the rows of files that could not be read (JSON has no NaN)."""
+    shape = tf.concat([tf.shape(valid), tf.ones(values.shape.rank - 1, tf.int32)], 0)
+    blank = tf.zeros((), values.dtype) if values.dtype != tf.string else tf.constant("")
+    return tf.where(tf.reshape(valid, shape), values, blank)

@@ -1,0 +1,166 @@
+"""What a served model is, how well it does, and whose pictures taught it."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from tfskin.inputs import Sample
+
+_FIGURES = {
+    "macro_auc": "macro one-vs-rest AUC",
+    "accuracy": "accuracy",
+    "balanced_accuracy": "balanced accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log-loss",
+    "brier": "Brier score",
+    "ece": "expected calibration error",
+}
+
+
+@dataclass(frozen=True)
+class ModelFacts:
+    """What a run knows of its model, for the model card.
+
+    Attributes:
+        title: of the card.
+        data: name of the data set.
+        fingerprint: of the shards it was trained on.
+        images: split -> number of images.
+        classes: class -> diagnoses in it; none: each its own class.
+        split: the split that ``figures`` are of.
+        figures: of that split, as ``metrics.json`` holds them.
+        combination: of an ensemble, in words.
+        members: names of its members.
+        licenses: licence -> number of training images; empty where unknown.
+    """
+
+    title: str
+    data: str = ""
+    fingerprint: str = ""
+    images: Mapping[str, int] = field(default_factory=dict)
+    classes: Mapping[str, Sequence[str]] | None = None
+    split: str = ""
+    figures: Mapping[str, Any] = field(default_factory=dict)
+    combination: str = ""
+    members: Sequence[str] = ()
+    licenses: Mapping[str, int] = field(default_factory=dict)
+
+
+def write_model_card(path: Path, facts: ModelFacts, description: Mapping[str, Any]) -> None:
+    """Write the model card, Markdown, after Mitchell et al., Model Cards, FAT* 2019.
+
+    Args:
+        path: a file of a folder that exists.
+        facts: what the run knows.
+        description: as ``export.json`` holds it.
+    """
+    parts = [
+        f"# Model card: {facts.title}, version {description['version']}",
+        "Classifies dermoscopic pictures of skin lesions. Research software: **not a medical "
+        "device**, not for diagnosis, and not for pictures of another kind (clinical "
+        "photographs, other organs), of which it says something all the same.",
+        _model_part(facts, description),
+        _data_part(facts),
+        _figures_part(facts),
+        "## Limits\n\nFigures hold for pictures like the test pictures. Other clinics, cameras and "
+        "skin types were not measured unless a section above says so. Probabilities sum to 1 over "
+        f"the {len(description['class_names'])} classes even where the lesion is of none of them; "
+        "`entropy` and, where there is one, an empty `prediction_set` are the signs of it.",
+    ]
+    path.write_text("\n\n".join(part for part in parts if part) + "\n", encoding="utf-8")
+
+
+def write_licenses(path: Path, facts: ModelFacts, samples: Sequence[Sample]) -> None:
+    """Write the licences of the training images and of the pictures inside the export."""
+    lines = ["# Licences", "", "## Images that the model was trained on", ""]
+    lines += [f"- {name}: {count} images" for name, count in facts.licenses.items()]
+    lines += [] if facts.licenses else ["- unknown: the shards name none"]
+    lines += [
+        "",
+        "A non-commercial licence of training images may bind the model too.",
+        "",
+        "## Pictures inside the warm-up requests and `request.json`",
+        "",
+    ]
+    for sample in samples:
+        credit = f", {sample.attribution}" if sample.attribution else ""
+        lines.append(
+            f"- {sample.image_id or 'unnamed'}: {sample.license or 'licence unknown'}{credit}"
+        )
+    lines += ["", "The code is tfskin's, Apache-2.0.", ""]
+    path.write_text("\n".join(lines), encoding="utf-8")
+
+
+def _model_part(facts: ModelFacts, description: Mapping[str, Any]) -> str:
+    height, width = description["image_size"]
+    calibration = f"temperature {description['temperature']:.3f}"
+    if description["calibration"] != "temperature":
+        calibration += f", then {description['calibration']}"
+    lines = [
+        "## Model",
+        "",
+        f"- Classes: {', '.join(description['class_names'])}",
+        f"- Input: RGB, {height} x {width} px ({description['resize']})",
+        f"- Calibration on top of the network: {calibration}",
+    ]
+    if facts.members:
+        lines.append(f"- Ensemble of {', '.join(facts.members)}: {facts.combination}")
+    if description["malignant"]:
+        lines.append(f"- Counted as malignant: {', '.join(description['malignant'])}")
+    for name, threshold in description["thresholds"].items():
+        lines.append(f"- Operating point {name}: malignancy of at least {threshold:.4f}")
+    if description["conformal_coverage"]:
+        lines.append(f"- Prediction sets of {description['conformal_coverage']:.0%} coverage")
+    if description["test_time_augmentation"]:
+        lines.append("- Averages over mirrored and turned copies; the figures are without that")
+    if description["float16_weights"]:
+        lines.append("- Weights are stored as float16; the figures are with float32")
+    lines.append(
+        f"- Differs from the Keras model by at most {description['max_difference_from_keras']:.1e} "
+        f"(tfskin {description['tfskin']}, TensorFlow {description['tensorflow']})"
+    )
+    return "\n".join(lines)
+
+
+def _data_part(facts: ModelFacts) -> str:
+    if not facts.data:
+        return ""
+    counts = ", ".join(f"{count} {split}" for split, count in facts.images.items())
+    lines = ["## Data", "", f"- {facts.data} ({counts} images), fingerprint {facts.fingerprint}"]
+    for name, diagnoses in (facts.classes or {}).items():
+        lines.append(f"- Class {name}: {', '.join(diagnoses)}")
+    lines.append("- Licences: see LICENSES.md")
+    return "\n".join(lines)
+
+
+def _figures_part(facts: ModelFacts) -> str:
+    if not facts.figures:
+        return ""
+    lines = [
+        f"## Figures on {facts.split}",
+        "",
+        f"{facts.figures['images']} images; bootstrap intervals over groups of lesion, patient and "
+        "near duplicate.",
+        "",
+        "| figure | value | interval |",
+        "|---|---|---|",
+    ]
+    lines += [
+        _figure_row(label, facts.figures[key])
+        for key, label in _FIGURES.items()
+        if isinstance(facts.figures.get(key), Mapping)
+    ]
+    for name, figures in facts.figures.get("per_class", {}).items():
+        lines += [
+            _figure_row(f"{name}: {key}", figures[key])
+            for key in ("recall", "specificity", "auc")
+            if key in figures
+        ]
+    return "\n".join(lines)
+
+
+def _figure_row(label: str, figure: Mapping[str, Any]) -> str:
+    value, low, high = figure.get("value"), figure.get("low"), figure.get("high")
+    interval = "" if low is None or high is None else f"{low:.3f} to {high:.3f}"
+    return f"| {label} | {'' if value is None else f'{value:.3f}'} | {interval} |"
