@@ -28,11 +28,8 @@ _COLUMNS = (
     *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
     *("site", "image_type", "skin_type", "source", "width", "height"),
 )
-<<<<<<< HEAD
 ARTEFACTS = tuple(DETECTORS)
-=======
 _CREDITS = ("image_id", "license", "attribution")
->>>>>>> main
 # Whence a few pictures are taken for checks: the test split is looked at last.
 _LEAST_PRECIOUS = ("train", "val", "calibration", "test")
 
