@@ -40,6 +40,8 @@ TINY = [
     "train.epochs=2",
     "train.batch_size=16",
     "evaluate.resamples=100",
+    "evaluate.reliance_images=0",
+    "evaluate.explained_images=0",
 ]
 """Overrides that make any experiment small enough for a test."""
 

@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tfskin.config import (
+    ComparisonConfig,
     EnsembleConfig,
     ExperimentConfig,
     ExternalConfig,
@@ -156,6 +157,8 @@ def test_shipped_configs_are_valid_and_say_how_to_run_them(path):
         schema = EnsembleConfig
     elif "fold" in values:
         schema = ExternalConfig
+    elif "variants" in values:
+        schema = ComparisonConfig
     read_config(path, (), schema)
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any("tfskin-" in line for line in header)

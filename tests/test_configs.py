@@ -1,28 +1,57 @@
 """Every YAML file that ships is built and takes a step."""
 
+from collections.abc import Iterator
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
 
 from tfskin.config import (
+    ComparisonConfig,
     EnsembleConfig,
+    ExperimentConfig,
     find_config,
     read_config,
     read_values,
     shipped_configs,
 )
-from tfskin.experiment.training_run import build_compiled
+from tfskin.experiment.network import build_compiled
+
+SMALLEST_SIDE = {"inception_v3": 75, "alexnet": 64}
+MINUTES = {"resnet50", "resnext50", "inception_v3", "efficientnet_v2_s"}
+"""Networks whose step takes long to trace: stepped under ``-m slow``."""
 
 
-def is_experiment(path):
-    return not {"members", "fold"} & set(read_values(path))
+def experiments() -> Iterator[Any]:
+    """Every experiment of every file, variants included."""
+    for path in shipped_configs():
+        values = read_values(path)
+        if {"members", "fold"} & set(values):
+            continue
+        found = {"": read_config(path)} if "variants" not in values else {}
+        if "variants" in values:
+            found = read_config(path, (), ComparisonConfig).experiments()
+        for variant, config in found.items():
+            marks = pytest.mark.slow if config.model.name in MINUTES else ()
+            yield pytest.param(config, id=f"{path.name}-{variant}".rstrip("-"), marks=marks)
 
 
-@pytest.mark.parametrize(
-    "path", [p for p in shipped_configs() if is_experiment(p)], ids=lambda path: path.name
-)
-def test_an_experiment_takes_a_step(path):
-    config = read_config(path)
+def shrunk(config: ExperimentConfig) -> ExperimentConfig:
+    """The same experiment on the smallest images, with narrow dense layers."""
+    name = config.model.name
+    if name == "five_layer":
+        return config
+    side = SMALLEST_SIDE.get(name, 32)
+    changes: dict[str, Any] = {"image_size": (side, side)}
+    if name in ("alexnet", "vgg16"):
+        changes["head_units"] = (16,)
+    return config.model_copy(update={"model": config.model.model_copy(update=changes)})
+
+
+@pytest.mark.parametrize("config", experiments())
+def test_an_experiment_takes_a_step(config):
+    config = shrunk(config)
     model, _ = build_compiled(config, num_classes=3, steps_per_epoch=10, say=lambda _: None)
     before = [v.numpy().copy() for v in model.trainable_variables]
     random = np.random.default_rng(0)

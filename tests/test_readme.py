@@ -44,7 +44,7 @@ def test_docstring_examples_run(workplace):
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     tests = doctest.DocTestFinder(recurse=False)
     order = ["prepare", "load_shards", "make_dataset", "build_model", "read_config", "train"]
-    order += ["ensemble", "evaluate", "export", "predict"]
+    order += ["ensemble", "evaluate", "compare", "explain", "export", "predict"]
     output: list[str] = []
     names = {"tfskin": tfskin}
     for name in order:
@@ -63,7 +63,8 @@ def commands() -> list[list[str]]:
 
 @pytest.mark.parametrize("words", commands(), ids=" ".join)
 def test_the_commands_of_the_readme_exist_with_their_options(words):
-    module = import_module(f"tfskin.cli.{words[0].removeprefix('tfskin-')}")
+    command = words[0].removeprefix("tfskin-").replace("-", "_")
+    module = import_module(f"tfskin.cli.{command}")
     function = next(f for name, f in vars(module).items() if name.endswith("_command"))
     known = set(inspect.signature(function).parameters)
     for word in words[1:]:

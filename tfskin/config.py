@@ -85,10 +85,30 @@ class DataConfig(_Schema):
     classes: dict[str, list[str]] | None = Field(
         None, description="class -> diagnoses in it; others are left out (none: each its own class)"
     )
+    exclude: tuple[str, ...] = Field(
+        (), description="artefacts whose pictures are left out: dark_corners, hair, sticker"
+    )
+    fold: int | None = Field(
+        None, ge=0, description="which fold is val, for shards prepared with --folds"
+    )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
     shuffle_buffer: int = Field(
         16384, ge=1, le=2**40, description="encoded images held for shuffling"
     )
+
+
+class BatchNormParts(_Schema):
+    """BatchNorm's mode in each part of the network; one word means both parts."""
+
+    backbone: BatchNormMode = Field(
+        "update", description="update: all trains; affine: fixed statistics; frozen: nothing moves"
+    )
+    head: BatchNormMode = Field("update", description="the same for the head")
+
+
+def _as_parts(value: Any) -> Any:
+    """``frozen`` becomes ``{backbone: frozen, head: frozen}``."""
+    return {"backbone": value, "head": value} if isinstance(value, str) else value
 
 
 class ModelConfig(_Schema):
@@ -105,17 +125,62 @@ class ModelConfig(_Schema):
     initializer: str | None = Field(None, description="a Keras initialiser, such as he_normal")
     dropout: float | None = Field(None, ge=0, lt=1, description="dropout before the head")
     l2: float | None = Field(None, ge=0, le=1000, description="L2 penalty on convolution kernels")
-    batch_norm: BatchNormMode = Field(
-        "update", description="update: all trains; affine: fixed statistics; frozen: nothing moves"
+    weights: str | None = Field(
+        None, description="imagenet, a file of weights or a former run's folder; none: fresh"
+    )
+    batch_norm: Annotated[BatchNormParts, BeforeValidator(_as_parts)] = Field(
+        default_factory=BatchNormParts, description="BatchNorm's mode, one word or one a part"
     )
     bn_momentum: float | None = Field(None, ge=0, lt=1, description="BatchNorm's momentum")
     bn_epsilon: float | None = Field(None, gt=0, description="BatchNorm's epsilon")
+    use_bn: bool | None = Field(
+        None, description="BatchNorm in a network whose paper has none (lenet, alexnet, vgg, ...)"
+    )
+    head_bn: bool | None = Field(None, description="BatchNorm of the pooled features")
+    head_units: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
+        None, description="alexnet, vgg: widths of the dense layers before the logits"
+    )
+    stride_placement: Literal["v1", "v1.5"] | None = Field(
+        None, description="resnet: stride in the 1 x 1 (v1) or 3 x 3 convolution (v1.5)"
+    )
+    zero_init_gamma: bool | None = Field(
+        None, description="resnet, resnext: blocks start as the identity"
+    )
+    small_stem: bool | None = Field(
+        None, description="resnet, resnext: 3 x 3 stem without stride (none: under 96 px)"
+    )
+    cardinality: int | None = Field(None, ge=1, le=1024, description="resnext: number of groups")
+    group_width: int | None = Field(None, ge=1, le=1024, description="resnext: channels a group")
+    aux_weight: float | None = Field(
+        None, ge=0, le=10, description="googlenet: weight of each auxiliary loss; 0: none"
+    )
+
+
+class StageConfig(_Schema):
+    """One stage of fine-tuning; what it leaves out is as in ``train`` and ``model``."""
+
+    unfreeze: str = Field("all", description="all, head, or the layer from which on all train")
+    epochs: int = Field(ge=1, description="passes over the training images")
+    learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
+    depth_decay: float = Field(
+        1.0, gt=0, le=1, description="the first layer's rate as a fraction of the head's"
+    )
+    batch_norm: Annotated[BatchNormParts | None, BeforeValidator(_as_parts)] = Field(
+        None, description="BatchNorm's mode, one word or one a part"
+    )
+    schedule: Literal["constant", "exponential", "cosine"] | None = Field(
+        None, description="how the learning rate falls"
+    )
+    warmup_epochs: float | None = Field(None, ge=0, description="epochs of linear rise from 0")
 
 
 class TrainConfig(_Schema):
     """How the network is trained."""
 
     epochs: int = Field(12, ge=1, description="passes over the training images")
+    stages: tuple[StageConfig, ...] = Field(
+        (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
+    )
     batch_size: int = Field(32, ge=1, le=65536, description="images an update")
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
@@ -135,14 +200,41 @@ class TrainConfig(_Schema):
         "auc", description="the figure on val that chooses the best epoch"
     )
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    recalibrate: int = Field(
+        0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
+    )
 
 
 class EvaluateConfig(_Schema):
-    """How figures and their intervals are made."""
+    """How figures and their intervals are made, and what is decided on the calibration split."""
 
     batch_size: int = Field(64, ge=1, le=65536, description="images a step")
     resamples: int = Field(1000, ge=100, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
+    calibration: Literal["temperature", "isotonic"] = Field(
+        "temperature", description="how probabilities are calibrated; isotonic: after temperature"
+    )
+    malignant: list[str] | None = Field(
+        None, description="classes that count as malignant (none: by the names of their diagnoses)"
+    )
+    sensitivities: tuple[Fraction, ...] = Field(
+        (0.9, 0.95), description="operating points: sensitivities to reach"
+    )
+    specificities: tuple[Fraction, ...] = Field(
+        (0.9,), description="operating points: specificities to reach"
+    )
+    miss_cost: float | None = Field(
+        None,
+        gt=0,
+        description="operating point: a miss costs so many false alarms (none: left out)",
+    )
+    coverage: float = Field(0.9, gt=0.5, lt=1, description="coverage of the prediction sets")
+    reliance_images: int = Field(
+        200, ge=0, description="images that are hidden, pasted on and corrupted; 0: leave it out"
+    )
+    explained_images: int = Field(
+        6, ge=0, description="worst-classified images that are explained; 0: leave it out"
+    )
 
 
 class ExperimentConfig(_Schema):
@@ -156,6 +248,43 @@ class ExperimentConfig(_Schema):
     model: ModelConfig = Field(default_factory=ModelConfig)
     train: TrainConfig = Field(default_factory=TrainConfig)
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
+
+
+class ComparisonConfig(ExperimentConfig):
+    """One experiment in several variants: the same data and seed, another network or training."""
+
+    variants: dict[
+        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], tuple[str, ...]
+    ] = Field(
+        min_length=2,
+        description="name -> what differs, such as [model.name=vgg16, train.epochs=20]; the runs "
+        "are runs/<name>/<variant>",
+    )
+
+    @model_validator(mode="after")
+    def _check_same_data(self) -> ComparisonConfig:
+        for name, overrides in self.variants.items():
+            for override in overrides:
+                if not override.startswith(("model.", "train.")):
+                    raise ValueError(
+                        f"variants: {name}: '{override}': variants differ in model.* and train.*, "
+                        "so that all see the same data and seed"
+                    )
+        return self
+
+    def experiments(self) -> dict[str, ExperimentConfig]:
+        """Variant -> its experiment.
+
+        Raises:
+            UserError: an override with an unknown key or a wrong value.
+        """
+        found = {}
+        for name, overrides in self.variants.items():
+            values = self.model_dump(mode="json", exclude={"variants"}) | {"name": name}
+            for override in overrides:
+                _apply_override(values, override)
+            found[name] = parse_config(values, ExperimentConfig, source=f"variants: {name}")
+        return found
 
 
 class EnsembleConfig(_Schema):
@@ -185,6 +314,9 @@ class ExternalConfig(_Schema):
     )
     classes: dict[str, list[str]] = Field(
         min_length=2, description="class -> diagnoses of that data set"
+    )
+    exclude: tuple[str, ...] = Field(
+        (), description="artefacts whose pictures are left out, as data.exclude"
     )
     fold: dict[str, list[str]] = Field(
         description="class -> classes of the run whose probabilities are added; others are "
@@ -371,6 +503,8 @@ def _section(field: FieldInfo) -> type[BaseModel] | None:
 def _type_name(annotation: Any) -> str:
     """A type as a reader of ``--help`` would write it: ``float | none``, ``[int, int]``."""
     origin, inner = get_origin(annotation), get_args(annotation)
+    if isinstance(annotation, type) and issubclass(annotation, BaseModel):
+        return "{" + ", ".join(annotation.model_fields) + "}"
     if origin is Annotated:
         return _type_name(inner[0])
     if origin is Literal:

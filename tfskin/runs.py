@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 
 
 class RunInputs(BaseModel):
@@ -31,6 +31,8 @@ class RunInputs(BaseModel):
         classes: class -> diagnoses, as in the config.
         image_size: height and width in pixels.
         resize: how an image is brought to that size.
+        exclude: artefacts whose pictures were left out.
+        fold: which fold was val, where the shards hold folds.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -40,6 +42,8 @@ class RunInputs(BaseModel):
     classes: dict[str, list[str]] | None
     image_size: tuple[int, int]
     resize: Resize
+    exclude: tuple[str, ...] = ()
+    fold: int | None = None
 
 
 @dataclass(frozen=True)

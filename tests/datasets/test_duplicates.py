@@ -12,6 +12,8 @@ from tfskin.datasets.duplicates import (
     compare_hashes,
     find_near_duplicates,
     hash_images,
+    hash_picture,
+    turn_hashes,
 )
 from tfskin.datasets.splits import group_records
 from tfskin.errors import UserError
@@ -48,12 +50,17 @@ def test_changed_copies_are_found_and_other_pictures_are_not(pictures):
     found = set(zip(pairs["first"], pairs["second"], strict=True))
     assert found == {(i, j) for i in range(5) for j in range(i + 1, 5)}
     assert pairs["distance"].between(0, MAX_DISTANCE).all()
-    assert list(pairs.columns) == ["first", "second", "distance"]
+    assert list(pairs.columns) == ["first", "second", "distance", "turn"]
 
 
 def test_the_distance_is_a_choice(pictures):
     assert len(find_near_duplicates(pictures, max_distance=HASH_BITS)) == 21
-    assert find_near_duplicates([pictures[0], pictures[0]], max_distance=0)["distance"].eq(0).all()
+    again = [pictures[0], pictures[0]]
+    assert find_near_duplicates(again, max_distance=0)["distance"].eq(0).all()
+
+
+def bits_of(hashes: np.ndarray) -> np.ndarray:
+    return np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), 128), axis=1)
 
 
 @settings(deadline=None)
@@ -61,21 +68,58 @@ def test_the_distance_is_a_choice(pictures):
 def test_pairs_are_those_of_a_plain_count_of_differing_bits(count, threshold, seed):
     generator = np.random.default_rng(seed)
     hashes = generator.integers(0, 2**64, (count, 16), dtype=np.uint64)
-    bits = np.unpackbits(hashes.view(np.uint8).reshape(count, 128), axis=1)
+    bits = bits_of(hashes)
     expected = [
         (i, j, int((bits[i] != bits[j]).sum())) for i in range(count) for j in range(i + 1, count)
     ]
-    pairs = compare_hashes(hashes, max_distance=threshold)
-    rows = list(pairs.itertuples(index=False, name=None))
+    pairs = compare_hashes(hashes, max_distance=threshold, max_turned_distance=0)
+    rows = list(pairs[["first", "second", "distance"]].itertuples(index=False, name=None))
     assert rows == [row for row in expected if row[2] <= threshold]
 
 
-def test_pairs_across_chunks_are_found():
+def test_equal_hashes_are_linked_to_the_first():
     hashes = np.random.default_rng(0).integers(0, 2**64, (600, 16), dtype=np.uint64)
     hashes[599] = hashes[3]
-    hashes[300] = hashes[299]
+    hashes[300] = hashes[599]
     pairs = compare_hashes(hashes)
-    assert pairs.to_numpy().tolist() == [[3, 599, 0], [299, 300, 0]]
+    assert pairs.to_numpy().tolist() == [[3, 300, 0, 0], [3, 599, 0, 0]]
+
+
+def test_the_index_for_many_pictures_finds_what_comparing_all_finds(monkeypatch):
+    generator = np.random.default_rng(0)
+    hashes = generator.integers(0, 2**64, (1500, 16), dtype=np.uint64)
+    for copy in range(60):
+        changed = np.packbits(generator.random((1, HASH_BITS)) < 0.1, axis=1).view(np.uint64)
+        hashes[1000 + copy] = turn_hashes(hashes[copy : copy + 1] ^ changed, copy % 8)[0]
+    hashes[1400:1440] = hashes[7]
+    expected = compare_hashes(hashes)
+    assert len(expected) == 100
+    monkeypatch.setattr("tfskin.datasets.duplicates._EXACT_UP_TO", 0)
+    assert compare_hashes(hashes).equals(expected)
+
+
+def test_a_turned_hash_is_about_the_hash_of_the_turned_picture():
+    picture = make_textured_image(4)
+    own = hash_picture(picture)[None]
+    for turn in range(8):
+        turned = picture.transpose(Image.Transpose.TRANSPOSE) if turn & 4 else picture
+        turned = turned.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turn & 1 else turned
+        turned = turned.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if turn & 2 else turned
+        expected = bits_of(hash_picture(turned)[None])
+        assert (bits_of(turn_hashes(own, turn)) != expected).sum() < 40
+
+
+@pytest.mark.parametrize("turn", list(Image.Transpose))
+def test_mirrored_and_turned_copies_are_found_at_another_size_and_quality(turn, tmp_path):
+    original = make_textured_image(0)
+    original.save(tmp_path / "0.png")
+    for number in range(1, 6):
+        make_textured_image(number).save(tmp_path / f"{number}.png")
+    small = original.transpose(turn)
+    small.resize((small.width // 2, small.height // 2)).save(tmp_path / "6.jpg", quality=50)
+    pairs = find_near_duplicates([str(path) for path in sorted(tmp_path.iterdir())])
+    assert pairs[["first", "second"]].to_numpy().tolist() == [[0, 6]]
+    assert pairs["turn"][0] > 0
 
 
 def test_no_pictures_give_no_pairs():

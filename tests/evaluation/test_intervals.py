@@ -4,15 +4,14 @@ import json
 
 import numpy as np
 import pytest
+from scipy import stats
 
-from tfskin.evaluation import intervals
+from tests.scripts import load_script
 from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.metrics import (
-    CLASS_FIGURES,
-    SUMMARY_FIGURES,
-    compute_metrics,
-    weighted_figures,
-)
+from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES, compute_metrics
+from tfskin.evaluation.resampling import Resampling
+
+check_intervals = load_script("check_intervals")
 
 NAMES = ["bcc", "mel", "nv"]
 
@@ -31,7 +30,9 @@ def test_values_are_the_metrics_and_lie_within_their_intervals():
     assert (figures["images"], figures["groups"], figures["resamples"]) == (120, 60, 1000)
     for name in SUMMARY_FIGURES:
         assert figures[name]["value"] == metrics[name]
-        assert figures[name]["low"] < metrics[name] < figures[name]["high"]
+        if metrics[name] is not None:  # three classes have no top 3
+            assert figures[name]["low"] <= metrics[name] <= figures[name]["high"]
+            assert figures[name]["low"] < figures[name]["high"]
     for name in NAMES:
         for figure in CLASS_FIGURES:
             entry = figures["per_class"][name][figure]
@@ -41,32 +42,26 @@ def test_values_are_the_metrics_and_lie_within_their_intervals():
     json.dumps(figures, allow_nan=False)
 
 
-def test_a_weighted_figure_is_the_figure_of_the_repeated_images():
-    labels, probabilities = predictions(images=40)
-    weights = np.random.default_rng(1).integers(0, 4, (40, 20))
-    figures = weighted_figures(labels, probabilities, weights.astype(float))
-    for r in range(20):
-        rows = np.repeat(np.arange(40), weights[:, r])
-        expected = compute_metrics(labels[rows], probabilities[rows], NAMES)
-        for name in SUMMARY_FIGURES:
-            assert figures.summary[name][r] == pytest.approx(expected[name])
-        for c, name in enumerate(NAMES):
-            for figure in CLASS_FIGURES:
-                value = expected["per_class"][name][figure]
-                mine = figures.per_class[figure][r, c]
-                assert np.isnan(mine) if value is None else mine == pytest.approx(value)
-
-
-def test_same_seed_same_intervals_whatever_the_chunks(monkeypatch):
+def test_same_seed_same_intervals():
     labels, probabilities = predictions()
     groups = np.arange(120) // 3
     first = bootstrap_intervals(labels, probabilities, groups, NAMES, resamples=200, seed=5)
     other = bootstrap_intervals(labels, probabilities, groups, NAMES, resamples=200, seed=6)
-    monkeypatch.setattr(intervals, "CHUNK_WEIGHTS", 120 * 7)
     again = bootstrap_intervals(labels, probabilities, groups, NAMES, resamples=200, seed=5)
     assert first["log_loss"]["low"] != other["log_loss"]["low"]
-    for name in SUMMARY_FIGURES:
-        assert again[name] == pytest.approx(first[name])
+    assert again == first
+
+
+def test_a_resample_keeps_the_number_of_groups_of_each_class():
+    labels = np.repeat([0, 1, 2], [30, 12, 3])
+    groups = np.arange(45) // 2  # two groups mix classes: they belong to the rarer one
+    resampling = Resampling.of(labels, groups, resamples=100)
+    assert np.bincount(resampling.strata).tolist() == [2, 6, 15]
+    weights = np.concatenate(list(resampling.blocks()), axis=1)
+    assert weights.shape == (23, 100)
+    for stratum, size in enumerate([2, 6, 15]):
+        assert set(weights[resampling.strata == stratum].sum(axis=0)) == {size}
+    assert len(set(weights[:, 0])) > 1
 
 
 def test_images_of_a_group_move_together():
@@ -84,24 +79,32 @@ def test_images_of_a_group_move_together():
 
 
 def test_intervals_cover_the_truth_about_as_often_as_they_say():
+    # 120 data sets see a coverage of 94 % as 90 to 98 %; the script runs as many as one likes.
+    found = check_intervals.coverage(data_sets=120, lesions=250, resamples=100, seed=1)
+    del found["melanoma partial_auc"]  # rests on a fifth of 62 lesions: 90 % or so
+    short = {name: share for name, share in found.items() if not 0.90 <= share <= 0.99}
+    assert not short
+
+
+def test_intervals_that_ignore_the_lesions_are_too_short():
     random = np.random.default_rng(0)
-    covered, runs = {"by_group": 0, "by_image": 0}, 150
+    covered, runs = {"by_group": 0, "by_image": 0}, 60
     for run in range(runs):
         # 60 lesions of 4 images; a lesion is easy or hard, so its images are right or wrong
         # together: the expected accuracy is 0.7.
         lesion = np.repeat(np.arange(60), 4)
         easy = (random.uniform(size=60) < 0.5)[lesion]
         right = random.uniform(size=240) < np.where(easy, 0.95, 0.45)
-        labels = random.integers(0, 2, 240)
+        labels = np.repeat(np.arange(60) % 2, 4)
         predicted = np.where(right, labels, 1 - labels)
         probabilities = np.where(np.eye(2)[predicted] == 1, 0.8, 0.2)
         for name, groups in (("by_group", lesion), ("by_image", np.arange(240))):
             entry = bootstrap_intervals(
-                labels, probabilities, groups, NAMES[:2], resamples=300, seed=run
+                labels, probabilities, groups, NAMES[:2], resamples=120, seed=run
             )["accuracy"]
             covered[name] += entry["low"] <= 0.7 <= entry["high"]
     assert 0.90 <= covered["by_group"] / runs <= 0.99
-    assert covered["by_image"] < covered["by_group"]
+    assert covered["by_image"] < 0.9 * covered["by_group"]
 
 
 def test_one_group_says_nothing_about_the_spread():
@@ -121,16 +124,54 @@ def test_constant_predictions():
     assert never == {"value": None, "low": None, "high": None, "undefined": 200}
 
 
-def test_a_class_that_resamples_may_miss_is_counted():
+def test_a_class_of_one_group_has_no_interval():
     labels, probabilities = predictions(images=30)
     labels[:] = np.arange(30) % 2
     labels[4] = 2
-    figures = bootstrap_intervals(labels, probabilities, np.arange(30), NAMES, resamples=1000)
-    recall = figures["per_class"]["nv"]["recall"]
-    # A group is missing from a resample with probability (1 - 1/n)^n.
-    assert recall["undefined"] == pytest.approx(1000 * (29 / 30) ** 30, abs=60)
-    assert recall["low"] is not None
-    assert figures["macro_auc"]["undefined"] == 0
+    figures = bootstrap_intervals(labels, probabilities, np.arange(30), NAMES, resamples=100)
+    rare = figures["per_class"]["nv"]
+    assert (rare["images"], rare["groups"]) == (1, 1)
+    assert rare["recall"]["value"] is not None
+    assert rare["recall"]["low"] is None
+    assert rare["recall"]["undefined"] == 0  # a resample keeps every class
+    assert rare["specificity"]["low"] is not None
+    assert figures["accuracy"]["low"] is not None
+    assert figures["balanced_accuracy"]["low"] is None  # a third of it never varies
+    alone = bootstrap_intervals(labels[:6], probabilities[:6], labels[:6], NAMES, resamples=50)
+    assert alone["accuracy"]["low"] is None  # each class has one group
+
+
+def test_resamples_without_a_value_are_counted():
+    labels = np.arange(30) % 2
+    probabilities = np.tile([0.6, 0.4], (30, 1))
+    probabilities[1] = [0.3, 0.7]  # the only one that is ever called mel
+    figures = bootstrap_intervals(
+        labels, probabilities, np.arange(30), ["nv", "mel"], resamples=1000
+    )
+    precision = figures["per_class"]["mel"]["precision"]
+    # A group is missing from a resample of the n groups of its class with (1 - 1/n)^n.
+    assert precision["undefined"] == pytest.approx(1000 * (14 / 15) ** 15, abs=60)
+
+
+def test_a_share_of_1_has_the_exact_bound_for_its_groups():
+    labels = np.arange(40) % 2
+    figures = bootstrap_intervals(
+        labels, np.eye(2)[labels], np.arange(40), ["nv", "mel"], resamples=100
+    )
+    recall = figures["per_class"]["mel"]["recall"]
+    assert recall["low"] == pytest.approx(stats.binomtest(20, 20).proportion_ci().low)
+    assert recall["high"] == 1
+    assert figures["ece"]["value"] == 0
+
+
+def test_the_interval_of_the_calibration_error_holds_it():
+    random = np.random.default_rng(0)
+    probabilities = random.dirichlet(np.ones(3), 200)
+    labels = (random.uniform(size=(200, 1)) > probabilities.cumsum(axis=1)).sum(axis=1)
+    entry = bootstrap_intervals(labels, probabilities, np.arange(200), NAMES)["ece"]
+    # Calibrated as made: what 200 images show is bias, and the interval says so.
+    assert 0 <= entry["low"] < 0.03
+    assert entry["low"] <= entry["value"] <= entry["high"]
 
 
 def test_an_absent_class_has_neither_value_nor_interval():
@@ -144,7 +185,7 @@ def test_an_absent_class_has_neither_value_nor_interval():
         "undefined": 100,
     }
     assert figures["left_out"]["macro_auc"] == ["nv"]
-    assert figures["macro_auc"]["low"] is not None
+    assert figures["macro_auc"]["low"] is not None  # of the two classes that are there
 
 
 def test_groups_may_be_names():

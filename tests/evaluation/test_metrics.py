@@ -8,13 +8,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn import metrics as sk
 
+from tfskin.evaluation.figures import Ranking, weighted_figures
 from tfskin.evaluation.metrics import (
     CLASS_FIGURES,
     SUMMARY_FIGURES,
     compute_metrics,
     confusion_matrix,
     metrics_from_confusion,
-    weighted_auc,
 )
 
 NAMES = ["akiec", "bcc", "mel", "nv"]
@@ -51,6 +51,18 @@ def test_every_figure_equals_scikit_learns(classes, decimals):
     if classes > 2:
         theirs = sk.roc_auc_score(labels, probabilities, multi_class="ovr", average="macro")
         assert figures["macro_auc"] == pytest.approx(theirs)
+    assert figures["kappa"] == pytest.approx(sk.cohen_kappa_score(labels, predicted))
+    assert figures["mcc"] == pytest.approx(sk.matthews_corrcoef(labels, predicted))
+    assert figures["brier"] == pytest.approx(
+        np.mean(((probabilities - np.eye(classes)[labels]) ** 2).sum(axis=1))
+    )
+    for k in (2, 3):
+        mine = figures[f"top{k}_accuracy"]
+        if classes <= k:
+            assert mine is None
+        elif decimals is None:  # with ties scikit-learn prefers the last class, argmax the first
+            expected = sk.top_k_accuracy_score(labels, probabilities, k=k)
+            assert mine == pytest.approx(expected)
     precision, recall, f1, support = sk.precision_recall_fscore_support(labels, predicted)
     for c, name in enumerate(names):
         mine = figures["per_class"][name]
@@ -59,9 +71,31 @@ def test_every_figure_equals_scikit_learns(classes, decimals):
         assert mine["recall"] == pytest.approx(recall[c])
         assert mine["f1"] == pytest.approx(f1[c])
         assert mine["auc"] == pytest.approx(areas[c])
+        expected = sk.average_precision_score(labels == c, probabilities[:, c])
+        assert mine["average_precision"] == pytest.approx(expected)
+        expected = partial_auc(labels == c, probabilities[:, c])
+        assert mine["partial_auc"] == pytest.approx(expected, abs=1e-12)
         specificity = sk.recall_score(labels != c, predicted != c)
         assert mine["specificity"] == pytest.approx(specificity)
-    assert figures["left_out"] == {"balanced_accuracy": [], "macro_f1": [], "macro_auc": []}
+    assert not any(figures["left_out"].values())
+
+
+def partial_auc(positive, scores):
+    """The organisers' formula of ISIC 2024: labels and scores turned over, then McClish undone."""
+    turned = sk.roc_auc_score(~positive, -scores, max_fpr=0.2)
+    return 0.02 + (0.2 - 0.02) * (2 * turned - 1)
+
+
+def test_ece_is_the_gap_between_confidence_and_accuracy_in_15_bins():
+    labels, probabilities = predictions()
+    confidence, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == labels
+    expected = 0.0
+    for b in range(15):
+        inside = (confidence >= b / 15) & (confidence < (b + 1) / 15)
+        if inside.any():
+            gap = abs(confidence[inside].mean() - right[inside].mean())
+            expected += inside.mean() * gap
+    assert compute_metrics(labels, probabilities, NAMES)["ece"] == pytest.approx(expected)
 
 
 def test_a_class_without_images_has_no_recall_and_is_left_out_of_the_averages():
@@ -75,9 +109,8 @@ def test_a_class_without_images_has_no_recall_and_is_left_out_of_the_averages():
     assert [mel[key] for key in ("precision", "recall", "f1", "auc")] == [None] * 4
     assert mel["specificity"] == 1
     left_out = ["mel"]
-    assert figures["left_out"] == dict.fromkeys(
-        ("balanced_accuracy", "macro_f1", "macro_auc"), left_out
-    )
+    assert len(figures["left_out"]) == 5
+    assert all(names == left_out for names in figures["left_out"].values())
     predicted = probabilities.argmax(axis=1)
     recalls = sk.recall_score(labels, predicted, labels=[0, 1, 3], average=None)
     assert figures["balanced_accuracy"] == pytest.approx(recalls.mean())
@@ -157,10 +190,11 @@ def test_figures_of_a_confusion_matrix_are_those_of_its_predictions():
     matrix = confusion_matrix(labels, probabilities.argmax(axis=1), 4)
     expected = compute_metrics(labels, probabilities, NAMES)
     figures = metrics_from_confusion(matrix, NAMES)
-    for name in ("images", "accuracy", "balanced_accuracy", "macro_f1"):
+    for name in ("images", "accuracy", "balanced_accuracy", "macro_f1", "kappa", "mcc"):
         assert figures[name] == pytest.approx(expected[name])
     for name in NAMES:
-        del expected["per_class"][name]["auc"]
+        for figure in ("auc", "average_precision", "partial_auc"):
+            del expected["per_class"][name][figure]
     assert figures["per_class"] == expected["per_class"]
     assert figures["left_out"] == {"balanced_accuracy": [], "macro_f1": []}
 
@@ -181,14 +215,43 @@ def test_what_is_no_confusion_matrix_is_refused(bad):
         st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=1, max_size=25
     )
 )
-def test_weighted_auc_equals_scikit_learns_ties_and_zero_weights_included(rows):
+def test_ranking_figures_equal_scikit_learns_ties_and_zero_weights_included(rows):
     positive, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
-    area = weighted_auc(positive, scores / 4, weights[:, None].astype(float))[0]
+    ranking = Ranking.of(positive, scores / 4, np.arange(len(rows)), len(rows))
+    figures = ranking.figures(np.stack([weights, np.ones(len(rows))], axis=1).astype(float))
     if weights[positive].sum() == 0 or weights[~positive].sum() == 0:
-        assert np.isnan(area)
+        assert all(np.isnan(values[0]) for values in figures.values())
     else:
-        theirs = sk.roc_auc_score(positive, scores, sample_weight=weights)
-        assert area == pytest.approx(theirs, abs=1e-12)
+        given = {"sample_weight": weights}
+        area = sk.roc_auc_score(positive, scores, **given)
+        average = sk.average_precision_score(positive, scores, **given)
+        turned = sk.roc_auc_score(~positive, -scores, max_fpr=0.2, **given)
+        assert figures["auc"][0] == pytest.approx(area, abs=1e-12)
+        assert figures["average_precision"][0] == pytest.approx(average, abs=1e-12)
+        assert figures["partial_auc"][0] == pytest.approx(0.02 + 0.18 * (2 * turned - 1), abs=1e-12)
+
+
+def test_constant_predictions_have_no_mcc_and_no_kappa_beyond_chance():
+    figures = compute_metrics([0, 1, 1], np.tile([0.6, 0.4], (3, 1)), NAMES[:2])
+    assert figures["mcc"] is None
+    assert figures["kappa"] == 0
+    assert compute_metrics([0, 0], np.tile([0.6, 0.4], (2, 1)), NAMES[:2])["kappa"] is None
+
+
+def test_weights_are_repetitions():
+    labels, probabilities = predictions(images=40)
+    weights = np.random.default_rng(1).integers(0, 4, (40, 20))
+    figures = weighted_figures(labels, probabilities, weights.astype(float))
+    for r in range(20):
+        rows = np.repeat(np.arange(40), weights[:, r])
+        expected = compute_metrics(labels[rows], probabilities[rows], NAMES)
+        for name in SUMMARY_FIGURES:
+            assert figures.summary[name][r] == pytest.approx(expected[name])
+        for c, name in enumerate(NAMES):
+            for figure in CLASS_FIGURES:
+                value = expected["per_class"][name][figure]
+                mine = figures.per_class[figure][r, c]
+                assert np.isnan(mine) if value is None else mine == pytest.approx(value)
 
 
 def test_the_figures_are_the_documented_ones():

@@ -1,5 +1,7 @@
 """The report says everything, escapes what it was given, and loads nothing."""
 
+import base64
+import hashlib
 import re
 from html.parser import HTMLParser
 from pathlib import Path
@@ -7,68 +9,92 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix
-from tfskin.evaluation.report import DataCard, Plot, ReportContent, write_report
+from tfskin.evaluation.report import (
+    Case,
+    Code,
+    Facts,
+    Paragraph,
+    Plot,
+    ReportContent,
+    Section,
+    Table,
+    write_report,
+)
 
-NAMES = ["nevus", "<b>melanoma</b>"]
 VOID = {"meta", "img", "link", "br", "hr", "input"}
-
-
-def figures(*, seed=0, missing=False):
-    random = np.random.default_rng(seed)
-    labels = np.zeros(40, dtype=int) if missing else np.arange(40) % 2
-    probabilities = random.dirichlet(np.ones(2), 40)
-    return bootstrap_intervals(labels, probabilities, np.arange(40), NAMES, resamples=100)
+INTERVAL = {"value": 0.91249, "low": 0.88, "high": 0.9404, "undefined": 3}
+ABSENT = {"value": None, "low": None, "high": None, "undefined": 100}
 
 
 def content(**changes):
     matrix = confusion_matrix([0, 1, 1], [0, 1, 0], 2)
+    picture = np.full((20, 30, 3), 128, np.uint8)
     values = {
         "title": "five_layer & friends",
-        "splits": {"val": figures(seed=1), "test": figures()},
-        "main_split": "test",
-        "config": "name: five_layer\nseed: 0\n",
-        "command": "tfskin-train config.yaml",
-        "data": DataCard(
-            name="ham10000",
-            version="1.0.0",
-            fingerprint="0123abcd",
-            counts={"train": {"nv": 6000, "mel": 900}, "test": {"nv": 1100}},
-            licenses={"CC-BY-NC": 7999, "": 1},
-        ),
-        "plots": [
-            Plot(
-                heading="Confusion matrix",
-                figure=plot_confusion_matrix(matrix, ["nevus", "melanoma"]),
-                alt="Confusion matrix: 2 of 3 right",
-            )
-        ],
-        "facts": {"Model": "five_layer"},
+        "facts": {"Parameters": "1,234"},
         "notes": ["Reported on val."],
+        "sections": [
+            Section(
+                heading="Figures",
+                blocks=[
+                    Table(
+                        caption="By class",
+                        headings=["Class", "Images", "AUC", "Warning"],
+                        rows=[
+                            ["<b>melanoma</b>", 6000, INTERVAL, ""],
+                            ["nevus", 12, ABSENT, "too few"],
+                            ["other", 1, {**INTERVAL, "low": None, "undefined": 0}, None],
+                        ],
+                        marked="nevus",
+                    ),
+                    Paragraph(text="How to read it."),
+                    Paragraph(text="Take care.", warning=True),
+                    Plot(
+                        heading="Confusion matrix",
+                        figure=plot_confusion_matrix(matrix, ["nevus", "melanoma"]),
+                        alt="2 of 3 right",
+                    ),
+                ],
+            ),
+            Section(
+                heading="Hardest cases",
+                blocks=[
+                    Case(heading="ISIC_1", text="Why", pictures=[("seen", "a lesion", picture)])
+                ],
+            ),
+            Section(heading="Left out", blocks=[]),
+            Section(
+                heading="How to reproduce",
+                blocks=[Code(text="tfskin-train config.yaml"), Facts(values={"Seed": "0"})],
+            ),
+        ],
     }
     return ReportContent(**{**values, **changes})
 
 
 class Checker(HTMLParser):
-    """Fails on a tag that is not closed; keeps what is shown and what is referred to."""
+    """Fails on a tag that is not closed; keeps what is shown, referred to and how large it is."""
 
     def __init__(self):
         super().__init__()
-        self.open, self.shown, self.references, self.alts = [], [], [], []
+        self.open, self.shown, self.references, self.images = [], [], [], []
+        self.sort_keys = []
 
     def handle_starttag(self, tag, attrs):
         if tag not in VOID:
             self.open.append(tag)
         self.references += [v for k, v in attrs if k in ("src", "href")]
-        self.alts += [v for k, v in attrs if k == "alt"]
+        if tag == "img":
+            self.images.append(dict(attrs))
+        self.sort_keys += [v for k, v in attrs if k == "data-sort"]
 
     def handle_endtag(self, tag):
         assert self.open.pop() == tag
 
     def handle_data(self, data):
-        if self.open and self.open[-1] != "style":
+        if self.open and self.open[-1] not in ("style", "script"):
             self.shown.append(data)
 
 
@@ -82,33 +108,46 @@ def read(tmp_path: Path, report: ReportContent) -> tuple[str, str, Checker]:
 
 
 def test_says_everything(tmp_path: Path):
-    report = content()
-    _, shown, checker = read(tmp_path, report)
-    macro = report.splits["test"]["macro_auc"]
+    _, shown, checker = read(tmp_path, content())
     for text in (
         "five_layer & friends",
         "Not a medical device.",
         "Reported on val.",
-        f"{macro['value']:.3f}",
-        f"{macro['low']:.3f}–{macro['high']:.3f}",
-        "95 % interval: percentiles of 100 bootstrap resamples",
-        "ham10000 1.0.0",
-        "0123abcd",
+        "1,234",
+        "By class",
+        "0.912",
+        "0.880–0.940",
+        "†",
         "6,000",
-        "CC-BY-NC",
-        "unknown",
+        "too few",
+        "How to read it.",
+        "Take care.",
+        "ISIC_1",
         "tfskin-train config.yaml",
-        "name: five_layer",
+        "Seed",
     ):
         assert text in shown
-    assert checker.alts == ["Confusion matrix: 2 of 3 right"]
+    assert "Left out" not in shown
+    assert "None" not in shown
+    assert "nan" not in shown.lower().split()
+    assert "0.91249" in checker.sort_keys  # a table is sorted by the whole number
 
 
-def test_loads_nothing(tmp_path: Path):
+def test_every_picture_has_a_size_and_words(tmp_path: Path):
+    _, _, checker = read(tmp_path, content())
+    assert [image["alt"] for image in checker.images] == ["2 of 3 right", "a lesion"]
+    assert checker.images[1]["width"] == "30"
+    assert checker.images[1]["height"] == "20"
+    assert all(int(image["width"]) > 0 and int(image["height"]) > 0 for image in checker.images)
+
+
+def test_loads_nothing_and_runs_only_its_own_script(tmp_path: Path):
     source, _, checker = read(tmp_path, content())
-    assert [reference[:26] for reference in checker.references] == ["data:image/svg+xml;base64,"]
-    assert "<script" not in source
+    assert all(one.startswith(("data:", "#")) for one in checker.references)
     assert not re.search(r"https?://|url\(|@import", source)
+    (script,) = re.findall(r"<script>(.*?)</script>", source, re.DOTALL)
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
+    assert f"script-src 'sha256-{digest}'" in source
 
 
 def test_shows_names_as_they_are(tmp_path: Path):
@@ -117,35 +156,17 @@ def test_shows_names_as_they_are(tmp_path: Path):
     assert "<b>melanoma</b>" in shown
 
 
-def test_members_stand_beside_the_ensemble(tmp_path: Path):
-    members = {"first": figures(seed=2), "second": figures(seed=3)}
-    _, shown, _ = read(tmp_path, content(members=members))
-    assert "Members beside the ensemble" in shown
-    assert f"{members['second']['accuracy']['value']:.3f}" in shown
-    _, shown, _ = read(tmp_path, content())
-    assert "Members" not in shown
-
-
-def test_figures_without_a_value_say_so(tmp_path: Path):
-    _, shown, _ = read(tmp_path, content(splits={"test": figures(missing=True)}, notes=()))
-    assert "Macro AUC leaves out nevus, <b>melanoma</b>: no value in test." in shown
-    assert "nan" not in shown.lower().split()
-    assert "None" not in shown
-
-
-def test_a_report_without_data_or_plots(tmp_path: Path):
-    _, shown, _ = read(tmp_path, content(data=None, plots=(), facts={}, notes=()))
-    assert "How to reproduce" in shown
-    assert "Fingerprint" not in shown
-
-
 def test_same_content_same_file(tmp_path: Path):
     first, _, _ = read(tmp_path, content())
     again, _, _ = read(tmp_path, content())
     assert first == again
 
 
-def test_a_main_split_that_is_not_there_is_refused_and_nothing_written(tmp_path: Path):
-    with pytest.raises(ValueError, match="main_split 'blind' is not in"):
-        write_report(tmp_path / "report.html", content=content(main_split="blind"))
+def test_a_row_of_another_length_is_refused_and_nothing_written(tmp_path: Path):
+    table = Table(caption="Odd", headings=["a", "b"], rows=[["x"]])
+    with pytest.raises(ValueError, match="'Odd': a row of 1 cells for 2 columns"):
+        write_report(
+            tmp_path / "report.html",
+            content=content(sections=[Section(heading="S", blocks=[table])]),
+        )
     assert list(tmp_path.iterdir()) == []

@@ -41,5 +41,5 @@ def test_mode_survives_the_config():
 
 
 def test_unknown_mode_names_the_known_ones():
-    with pytest.raises(ValueError, match="minus_one_one, imagenet, zero_one, got 'caffe'"):
-        Scale("caffe")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="minus_one_below_one, got 'tf'"):
+        Scale("tf")  # type: ignore[arg-type]

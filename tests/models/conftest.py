@@ -1,5 +1,29 @@
-"""What tests of networks share."""
+"""What tests of networks share, and which networks the ordinary suite can afford."""
+
+import pytest
 
 from tests.layers.conftest import precision
 
 __all__ = ["precision"]
+
+WHOLE_CONTRACT = {"five_layer", "lenet"}
+"""Networks small enough for every test of the contract in the ordinary suite."""
+
+WALKED = {"alexnet", "vgg16", "googlenet", "resnet10"}
+"""The smallest member of a family, where a real fit takes seconds: one walk through the contract.
+
+The families whose smallest member takes a minute are built and take a step in
+``tests/test_configs.py`` and walk the whole contract under ``-m slow``.
+"""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what takes minutes as slow: ``pytest -m slow`` runs it before a release."""
+    for item in items:
+        if item.path.name != "test_contract.py" or not isinstance(item, pytest.Function):
+            continue
+        name = item.callspec.params.get("name") if hasattr(item, "callspec") else None
+        walk = item.originalname == "test_a_walk_through_the_contract"
+        if name in WHOLE_CONTRACT or name is None or (walk and name in WALKED):
+            continue
+        item.add_marker(pytest.mark.slow)

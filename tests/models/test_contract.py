@@ -1,6 +1,7 @@
 """What every network of the table must do; a new network joins by being in the table."""
 
 from pathlib import Path
+from typing import Any
 
 import keras
 import numpy as np
@@ -9,9 +10,24 @@ import pytest
 from tfskin.layers import BatchNorm, set_batch_norm_mode
 from tfskin.models import MODELS, build_model, count_flops, count_parameters, to_probabilities
 
-# The smallest arguments that still show the behaviour; a network without a line takes defaults.
-TINY = {"five_layer": {"image_size": (32, 40), "widths": (4, 4, 4, 4, 4)}}
-LARGER = {"image_size": (96, 96)}
+# The smallest arguments that still show the behaviour; a network without a line takes LARGER.
+TINY: dict[str, dict[str, Any]] = {
+    "five_layer": {"image_size": (32, 40), "widths": (4, 4, 4, 4, 4)},
+    "lenet": {"image_size": (32, 40), "use_bn": True},
+    "alexnet": {"image_size": (64, 72), "widths": (8,) * 5, "head_units": (16,), "use_bn": True},
+    "vgg16": {"image_size": (32, 40), "widths": (8,) * 5, "head_units": (16,), "use_bn": True},
+    "googlenet": {"image_size": (32, 40), "use_bn": True},
+    "resnet10": {"image_size": (32, 40), "widths": (8, 8, 8, 8)},
+    "resnext50": {"image_size": (32, 40), "widths": (16, 16, 16, 16)},
+    "inception_v3": {"image_size": (75, 80)},
+    "efficientnet_v2_s": {"image_size": (32, 40)},
+    # Before training a deep network's activations double in each block, beyond float16's range.
+    "resnet50": {"image_size": (64, 64), "zero_init_gamma": True},
+    "resnet101": {"image_size": (64, 64), "zero_init_gamma": True},
+    "resnet152": {"image_size": (64, 64), "zero_init_gamma": True},
+    "resnext101": {"image_size": (64, 64), "zero_init_gamma": True},
+}
+LARGER: dict[str, Any] = {"image_size": (96, 96)}
 POLICIES = ("float32", "mixed_float16", "mixed_bfloat16")
 SPACES = ("rgb", "hsv", "fft")
 CLASSES = 3
@@ -54,6 +70,29 @@ def how_many_moved(weights, before):
     return sum(
         not np.array_equal(old, new) for old, new in zip(before, snapshot(weights), strict=True)
     )
+
+
+@every_model
+def test_a_walk_through_the_contract(name, tmp_path: Path):
+    """Shapes, a real fit with fixed statistics, saving: what the tests below do one by one."""
+    model = tiny(name, batch_norm="affine")
+    images = images_for(model)
+    assert model.output_names == ["logits"]
+    assert tuple(logits_of(model, images).shape) == (8, CLASSES)
+    norms = [layer for layer in model._flatten_layers() if isinstance(layer, BatchNorm)]
+    statistics = [w for layer in norms for w in (layer.moving_mean, layer.moving_variance)]
+    trainable = model.trainable_weights
+    before = snapshot(statistics), snapshot(trainable)
+    history = compile_and_fit(model)
+    assert np.isfinite(history.history["loss"]).all()
+    assert norms
+    assert how_many_moved(statistics, before[0]) == 0
+    assert how_many_moved(trainable, before[1]) == len(trainable)
+    model.save(tmp_path / "model.keras")
+    loaded = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    logits = logits_of(model, images)
+    np.testing.assert_array_equal(logits, logits_of(loaded, images))
+    np.testing.assert_allclose(logits_of(model, images[:1]), logits[:1], rtol=1e-4, atol=1e-4)
 
 
 @every_model

@@ -1,19 +1,17 @@
 """Looking a network up by its name."""
 
-import inspect
-
 import pytest
 
 from tfskin.config import ModelConfig
 from tfskin.errors import UserError
-from tfskin.models import MODELS, build_model
+from tfskin.models import MODELS, build_model, builder_arguments
 
 KEYS = set(ModelConfig.model_fields) - {"name", "resize"}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
 def test_arguments_are_keys_of_the_config(name):
-    arguments = set(inspect.signature(MODELS[name]).parameters) - {"num_classes"}
+    arguments = set(builder_arguments(name)) - {"num_classes"}
     assert arguments <= KEYS
     # Keys without a "network's own default" are passed to every network.
     assert {"image_size", "color_space", "batch_norm"} <= arguments

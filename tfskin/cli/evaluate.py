@@ -16,7 +16,8 @@ from tfskin.cli.common import (
     run,
     say,
 )
-from tfskin.config import ExternalConfig, read_config
+from tfskin.config import EvaluateConfig, ExternalConfig, read_config
+from tfskin.errors import UserError
 
 
 def evaluate_command(
@@ -25,31 +26,75 @@ def evaluate_command(
         list[str] | None,
         typer.Argument(
             metavar="[EXTERNAL] [KEY=VALUE]...",
-            help="YAML file of another data set to judge the run on, then keys to change in it.",
+            help="YAML file of another data set to judge the run on, then keys to change in it; "
+            "evaluate.KEY=VALUE changes how the run is judged.",
         ),
     ] = None,
     output: Output = None,
     resamples: Annotated[
         int | None, typer.Option(help="Bootstrap resamples.", min=100, show_default=False)
     ] = None,
+    challenge: Annotated[
+        str | None,
+        typer.Option(
+            help="Write the submission of this ISIC challenge (2018, 2019, 2020 or 2024) and its "
+            "official score.",
+            show_default=False,
+        ),
+    ] = None,
     json: Json = False,
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
     """Judge a run on all its splits, or on another data set."""
-    external = None
-    if arguments:
-        external = read_config(arguments[0], arguments[1:], ExternalConfig)
+    external, config = _read_arguments(folder, arguments or [])
+    from tfskin.evaluation.challenges import YEARS
     from tfskin.experiment import evaluate
 
-    metrics = evaluate(folder, external=external, output=output, resamples=resamples, say=say)
+    year = next((year for year in YEARS if year == challenge), None)
+    if challenge is not None and year is None:
+        raise UserError(f"--challenge {challenge}: must be one of {', '.join(YEARS)}")
+    metrics = evaluate(
+        folder,
+        external=external,
+        config=config,
+        challenge=year,
+        output=output,
+        resamples=resamples,
+        say=say,
+    )
     if json:
         print_json(metrics)
         return
     print_figures(list(metrics["splits"].items()), title=f"{folder}")
     from tfskin.experiment.evaluation_run import headline_split
 
-    _print_classes(metrics["splits"][headline_split(metrics)], headline_split(metrics))
+    split = headline_split(metrics)
+    _print_classes(metrics["splits"][split], split)
+    if metrics["malignant"] is not None:
+        _print_points(metrics["malignant"]["splits"][split], split)
+    if year is not None:
+        found = metrics["challenge"]
+        print(f"ISIC {year} {found['metric'].replace('_', ' ')}: {found['score']:.4f}")
+    written = folder if external is None else folder / "external" / external.name
+    print(f"report: {(output or written) / 'report.html'}")
+
+
+def _read_arguments(
+    folder: Path, arguments: list[str]
+) -> tuple[ExternalConfig | None, EvaluateConfig | None]:
+    """The other data set, and how the run is judged where that is changed."""
+    own = [word for word in arguments if word.startswith("evaluate.")]
+    rest = [word for word in arguments if word not in own]
+    external = read_config(rest[0], rest[1:], ExternalConfig) if rest else None
+    if not own:
+        return external, None
+    from tfskin.experiment.evaluation_run import stored_config
+    from tfskin.runs import open_run
+
+    changes = read_config(None, [word.removeprefix("evaluate.") for word in own], EvaluateConfig)
+    given = changes.model_dump(mode="json", include=changes.model_fields_set)
+    return external, stored_config(open_run(folder), given)
 
 
 def _print_classes(figures: dict[str, Any], split: str) -> None:
@@ -61,6 +106,20 @@ def _print_classes(figures: dict[str, Any], split: str) -> None:
     table = Table("class", "images", *shown, title=f"per class on {split}", title_justify="left")
     for name, values in figures["per_class"].items():
         table.add_row(name, str(values["images"]), *(show_interval(values[key]) for key in shown))
+    print_table(table)
+
+
+def _print_points(figures: dict[str, Any], split: str) -> None:
+    from rich.table import Table
+
+    from tfskin.cli.common import show_interval
+
+    shown = ("sensitivity", "specificity", "ppv", "npv")
+    title = f"malignant against benign on {split}, AUC {show_interval(figures['auc'])}"
+    table = Table("chosen for", "threshold", *shown, title=title, title_justify="left")
+    for name, point in figures["operating_points"].items():
+        cells = [show_interval(point[key]) for key in shown]
+        table.add_row(name.replace("_", " "), f"{point['threshold']:.3f}", *cells)
     print_table(table)
 
 

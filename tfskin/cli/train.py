@@ -15,6 +15,7 @@ from tfskin.cli.common import (
     Quiet,
     print_figures,
     print_json,
+    print_table,
     run,
     say,
 )
@@ -30,7 +31,6 @@ class _WithKeys(TyperCommand):
         from rich import box
         from rich.table import Table
 
-        from tfskin.cli.common import print_table
         from tfskin.config import ExperimentConfig, list_keys
 
         table = Table(
@@ -61,14 +61,20 @@ def train_command(
     quiet: Quiet = False,
     debug: Debug = False,
 ) -> None:
-    """Train a network on shards; write a run directory."""
-    from tfskin.config import QUICKSTART, read_config
+    """Train a network on shards; write a run directory.
+
+    A file with variants trains each, and ends in one table and one picture of curves.
+    """
+    from tfskin.config import QUICKSTART, find_config, read_config, read_values
 
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
     if resume and (path or overrides or output):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
+    if path and "variants" in read_values(find_config(path)):
+        _compare(path, overrides, output=output, overwrite=overwrite, json=json)
+        return
     config = None if resume else read_config(path or QUICKSTART, overrides)
     from tfskin.experiment import train
     from tfskin.experiment.training_run import resume as resume_run
@@ -98,6 +104,37 @@ def train_command(
         f"{model['trainable_parameters']:,} trainable, {model['flops'] / 1e6:,.0f} MFLOPs an image"
     )
     print(f"report: {finished.folder / 'report.html'}")
+
+
+def _compare(
+    path: str, overrides: list[str], *, output: Path | None, overwrite: bool, json: bool
+) -> None:
+    """Train the variants of a file and print them side by side."""
+    from tfskin.config import ComparisonConfig, read_config
+
+    config = read_config(path, overrides, ComparisonConfig)
+    from tfskin.experiment.variants import train_variants
+
+    try:
+        found = train_variants(config, output=output, overwrite=overwrite, say=say)
+    except KeyboardInterrupt:
+        say("\nstopped; finished epochs are kept. Go on with the same command")
+        raise typer.Exit(INTERRUPTED) from None
+    if json:
+        print_json({"folder": found.folder, "split": found.split, "variants": found.rows})
+        return
+    from rich.table import Table
+
+    table = Table(title=f"{found.folder} on {found.split}", title_justify="left")
+    for heading in found.rows[0]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for row in found.rows:
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
+    print_table(table)
+    print(f"table: {found.folder / 'comparison.csv'}")
+    print(f"curves: {found.folder / 'comparison.png'}")
 
 
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:

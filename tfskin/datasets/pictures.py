@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import warnings
 import zlib
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from io import BytesIO
@@ -18,11 +19,21 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from tfskin.datasets.containers import read_container, split_container_path
 from tfskin.errors import UserError
 from tfskin.progress import progress_bar
 
 # Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
+_SUFFIX_FORMATS = {
+    ".jpg": ("JPEG", "MPO"),
+    ".jpeg": ("JPEG", "MPO"),
+    ".png": ("PNG",),
+    ".bmp": ("BMP",),
+    ".tif": ("TIFF",),
+    ".tiff": ("TIFF",),
+    ".webp": ("WEBP",),
+}
 _ORIENTATION = 0x0112
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _WINDOW_PER_WORKER = 8
@@ -47,7 +58,8 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
     the first frame.
 
     Args:
-        path: a JPEG, PNG, BMP, GIF, TIFF or WebP file.
+        path: a JPEG, PNG, BMP, GIF, TIFF or WebP file, or one in an HDF5 file
+            (:mod:`tfskin.datasets.containers`).
         at_least: a JPEG may be decoded at a half, quarter or eighth of its size as long as both
             sides keep this many pixels: for hashes, never for what a network sees.
 
@@ -56,6 +68,46 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
             pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or is grey of 32 bits.
     """
     return _decode(path, _read_bytes(path), at_least)[1]
+
+
+@dataclass(frozen=True)
+class ExaminedPicture:
+    """A picture and what is unusual about its file.
+
+    Attributes:
+        image: as :func:`read_picture` returns it.
+        oddities: such as "CMYK", "16 bits a channel", "animated", "transparent", "turned by
+            EXIF", "grey", "palette", "no end marker", "a PNG named .jpg": all of them decoded.
+        width: of the upright original in pixels.
+        height: of the upright original in pixels.
+        digest: SHA-256 of the file, in hexadecimal.
+    """
+
+    image: Image.Image
+    oddities: tuple[str, ...]
+    width: int
+    height: int
+    digest: str
+
+
+def examine_picture(path: Path | str, *, at_least: int | None = None) -> ExaminedPicture:
+    """The picture, its size, and what is unusual about its file.
+
+    Args:
+        path: as for :func:`read_picture`.
+        at_least: as for :func:`read_picture`.
+
+    Raises:
+        UserError: as :func:`read_picture`.
+    """
+    data = _read_bytes(path)
+    _, image = _decode(path, data, at_least)
+    with Image.open(BytesIO(data), formats=FORMATS) as header:
+        width, height = header.size
+        oddities = tuple(_list_oddities(path, header, data))
+        if header.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+            width, height = height, width
+    return ExaminedPicture(image, oddities, width, height, hashlib.sha256(data).hexdigest())
 
 
 def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> StoredPicture:
@@ -118,8 +170,9 @@ def map_pictures(
 
 
 def _read_bytes(path: Path | str) -> bytes:
+    inside = split_container_path(path)
     try:
-        data = Path(path).read_bytes()
+        data = read_container(*inside) if inside else Path(path).read_bytes()
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
     if not data:
@@ -162,6 +215,25 @@ def _bomb(path: Path | str) -> UserError:
         f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be an attack; "
         "shrink it, or leave the image out"
     )
+
+
+def _list_oddities(path: Path | str, image: Image.Image, data: bytes) -> Iterator[str]:
+    mode = {"CMYK": "CMYK", "L": "grey", "1": "black and white", "P": "palette", "LA": "grey"}
+    if image.mode in mode:
+        yield mode[image.mode]
+    if image.mode.startswith("I;16") or (image.format == "PNG" and data[24] == 16):
+        yield "16 bits a channel"
+    if getattr(image, "is_animated", False):
+        yield "animated"
+    if image.has_transparency_data:
+        yield "transparent"
+    if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+        yield "turned by EXIF"
+    if image.format == "JPEG" and not data.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
+        yield "no end marker"
+    suffix = Path(path).suffix.lower()
+    if suffix in _SUFFIX_FORMATS and image.format not in _SUFFIX_FORMATS[suffix]:
+        yield f"a {image.format} named {suffix}"
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from tfskin.datasets.containers import split_container_path
 from tfskin.errors import UserError
 
 RECORD_COLUMNS = [
@@ -27,6 +28,8 @@ RECORD_COLUMNS = [
     "source",
 ]
 SPLIT_COLUMN = "split"
+LINK_COLUMN = "link"
+"""Optional: images that share a name here show the same thing, by the source's own word."""
 UNKNOWN_AGE = -1.0
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
@@ -46,7 +49,8 @@ def build_records(columns: Mapping[str, Any], *, source: str) -> pd.DataFrame:
     Args:
         columns: name -> values (or one value for all rows). ``image_id``, ``path`` and
             ``diagnosis`` are required, the rest of :data:`RECORD_COLUMNS` is unknown where left
-            out, and ``split`` ("train", "val", "test" or "") is optional.
+            out; ``split`` ("train", "val", "test" or "") and ``link`` (a name that duplicates
+            share, or "") are optional.
         source: what the rows come from; written into the column ``source`` unless given, and
             named in errors.
 
@@ -66,7 +70,7 @@ def check_records(records: pd.DataFrame, source: str) -> pd.DataFrame:
 
     Text loses surrounding blanks; words such as "NaN" and "unknown" become "" in every column
     but ``diagnosis``; ``sex`` is "male", "female" or as the source has it; a negative or missing
-    age is -1. The index counts from 0. A column ``split`` is kept, others are dropped.
+    age is -1. The index counts from 0. Columns ``split`` and ``link`` are kept, others dropped.
 
     Args:
         records: a frame with at least :data:`RECORD_COLUMNS`.
@@ -82,7 +86,7 @@ def check_records(records: pd.DataFrame, source: str) -> pd.DataFrame:
         raise UserError(f"{source}: records lack the column '{missing[0]}'; have all of them")
     if records.empty:
         raise UserError(f"{source}: there is no image in it; give a folder that holds pictures")
-    names = RECORD_COLUMNS + ([SPLIT_COLUMN] if SPLIT_COLUMN in records else [])
+    names = RECORD_COLUMNS + [name for name in (SPLIT_COLUMN, LINK_COLUMN) if name in records]
     ids = _clean_text(records["image_id"])
     columns: dict[str, Any] = {}
     for name in names:
@@ -173,7 +177,8 @@ def _check_ids(ids: list[str], source: str) -> None:
 
 def _check_pictures(records: pd.DataFrame, source: str) -> None:
     for image_id, path in zip(records["image_id"], records["path"], strict=True):
-        if not Path(path).is_file():
+        inside = split_container_path(path)  # its source has looked the picture up
+        if not Path(inside[0] if inside else path).is_file():
             raise UserError(
                 f"{source}: image '{image_id}': there is no picture {path}; "
                 "put it there, or leave its row out"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -13,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
 
 if TYPE_CHECKING:
@@ -31,9 +33,12 @@ TEXT_FEATURES = (
     "source",
     "diagnosis",
 )
+FLAG_FEATURES = tuple(DETECTORS)
+"""Artefacts: 1 found, 0 not found, -1 not looked for."""
 _FRAME_BYTES = 16  # TFRecord: length 8, its checksum 4, the record's checksum 4
 _SHARDS_TO_READ_IN_PARALLEL = 4
 _MIN_RECORDS_PER_SHARD = 125
+_ROWS_AT_ONCE = 1024
 
 
 class SplitWriter:
@@ -125,7 +130,7 @@ def write_split(
     )
     encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
     paths = part["path"].tolist()
-    values = part.drop(columns=["path", "split"]).to_dict("records")
+    values = _stream_values(part.drop(columns=["path", "split"]))
     pictures = map_pictures(encode, paths, title=f"writing {split}", workers=options.workers)
     try:
         for value, picture in zip(values, pictures, strict=True):
@@ -141,8 +146,17 @@ def write_split(
     return writer
 
 
-def _digest_record(split: str, value: dict[Any, Any], picture: StoredPicture) -> str:
-    named = {key: value[key] for key in sorted(value) if key != "group"}
+def _stream_values(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
+    """A row at a time as a dict of Python's own types; all rows at once would fill the memory."""
+    for start in range(0, len(part), _ROWS_AT_ONCE):
+        for row in part.iloc[start : start + _ROWS_AT_ONCE].to_dict("records"):
+            yield {str(name): value for name, value in row.items()}
+
+
+def _digest_record(split: str, value: dict[str, Any], picture: StoredPicture) -> str:
+    # A flag that is unknown was no part of the record in earlier versions.
+    left_out = {"group", *(name for name in FLAG_FEATURES if value[name] < 0)}
+    named = {key: value[key] for key in sorted(value) if key not in left_out}
     stored = hashlib.sha256(picture.data).hexdigest()
     return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
 
@@ -152,7 +166,8 @@ def make_features(diagnoses: list[str]) -> Any:
     import tensorflow_datasets as tfds
 
     text = {name: tfds.features.Text() for name in TEXT_FEATURES}
-    numbers = {name: tfds.features.Scalar(np.int64) for name in ("group", "width", "height")}
+    whole = ("group", "width", "height", *FLAG_FEATURES)
+    numbers = {name: tfds.features.Scalar(np.int64) for name in whole}
     return tfds.features.FeaturesDict(
         {
             "image": tfds.features.Image(shape=(None, None, 3)),
@@ -191,3 +206,18 @@ def write_tfds_metadata(
 def count_values(values: pd.Series) -> dict[str, int]:
     """How often each value occurs, sorted by value."""
     return {str(value): int(number) for value, number in values.value_counts().sort_index().items()}
+
+
+def count_flags(rows: pd.DataFrame) -> dict[str, dict[str, int]] | None:
+    """Diagnosis -> the artefacts of an image joined by "+" -> number of images; None if unknown."""
+    if (rows[list(FLAG_FEATURES)] < 0).to_numpy().any():
+        return None
+    found = [
+        "+".join(name for name, hit in zip(FLAG_FEATURES, row, strict=True) if hit)
+        for row in rows[list(FLAG_FEATURES)].itertuples(index=False)
+    ]
+    marked = pd.DataFrame({"diagnosis": rows["diagnosis"].to_numpy(), "flags": found})
+    return {
+        str(diagnosis): count_values(part["flags"])
+        for diagnosis, part in marked.groupby("diagnosis", sort=True)
+    }

@@ -6,16 +6,23 @@ import hashlib
 import os
 import re
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.audit import UNKNOWN_FLAG
+from tfskin.datasets.folds import fold_number
+from tfskin.datasets.proof import count_faults, digest_file, prove_disjoint
+from tfskin.datasets.selection import select_shards
 from tfskin.datasets.shard_files import (
+    FLAG_FEATURES,
     TEXT_FEATURES,
+    count_flags,
     count_values,
     make_features,
     write_split,
@@ -45,6 +52,9 @@ class ShardOptions:
         seed: of the order of the records within a split.
         workers: threads that decode and encode pictures; none for one a CPU.
         overwrite: replace shards of the same name and version.
+        near_duplicates: how many near-duplicate pairs the groups hold, for the proof; None: they
+            were not looked for.
+        left_out: image id -> why it is not in the shards, for the record.
     """
 
     max_side: int = 512
@@ -53,6 +63,8 @@ class ShardOptions:
     seed: int = 0
     workers: int | None = None
     overwrite: bool = False
+    near_duplicates: int | None = None
+    left_out: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         if self.max_side < 8:
@@ -75,6 +87,8 @@ class Shards:
         counts: split -> diagnosis -> number of images.
         files: split -> absolute paths of its shard files, in order.
         max_side: the size cap of the stored pictures in pixels.
+        exclude: artefacts whose pictures are passed over; ``counts`` are without them.
+        fold: which of the folds is val, where the shards hold folds.
     """
 
     folder: Path
@@ -84,6 +98,8 @@ class Shards:
     counts: dict[str, dict[str, int]]
     files: dict[str, list[str]]
     max_side: int
+    exclude: tuple[str, ...] = ()
+    fold: int | None = None
 
 
 def write_shards(
@@ -128,21 +144,31 @@ def write_shards(
         raise UserError(f"{name}: no image has a diagnosis; name the column that holds it")
     target = Path(output_dir).absolute() / name / version
     rows = _make_rows(records, splits, groups)
+    proof = prove_disjoint(records, splits, groups, near_duplicates=options.near_duplicates)
     import_tensorflow_quietly()
     with _only_writer(target.parent), _explain_os_errors(target):
         if target.exists() and not options.overwrite:
             raise UserError(f"{target}: is there already; overwrite it, or give another version")
         with replace_folder(target, overwrite=options.overwrite) as folder, _quiet_absl():
-            _fill_folder(folder, rows, name, version, options)
-    return load_shards(target)
+            _fill_folder(folder, rows, name, version, options, proof)
+    return _read_shards(target, read_json(target / SHARDS_FILE))
 
 
-def load_shards(folder: Path | str) -> Shards:
+def load_shards(
+    folder: Path | str, *, exclude: Sequence[str] = (), fold: int | None = None
+) -> Shards:
     """The finished shards in a folder: ``<name>/<version>``, or ``<name>`` with one version in it.
+
+    Args:
+        folder: where they are.
+        exclude: artefacts (``datasets.artefacts.DETECTORS``) whose pictures are passed over, in
+            every split.
+        fold: the fold to take as val, the other folds being train, for shards that hold folds.
 
     Raises:
         UserError: no such folder, no shards or unfinished ones in it, more than one version, a
-            shard file that is missing or of the wrong size, or a group in two splits.
+            shard file that is missing or of the wrong size, a proof that its splits share
+            nothing which fails, an artefact that was not looked for, or a fold that is not there.
 
     Example:
         >>> shards = tfskin.load_shards("tfrecords/phantom")
@@ -158,29 +184,40 @@ def load_shards(folder: Path | str) -> Shards:
                 f"{about}: written by another version of tfskin (format {values['format']}); "
                 "run tfskin-prepare again"
             )
-        shards = Shards(
-            folder=folder,
-            name=values["name"],
-            version=values["version"],
-            fingerprint=values["fingerprint"],
-            counts={split: dict(counts) for split, counts in values["counts"].items()},
-            files={
-                split: [str(folder / file) for file in sorted(sizes)]
-                for split, sizes in values["files"].items()
-            },
-            max_side=values["max_side"],
-        )
-        disjoint = values["disjoint"]
+        shards = select_shards(_read_shards(folder, values), values, exclude=exclude, fold=fold)
         sizes = {file: size for part in values["files"].values() for file, size in part.items()}
+        fault = "" if values["disjoint"] is True else "its splits share lesions or patients"
+        proof = values.get("proof")  # shards of earlier versions have none
+        fault = fault or (count_faults(proof) if proof else "")
     except (ValueError, KeyError, TypeError, AttributeError, OSError):
         raise UserError(f"{about}: is damaged; run tfskin-prepare again") from None
-    if disjoint is not True:
-        raise UserError(f"{about}: its splits share lesions or patients; run tfskin-prepare again")
+    if fault:
+        raise UserError(f"{about}: {fault}; run tfskin-prepare again")
     table = read_splits_table(folder / SPLITS_FILE, ["image_id", "split", "group"])
     check_disjoint(table["group"].to_numpy(), table["split"], table["image_id"].tolist())
+    if proof and proof["splits_sha256"] != digest_file(folder / SPLITS_FILE):
+        raise UserError(
+            f"{folder / SPLITS_FILE}: was changed after the shards were written; "
+            "run tfskin-prepare again"
+        )
     for file, size in sizes.items():
         _check_file(folder / file, size)
     return shards
+
+
+def _read_shards(folder: Path, values: dict[str, Any]) -> Shards:
+    return Shards(
+        folder=folder,
+        name=values["name"],
+        version=values["version"],
+        fingerprint=values["fingerprint"],
+        counts={split: dict(counts) for split, counts in values["counts"].items()},
+        files={
+            split: [str(folder / file) for file in sorted(sizes)]
+            for split, sizes in values["files"].items()
+        },
+        max_side=values["max_side"],
+    )
 
 
 def _check_name(name: str, version: str) -> None:
@@ -197,6 +234,8 @@ def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> 
     """Every feature but the picture's, and path and split, sorted by image_id."""
     rows = records[["path", *TEXT_FEATURES]].copy()
     rows["age"] = records["age"].astype(float)
+    for name in FLAG_FEATURES:
+        rows[name] = records[name].astype(np.int64) if name in records else UNKNOWN_FLAG
     rows["group"] = np.asarray(groups).astype(np.int64)
     rows["split"] = np.asarray(splits, dtype=object)
     labels = {diagnosis: label for label, diagnosis in enumerate(_list_diagnoses(rows))}
@@ -204,16 +243,27 @@ def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> 
     return rows.sort_values("image_id", ignore_index=True)
 
 
+def _order_splits(splits: pd.Series) -> list[str]:
+    """The four splits, each in its place, and then the folds: the place seeds the order."""
+    folds = {split for split in splits if fold_number(split) is not None}
+    return [*SPLITS, *sorted(folds, key=lambda split: fold_number(split) or 0)]
+
+
 def _list_diagnoses(rows: pd.DataFrame) -> list[str]:
     return sorted(set(rows["diagnosis"]) - {""})
 
 
 def _fill_folder(
-    folder: Path, rows: pd.DataFrame, name: str, version: str, options: ShardOptions
+    folder: Path,
+    rows: pd.DataFrame,
+    name: str,
+    version: str,
+    options: ShardOptions,
+    proof: dict[str, Any],
 ) -> None:
     features = make_features(_list_diagnoses(rows))
     parts = {}
-    for place, split in enumerate(SPLITS):
+    for place, split in enumerate(_order_splits(rows["split"])):
         part = rows[rows["split"] == split]
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
@@ -236,6 +286,9 @@ def _fill_folder(
         "source": ", ".join(sorted(set(rows["source"]))),
         "groups": int(rows["group"].nunique()),
         "disjoint": True,
+        "proof": proof | {"splits_sha256": digest_file(folder / SPLITS_FILE)},
+        "flags": {split: count_flags(rows[rows["split"] == split]) for split in parts},
+        "left_out": dict(options.left_out),
         "max_side": options.max_side,
         "jpeg_quality": options.jpeg_quality,
         "seed": options.seed,

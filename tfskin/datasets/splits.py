@@ -13,10 +13,13 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tfskin.datasets.records import LINK_COLUMN
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import replace_file
 
 SPLITS = ("train", "val", "calibration", "test")
+FOLD = r"fold\d+"
+"""Pattern of the names of the parts of a cross-validation."""
 # Cut in this order: where a class has too few groups for all splits, the earlier are served first.
 _CUT = ("test", "val", "calibration")
 _MIN_FRACTION = 0.01
@@ -52,14 +55,15 @@ def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray
     duplicates leads from one to the other (connected components). An empty id links nothing.
 
     Args:
-        records: a frame with columns lesion_id and patient_id.
+        records: a frame with columns lesion_id and patient_id, and link where the source names
+            duplicates itself.
         duplicates: as ``find_near_duplicates`` returns it for the records' paths in order.
     """
     count = len(records)
     firsts = [duplicates["first"].to_numpy(np.int64)]
     seconds = [duplicates["second"].to_numpy(np.int64)]
     nodes = count
-    for column in ("lesion_id", "patient_id"):
+    for column in _linking_columns(records):
         codes, names = pd.factorize(records[column].to_numpy(object))
         known = np.flatnonzero(records[column].to_numpy(object) != "")
         firsts.append(known)
@@ -69,6 +73,10 @@ def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray
     links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
     _, components = connected_components(links, directed=False)
     return pd.factorize(components[:count])[0].astype(np.int64)
+
+
+def _linking_columns(records: pd.DataFrame) -> list[str]:
+    return [name for name in ("lesion_id", "patient_id", LINK_COLUMN) if name in records]
 
 
 def make_splits(
@@ -165,13 +173,14 @@ def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
             twice, or does not have an image of the records.
     """
     frame = read_splits_table(path, ["image_id", "split"])
-    unknown = np.flatnonzero(~frame["split"].isin(SPLITS).to_numpy())
+    known = frame["split"].isin(SPLITS) | frame["split"].str.fullmatch(FOLD)
+    unknown = np.flatnonzero(~known.to_numpy())
     if len(unknown):
         row = frame.iloc[unknown[0]]
         hint = nearest_hint(row["split"], list(SPLITS))
         raise UserError(
             f"{path}: image '{row['image_id']}': unknown split '{row['split']}'{hint}; "
-            f"it is one of {', '.join(SPLITS)}"
+            f"it is one of {', '.join(SPLITS)}, or fold0, fold1, ..."
         )
     repeated = frame["image_id"][frame["image_id"].duplicated()]
     if len(repeated):

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.metrics import Floats, Ints, check_predictions
+from tfskin.evaluation.metrics import Floats, check_predictions
 
 FOLDS = 5
-BINS = 15
+LEAST_GAP = 1e-3
 
 
 def fit_isotonic(
@@ -21,8 +21,12 @@ def fit_isotonic(
 
     Pool-adjacent-violators, then the classes are brought to sum 1 when it is applied (Zadrozny
     and Elkan, Transforming classifier scores into accurate multiclass probability estimates, KDD
-    2002). The fitted shares are kept within ``1 / (n + 2)`` of 0 and 1, for n images: a step at 0
-    would cost an infinite log-loss and could leave a row without any probability.
+    2002). Each pooled block stands at the mean of its scores and the line goes from block to block
+    (centred isotonic regression, Oron and Flournoy, Statistics in Biopharmaceutical Research 9,
+    2017), blocks closer than 0.001 joined: a steep step would make the answer depend on the last
+    digit, and a float32 graph differ from float64. The fitted shares are kept within
+    ``1 / (n + 2)`` of 0 and 1, for n images: a step at 0 would cost an infinite log-loss and could
+    leave a row without any probability.
 
     Args:
         labels: (N,) integers.
@@ -42,12 +46,29 @@ def fit_isotonic(
         positive = true == c
         x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
         if positive.any() and not positive.all():
-            fitted = IsotonicRegression(y_min=0, y_max=1).fit(values[:, c], positive)
-            x, y = fitted.X_thresholds_, fitted.y_thresholds_
+            fitted = IsotonicRegression().fit_transform(values[:, c], positive)
+            x, y = _join_blocks(values[:, c], fitted)
         if len(x) < 2:  # constant scores have one knot
             x, y = np.array([0.0, 1.0]), np.repeat(y[:1], 2)
         knots[name] = {"x": x.tolist(), "y": np.clip(y, least, 1 - least).tolist()}
     return {"method": "isotonic", "classes": knots}
+
+
+def _join_blocks(scores: Floats, fitted: Floats) -> tuple[Floats, Floats]:
+    """Knots at the mean score of each level, levels closer than the least gap joined."""
+    levels, block = np.unique(fitted, return_inverse=True)
+    sizes = np.bincount(block).astype(float)
+    centres = np.bincount(block, scores) / sizes
+    knots: list[list[float]] = []  # [images, sum of scores, sum of levels]
+    for size, centre, level in zip(sizes, centres, levels, strict=True):
+        if knots and centre - knots[-1][1] / knots[-1][0] < LEAST_GAP:
+            knots[-1] = [
+                a + b for a, b in zip(knots[-1], (size, size * centre, size * level), strict=True)
+            ]
+        else:
+            knots.append([size, size * centre, size * level])
+    table = np.array(knots)
+    return table[:, 1] / table[:, 0], table[:, 2] / table[:, 0]
 
 
 def calibrate(
@@ -137,8 +158,3 @@ def reliability(
         }
         for part in parts
     ]
-
-
-def confidence_bins(labels: Ints, probabilities: Floats, *, bins: int = BINS) -> Ints:
-    """(N,) the bin of each image's highest probability: ``bins`` of equal width over 0 to 1."""
-    return np.minimum((probabilities.max(axis=1) * bins).astype(np.int64), bins - 1)

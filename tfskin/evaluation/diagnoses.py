@@ -1,43 +1,40 @@
 """Which diagnoses are malignant, and which class of a challenge each one is.
 
-Names are those of HAM10000, of the ISIC challenges and of the ISIC Archive; case, blanks and
-punctuation do not matter. Actinic keratosis and Bowen's disease count as malignant, as carcinoma
-in situ and its precursor, since both are treated; a config can say otherwise
-(``evaluate.malignant``).
+Names are those of any layout and of the ISIC Archive's tree: see :mod:`tfskin.datasets.diagnoses`.
+Actinic keratosis and Bowen's disease count as malignant, as carcinoma in situ and its precursor,
+since both are treated; a config can say otherwise (``evaluate.malignant``).
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping, Sequence
 
-# The challenge classes of 2018 and 2019 under one name each. 2018 joins AK and Bowen's disease as
-# AKIEC; 2019 calls the class AK and has SCC beside it. Searched from the top.
-PATTERNS: tuple[tuple[str, str, bool | None], ...] = (
-    # (class, what the name matches, malignant)
-    ("AK", r"^akiec$|^ak$|actinic|^bowen|squamous cell carcinoma in situ", True),
-    ("SCC", r"^scc$|squamous cell carcinoma|keratoacanthoma", True),
-    ("BCC", r"^bcc$|basal cell carcinoma", True),
-    ("MEL", r"^mel$|melanoma|lentigo maligna", True),
-    ("", r"^non ?malignant|^not malignant|benign soft|^benign other", False),
-    ("", r"malignant|carcinoma|sarcoma|lymphoma|metasta", True),
-    ("BKL", r"^bkl$|^sk$|^blk$|benign keratosis|seborr?h|solar lentigo|lichen planus|"
-            r"pigmented benign|lichenoid kerat|^keratosis$|flat wart", False),
-    ("NV", r"^nv$|n(a?e)vus|nevi$|naevi$", False),
-    ("DF", r"^df$|dermatofibroma", False),
-    ("VASC", r"^vasc$|vascular|angioma|angiokeratoma|pyogenic granuloma", False),
-    ("", r"^benign$|^benign |lentigo|scar$|cyst|verruca|neurofibroma|caf. au lait", False),
-)  # fmt: skip
+from tfskin.datasets.diagnoses import common_name, tree_paths
+
+MALIGNANT = frozenset({"mel", "bcc", "scc", "akiec", "mal_oth", "malignant"})
+BENIGN = frozenset(
+    {"nv", "bkl", "df", "vasc", "inf", "ben_oth", "benign", "non-malignant", "non_malignant"}
+)
+
+CHALLENGE_CLASSES = {
+    name: name.upper() for name in ("mel", "nv", "bcc", "bkl", "df", "vasc", "scc")
+} | {"akiec": "AK"}
+"""Common name -> class of the 2018 and 2019 challenges. 2018 joins AK and Bowen's disease as
+AKIEC; 2019 calls the class AK and has SCC beside it."""
 
 
 def is_malignant(diagnosis: str) -> bool | None:
-    """Whether a diagnosis is malignant; None where its name is not known."""
-    return _find(diagnosis)[1]
+    """Whether a diagnosis is malignant; None where that is not known, or not certain."""
+    name = common_name(diagnosis).strip().lower()
+    if name in MALIGNANT or name in BENIGN:
+        return name in MALIGNANT
+    roots = {path.split(":")[0] for path in tree_paths(diagnosis)}
+    return {("Malignant",): True, ("Benign",): False}.get(tuple(roots))
 
 
 def challenge_class(diagnosis: str) -> str | None:
     """``MEL, NV, BCC, AK, SCC, BKL, DF, VASC``, or None where the name is of none of them."""
-    return _find(diagnosis)[0] or None
+    return CHALLENGE_CLASSES.get(common_name(diagnosis))
 
 
 def malignant_classes(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], list[str]]:
@@ -59,11 +56,3 @@ def malignant_classes(classes: Mapping[str, Sequence[str]]) -> tuple[list[str], 
         elif kind is None:
             unknown.append(name)
     return malignant, unknown
-
-
-def _find(diagnosis: str) -> tuple[str, bool | None]:
-    plain = " ".join(re.sub(r"[^a-z0-9é]+", " ", diagnosis.lower()).split())
-    for name, pattern, malignant in PATTERNS:
-        if re.search(pattern, plain):
-            return name, malignant
-    return "", None

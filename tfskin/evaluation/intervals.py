@@ -8,18 +8,23 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.metrics import (
+from tfskin.evaluation.figures import (
+    AVERAGES,
     CLASS_FIGURES,
+    PARTIAL_FROM,
     SUMMARY_FIGURES,
-    FigureArrays,
     Floats,
-    check_predictions,
-    compute_metrics,
-    weighted_figures,
+    Statistics,
 )
+from tfskin.evaluation.metrics import check_predictions, compute_metrics
+from tfskin.evaluation.resampling import Resampling, interval
 
-# Weights of one chunk of resamples: 4 million float64 are 32 MB; the figures need a few times that.
-CHUNK_WEIGHTS = 4_000_000
+# The highest value of the figures whose lowest is 0; kappa, MCC and the losses have no such range.
+SCALES = {
+    **dict.fromkeys((*SUMMARY_FIGURES, *CLASS_FIGURES), 1.0),
+    **dict.fromkeys(("macro_partial_auc", "partial_auc"), 1 - PARTIAL_FROM),
+    **dict.fromkeys(("kappa", "mcc", "log_loss", "brier", "ece")),
+}
 
 
 def bootstrap_intervals(
@@ -34,12 +39,11 @@ def bootstrap_intervals(
 ) -> dict[str, Any]:
     """Every figure of :func:`~tfskin.evaluation.metrics.compute_metrics` with its interval.
 
-    A resample draws as many groups as there are, with replacement, and takes each one's images as
-    often as it was drawn: images of one lesion are not independent, so an interval that resamples
-    images is too short. The interval lies between the ``(1 - confidence) / 2`` percentiles of the
-    figure over the resamples (Efron and Tibshirani, An Introduction to the Bootstrap, 1993,
-    chapter 13). A percentile interval cannot reach past what was seen: a figure of exactly 1 gets
-    the interval 1 to 1, whatever the number of images.
+    Images of one lesion are not independent, so a resample draws groups and takes each one's
+    images as often as it was drawn; it draws within classes, so that each keeps its number of
+    groups. See :class:`~tfskin.evaluation.resampling.Resampling` and
+    :func:`~tfskin.evaluation.resampling.interval` for both and their sources. An interval is about
+    other images of the same mix of classes, from the same source.
 
     Args:
         labels: (N,) integers, the index of each image's class.
@@ -48,87 +52,60 @@ def bootstrap_intervals(
         class_names: C names.
         resamples: number of resamples.
         confidence: coverage, between 0 and 1.
-        seed: same seed, same intervals; independent of the memory available.
+        seed: same seed, same intervals.
 
     Returns:
         The nesting of ``compute_metrics``, each figure being ``{"value", "low", "high",
         "undefined"}``: ``undefined`` counts the resamples left out because the figure had no value
-        there (a class may be missing from a resample). ``low`` and ``high`` are None where no
-        resample has a value and where there is only one group, which says nothing about the
-        spread. Beside ``images``: ``groups``, ``resamples`` and ``confidence``.
+        there (a class may never be predicted in one). ``low`` and ``high`` are None where the
+        figure has no value, or rests on a class of one group, which says nothing about the spread;
+        an average over classes does when any class has one group only. Beside ``images``:
+        ``groups`` (also of each class), ``resamples`` and ``confidence``.
 
     Raises:
         ValueError: as ``compute_metrics``; groups of another length; ``resamples`` below 1;
             ``confidence`` not between 0 and 1.
     """
     true, values = check_predictions(labels, probabilities, class_names)
-    names = np.asarray(groups)
-    if names.shape != true.shape:
-        raise ValueError(f"groups of shape {names.shape} for {len(true)} labels")
-    if resamples < 1 or not 0 < confidence < 1:
-        raise ValueError(f"resamples={resamples}, confidence={confidence}: expected >= 1, in (0,1)")
-    group_of, count = _number(names)
-    figures = _resample(true, values, group_of, count, resamples=resamples, seed=seed)
-
-    def interval(value: float | None, drawn: Floats) -> dict[str, Any]:
-        return {"value": value} | _percentiles(drawn, confidence, spread=count > 1)
-
+    if not 0 < confidence < 1:
+        raise ValueError(f"confidence={confidence}: expected a number between 0 and 1")
+    resampling = Resampling.of(true, groups, resamples=resamples, seed=seed)
+    statistics = Statistics.of(true, values, resampling.group_of, resampling.count)
+    drawn = resampling.run(lambda weights: _flat(statistics, weights))
     metrics = compute_metrics(true, values, class_names)
+    count = resampling.count
     result = {**metrics, "groups": count, "resamples": resamples, "confidence": confidence}
+    smallest = min(len(np.unique(resampling.group_of[true == c])) for c in np.unique(true))
+    averaged = {*AVERAGES, "kappa", "mcc"}
     for name in SUMMARY_FIGURES:
-        result[name] = interval(metrics[name], figures.summary[name])
-    result["per_class"] = {
-        name: {"images": metrics["per_class"][name]["images"]}
-        | {
-            figure: interval(metrics["per_class"][name][figure], figures.per_class[figure][:, c])
-            for figure in CLASS_FIGURES
-        }
-        for c, name in enumerate(class_names)
-    }
+        result[name] = interval(
+            metrics[name],
+            drawn[name],
+            confidence=confidence,
+            groups=smallest if name in averaged else resampling.varying,
+            scale=SCALES[name],
+            reflect=name == "ece",
+        )
+    result["per_class"] = {}
+    for c, name in enumerate(class_names):
+        own = len(np.unique(resampling.group_of[true == c]))
+        others = len(np.unique(resampling.group_of[true != c]))
+        entry = {"images": metrics["per_class"][name]["images"], "groups": own}
+        for figure in CLASS_FIGURES:
+            entry[figure] = interval(
+                metrics["per_class"][name][figure],
+                drawn[f"class {figure}"][:, c],
+                confidence=confidence,
+                groups=others if figure == "specificity" else own,
+                scale=SCALES[figure],
+            )
+        result["per_class"][name] = entry
     return result
 
 
-def _number(groups: npt.NDArray[Any]) -> tuple[npt.NDArray[np.intp], int]:
-    unique, group_of = np.unique(groups, return_inverse=True)
-    return group_of.reshape(-1), len(unique)
-
-
-def _resample(
-    labels: npt.NDArray[np.int64],
-    probabilities: Floats,
-    group_of: npt.NDArray[np.intp],
-    count: int,
-    *,
-    resamples: int,
-    seed: int,
-) -> FigureArrays:
-    """The figures of every resample, computed in chunks of bounded memory."""
-    random = np.random.default_rng(seed)
-    rows = max(1, CHUNK_WEIGHTS // max(len(labels), count))
-    chunks = []
-    for start in range(0, resamples, rows):
-        drawn = random.multinomial(
-            count, np.full(count, 1 / count), size=min(rows, resamples - start)
-        )
-        weights = np.ascontiguousarray(drawn.T, dtype=np.float64)[group_of]
-        chunks.append(weighted_figures(labels, probabilities, weights))
-    return FigureArrays(
-        {
-            name: np.concatenate([chunk.summary[name] for chunk in chunks])
-            for name in SUMMARY_FIGURES
-        },
-        {
-            name: np.concatenate([chunk.per_class[name] for chunk in chunks])
-            for name in CLASS_FIGURES
-        },
-    )
-
-
-def _percentiles(drawn: Floats, confidence: float, *, spread: bool) -> dict[str, Any]:
-    defined = drawn[np.isfinite(drawn)]
-    undefined = int(len(drawn) - len(defined))
-    if not len(defined) or not spread:
-        return {"low": None, "high": None, "undefined": undefined}
-    tail = (1 - confidence) / 2
-    low, high = np.quantile(defined, [tail, 1 - tail])
-    return {"low": float(low), "high": float(high), "undefined": undefined}
+def _flat(statistics: Statistics, weights: Floats) -> dict[str, Floats]:
+    figures = statistics.figures(weights)
+    return {
+        **figures.summary,
+        **{f"class {name}": values for name, values in figures.per_class.items()},
+    }

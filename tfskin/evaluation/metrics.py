@@ -10,47 +10,56 @@ precision             the class was never predicted
 f1                    the class has no image and was never predicted
 specificity           every image is of the class
 auc                   the class has no image, or every image is of the class
+average_precision     likewise
+partial_auc           likewise
+kappa, mcc            one class is true and predicted everywhere; mcc: either of the two
+top2_, top3_accuracy  there are no more than 2 or 3 classes
 ====================  =============================================================
 
-``balanced_accuracy`` (mean recall), ``macro_f1`` and ``macro_auc`` average the classes where the
-figure has a value; ``left_out`` names the others. The predicted class is the one with the highest
-probability; where several tie, the first of them (``numpy.argmax``), so constant probabilities
-predict the first class.
+``balanced_accuracy`` (mean recall), ``macro_f1``, ``macro_auc``, ``macro_average_precision`` and
+``macro_partial_auc`` average the classes where the figure has a value; ``left_out`` names the
+others. The partial AUC is the area below the ROC curve and above a sensitivity of 0.8, between 0
+and 0.2 (ISIC 2024). ``kappa`` is Cohen's, ``mcc`` Matthews' for several classes (Gorodkin, 2004),
+``brier`` the sum of squared errors over classes, between 0 and 2, ``ece`` the expected calibration
+error of the highest probability over 15 bins of equal width (Guo et al., 2017).
+
+The predicted class is the one with the highest probability; where several tie, the first of them
+(``numpy.argmax``), so constant probabilities predict the first class.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-Floats = npt.NDArray[np.float64]
-Ints = npt.NDArray[np.int64]
+from tfskin.evaluation.figures import (
+    AVERAGES,
+    CLASS_FIGURES,
+    SUMMARY_FIGURES,
+    FigureArrays,
+    Floats,
+    Ints,
+    figures_from_confusions,
+    weighted_figures,
+)
 
-SUMMARY_FIGURES = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "log_loss")
-CLASS_FIGURES = ("precision", "recall", "specificity", "f1", "auc")
-
-# Each average over classes, and the figure that it averages.
-AVERAGES = {"balanced_accuracy": "recall", "macro_f1": "f1", "macro_auc": "auc"}
+__all__ = [
+    "CLASS_FIGURES",
+    "SUMMARY_FIGURES",
+    "Floats",
+    "Ints",
+    "check_predictions",
+    "check_probabilities",
+    "compute_metrics",
+    "confusion_matrix",
+    "metrics_from_confusion",
+]
 
 # Probabilities that went through a CSV with four decimals still pass.
 SUM_TOLERANCE = 1e-3
-
-
-@dataclass(frozen=True)
-class FigureArrays:
-    """Figures of R weightings of the same images; NaN where a figure has no value.
-
-    Attributes:
-        summary: name -> (R,) float64.
-        per_class: name -> (R, C) float64.
-    """
-
-    summary: dict[str, Floats]
-    per_class: dict[str, Floats]
 
 
 def compute_metrics(
@@ -64,11 +73,10 @@ def compute_metrics(
         class_names: C names.
 
     Returns:
-        ``{"images": N, "accuracy", "balanced_accuracy", "macro_f1", "macro_auc" (one-vs-rest),
-        "log_loss" (natural logarithm; probabilities below 2.2e-16 count as that),
-        "per_class": {name: {"images", "precision", "recall", "specificity", "f1", "auc"}},
-        "left_out": {average: [names of classes without a value]}}``; a figure without a value is
-        None, as the module's table says.
+        ``{"images": N, each of SUMMARY_FIGURES ("macro_auc" one-vs-rest, "log_loss" by the natural
+        logarithm; probabilities below 2.2e-16 count as that), "per_class": {name: {"images", each
+        of CLASS_FIGURES}}, "left_out": {average: [names of classes without a value]}}``; a figure
+        without a value is None, as the module's table says.
 
     Raises:
         ValueError: a wrong shape, labels that are not indices, probabilities that are not.
@@ -87,8 +95,8 @@ def metrics_from_confusion(matrix: npt.ArrayLike, class_names: Sequence[str]) ->
         class_names: C names.
 
     Returns:
-        As :func:`compute_metrics`, without ``macro_auc``, ``log_loss`` and ``auc``. An empty
-        matrix has no figure: all are None.
+        As :func:`compute_metrics`, without the figures that need probabilities. An empty matrix
+        has no figure: all are None.
 
     Raises:
         ValueError: not square, not of C classes, or a negative or fractional count.
@@ -99,7 +107,9 @@ def metrics_from_confusion(matrix: npt.ArrayLike, class_names: Sequence[str]) ->
         raise ValueError(f"a confusion matrix of shape {counts.shape} for {size} class names")
     if not np.all(np.isfinite(counts)) or np.any(counts < 0) or np.any(counts % 1):
         raise ValueError("a confusion matrix holds counts: whole numbers, none below 0")
-    return _as_dict(_from_confusions(counts[None]), class_names, counts.sum(axis=1).astype(int))
+    return _as_dict(
+        figures_from_confusions(counts[None]), class_names, counts.sum(axis=1).astype(int)
+    )
 
 
 def confusion_matrix(labels: npt.ArrayLike, predicted: npt.ArrayLike, num_classes: int) -> Ints:
@@ -119,59 +129,6 @@ def confusion_matrix(labels: npt.ArrayLike, predicted: npt.ArrayLike, num_classe
         raise ValueError(f"{len(true)} labels for {len(chosen)} predicted classes")
     cells = np.bincount(true * num_classes + chosen, minlength=num_classes**2)
     return cells.reshape(num_classes, num_classes).astype(np.int64)
-
-
-def weighted_auc(positive: npt.NDArray[np.bool_], scores: Floats, weights: Floats) -> Floats:
-    """(R,) areas under the ROC curve, one for each column of weights; NaN where undefined.
-
-    ``AUC = sum_p sum_n w_p w_n ([s_p > s_n] + [s_p = s_n] / 2) / (sum_p w_p  sum_n w_n)`` over
-    positives p and negatives n: one sort of the negatives, then cumulative sums of their weights
-    read where each positive stands among them, so ties count exactly one half.
-
-    Args:
-        positive: (N,) booleans.
-        scores: (N,) floats.
-        weights: (N, R) floats, none below 0.
-    """
-    negative_scores = scores[~positive]
-    order = np.argsort(negative_scores, kind="stable")
-    cumulative = np.zeros((len(order) + 1, weights.shape[1]))
-    np.cumsum(weights[~positive][order], axis=0, out=cumulative[1:])
-    below = np.searchsorted(negative_scores[order], scores[positive], side="left")
-    not_above = np.searchsorted(negative_scores[order], scores[positive], side="right")
-    positive_weights = weights[positive]
-    beaten = np.einsum("pr,pr->r", positive_weights, cumulative[below] + cumulative[not_above]) / 2
-    return _ratio(beaten, positive_weights.sum(axis=0) * cumulative[-1])
-
-
-def weighted_figures(labels: Ints, probabilities: Floats, weights: Floats) -> FigureArrays:
-    """The figures of R weightings of the same images.
-
-    Args:
-        labels: (N,) int64, as :func:`check_predictions` returns them.
-        probabilities: (N, C) float64, likewise.
-        weights: (N, R) float64, none below 0; an image of weight 2 counts as two images.
-    """
-    size = probabilities.shape[1]
-    cells = labels * size + np.argmax(probabilities, axis=1)
-    used, position = np.unique(cells, return_inverse=True)
-    one_hot = (np.arange(len(used))[:, None] == position).astype(np.float64)
-    confusions = np.zeros((size * size, weights.shape[1]))
-    confusions[used] = one_hot @ weights
-    figures = _from_confusions(confusions.T.reshape(-1, size, size))
-
-    areas = np.stack(
-        [weighted_auc(labels == c, probabilities[:, c], weights) for c in range(size)], axis=1
-    )
-    losses = -np.log(
-        np.maximum(probabilities[np.arange(len(labels)), labels], np.finfo(np.float64).eps)
-    )
-    summary = {
-        **figures.summary,
-        "macro_auc": _mean_of_defined(areas),
-        "log_loss": _ratio(losses @ weights, weights.sum(axis=0)),
-    }
-    return FigureArrays(summary, {**figures.per_class, "auc": areas})
 
 
 def check_predictions(
@@ -234,36 +191,6 @@ def _check_indices(values: npt.ArrayLike, size: int, what: str) -> Ints:
         bad = int(np.argmax((indices < 0) | (indices >= size)))
         raise ValueError(f"{what} lie in 0..{size - 1}, but row {bad} is {indices[bad]}")
     return indices.astype(np.int64)
-
-
-def _from_confusions(matrices: Floats) -> FigureArrays:
-    """The figures that (R, C, C) confusion matrices determine."""
-    hits = np.diagonal(matrices, axis1=1, axis2=2)
-    true, chosen = matrices.sum(axis=2), matrices.sum(axis=1)
-    total = matrices.sum(axis=(1, 2))
-    negatives = total[:, None] - true
-    per_class = {
-        "precision": _ratio(hits, chosen),
-        "recall": _ratio(hits, true),
-        "specificity": _ratio(negatives - chosen + hits, negatives),
-        "f1": _ratio(2 * hits, true + chosen),
-    }
-    summary = {
-        "accuracy": _ratio(hits.sum(axis=1), total),
-        "balanced_accuracy": _mean_of_defined(per_class["recall"]),
-        "macro_f1": _mean_of_defined(per_class["f1"]),
-    }
-    return FigureArrays(summary, per_class)
-
-
-def _ratio(numerator: Floats, denominator: Floats) -> Floats:
-    empty = np.full(np.broadcast_shapes(numerator.shape, denominator.shape), np.nan)
-    return np.divide(numerator, denominator, out=empty, where=denominator > 0)
-
-
-def _mean_of_defined(values: Floats) -> Floats:
-    defined = np.isfinite(values)
-    return _ratio(np.where(defined, values, 0).sum(axis=1), defined.sum(axis=1).astype(float))
 
 
 def _as_dict(figures: FigureArrays, names: Sequence[str], counts: Ints) -> dict[str, Any]:

@@ -57,7 +57,7 @@ def plot_confusion_matrix(
         raise ValueError(f"a confusion matrix of shape {counts.shape} for {size} class names")
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    names = [_wrap(name) for name in class_names]
+    names = [wrap_name(name) for name in class_names]
     side = max(4.2, 1.9 + 0.68 * size)
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.add_subplot()
@@ -88,7 +88,7 @@ def plot_confusion_matrix(
     bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=9)
-    _finish(figure, axes, title)
+    finish_figure(figure, axes, title)
     return figure
 
 
@@ -129,10 +129,10 @@ def plot_roc(
         }
         positive = true == c
         if positive.all() or not positive.any():
-            axes.plot([], [], label=f"{_wrap(name, 28)}: no AUC (one-sided)", **style)
+            axes.plot([], [], label=f"{wrap_name(name, 28)}: no AUC (one-sided)", **style)
             continue
         false_rate, true_rate, _ = roc_curve(positive, values[:, c])
-        label = f"{_wrap(name, 28)}: {format_figure(area)}"
+        label = f"{wrap_name(name, 28)}: {format_figure(area)}"
         axes.plot(false_rate, true_rate, linewidth=1.8, label=label, **style)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("1 − specificity (false positive rate)")
@@ -140,7 +140,7 @@ def plot_roc(
     axes.grid(color=GRID, linewidth=0.8)
     legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, title="AUC")
     legend.set_alignment("left")
-    _finish(figure, axes, title)
+    finish_figure(figure, axes, title)
     return figure
 
 
@@ -167,7 +167,44 @@ def plot_curves(history: pd.DataFrame, *, title: str = "Training") -> Figure:
     for axes, (heading, train, val) in zip(grid, panels, strict=False):
         _draw_curves(axes, history, train, val)
         axes.set_title(heading, loc="left", fontsize=10, color=INK)
-        _finish(figure, axes, title)
+        finish_figure(figure, axes, title)
+    return figure
+
+
+def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
+    """A figure of several trainings: val loss and val macro AUC by epoch, one line each.
+
+    Args:
+        histories: name -> columns ``epoch``, ``val_loss`` and ``val_auc``.
+        title: above the figure.
+
+    Raises:
+        ValueError: no history.
+    """
+    if not histories:
+        raise ValueError("no histories to draw")
+    figure = Figure(figsize=(9.6, 3.9), layout="constrained")
+    panels = figure.subplots(1, 2)
+    for axes, heading, column in zip(
+        panels, ("Val loss", "Val macro AUC"), ("val_loss", "val_auc"), strict=True
+    ):
+        for number, (name, history) in enumerate(histories.items()):
+            axes.plot(
+                history["epoch"],
+                pd.to_numeric(history[column], errors="coerce"),
+                color=PALETTE[number % len(PALETTE)],
+                linestyle=LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)],
+                marker="o" if len(history) < 20 else None,
+                ms=3.5,
+                label=wrap_name(name),
+            )
+        axes.set_title(heading, loc="left", fontsize=10, color=INK)
+        axes.set_xlabel("Epoch")
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.grid(color=GRID, linewidth=0.8)
+        finish_figure(figure, axes, title)
+    lines, labels = panels[0].get_legend_handles_labels()
+    figure.legend(lines, labels, loc="outside right center", frameon=False, fontsize=9)
     return figure
 
 
@@ -217,7 +254,7 @@ def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None)
         axes.legend(frameon=False, fontsize=9)
 
 
-def _finish(figure: Figure, axes: Axes, title: str) -> None:
+def finish_figure(figure: Figure, axes: Axes, title: str) -> None:
     """The house style: ink instead of black, no box, the title at the left."""
     figure.suptitle(title, x=0.02, ha="left", fontsize=12, fontweight="bold", color=INK)
     axes.spines[["top", "right"]].set_visible(False)
@@ -235,7 +272,7 @@ def _percent(share: float) -> str:
     return ">99%" if 0.995 <= share < 1 else f"{share:.0%}"
 
 
-def _wrap(name: str, width: int = 16) -> str:
+def wrap_name(name: str, width: int = 16) -> str:
     """A class name on lines of ``width``, cut after two lines; ``$`` starts no formula."""
     lines = textwrap.fill(name.replace("_", " "), width, max_lines=2, placeholder=" …")
     return lines.replace("$", r"\$")

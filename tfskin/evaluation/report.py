@@ -1,69 +1,115 @@
-"""One self-contained HTML file that says how good a model is, on what, and how to repeat it."""
+"""One self-contained HTML file: sections of text, sortable tables and pictures."""
 
 from __future__ import annotations
 
 import base64
+import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
+import numpy.typing as npt
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+from markupsafe import Markup
 from matplotlib.figure import Figure
+from PIL import Image
 
-from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES
 from tfskin.evaluation.plots import format_figure
 from tfskin.files import write_text
 
-HEADINGS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "macro_auc": "Macro AUC",
-    "log_loss": "Log loss",
-    "precision": "Precision",
-    "recall": "Recall (sensitivity)",
-    "specificity": "Specificity",
-    "f1": "F1",
-    "auc": "AUC",
-}
+TEMPLATES = Path(__file__).parent / "templates"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Paragraph:
+    """A few sentences; ``warning`` sets them apart."""
+
+    text: str
+    warning: bool = False
+    kind: str = "paragraph"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Facts:
+    """Names and what they are."""
+
+    values: Mapping[str, str]
+    kind: str = "facts"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Code:
+    """Text as it stands."""
+
+    text: str
+    kind: str = "code"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Table:
+    """Rows that a reader can sort by any column.
+
+    Attributes:
+        caption: what the table shows.
+        headings: one a column.
+        rows: a row is one cell a column: text, a number, None (a dash), or a figure with its
+            interval (``{"value", "low", "high", "undefined"}``).
+        marked: the row that is set apart, by its first cell.
+    """
+
+    caption: str
+    headings: Sequence[str]
+    rows: Sequence[Sequence[Any]]
+    marked: str | None = None
+    kind: str = "table"
 
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:
-    """A figure of the report.
+    """A figure drawn by :mod:`tfskin.evaluation.plots`.
 
     Attributes:
-        heading: above it.
-        figure: drawn by :mod:`tfskin.evaluation.plots`.
+        heading: below it.
+        figure: the figure.
         alt: what it shows, in words, for those who can't see it.
     """
 
     heading: str
     figure: Figure
     alt: str
+    kind: str = "plot"
 
 
 @dataclass(frozen=True, kw_only=True)
-class DataCard:
-    """What the model learnt from and was judged on.
+class Case:
+    """Pictures of one image side by side.
 
     Attributes:
-        name: of the shards.
-        version: of the shards.
-        fingerprint: of their content.
-        counts: split -> diagnosis or class -> number of images.
-        licenses: licence -> number of images; an empty name is shown as unknown.
+        heading: above them.
+        text: below the heading.
+        pictures: ``(caption, alternative text, (H, W, 3) uint8)`` each.
     """
 
-    name: str
-    version: str
-    fingerprint: str
-    counts: Mapping[str, Mapping[str, int]]
-    licenses: Mapping[str, int] = field(default_factory=dict)
+    heading: str
+    text: str
+    pictures: Sequence[tuple[str, str, npt.NDArray[np.uint8]]]
+    kind: str = "case"
+
+
+Block = Paragraph | Facts | Code | Table | Plot | Case
+
+
+@dataclass(frozen=True, kw_only=True)
+class Section:
+    """A heading and what is below it."""
+
+    heading: str
+    blocks: Sequence[Block]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,48 +118,39 @@ class ReportContent:
 
     Attributes:
         title: of the page.
-        splits: split -> what ``bootstrap_intervals`` returned.
-        main_split: the one whose classes and members are shown.
-        config: the resolved config, as YAML.
-        command: the line that repeats the run.
-        data: the data card.
-        members: member -> what ``bootstrap_intervals`` returned on the main split.
-        plots: figures, in their order.
-        facts: short facts about the model, such as its name and number of parameters.
-        notes: sentences that a reader must know, shown above the figures.
+        sections: in their order; one without blocks is left out.
+        facts: short facts below the title.
+        notes: sentences that a reader must know, shown above everything.
     """
 
     title: str
-    splits: Mapping[str, Mapping[str, Any]]
-    main_split: str
-    config: str
-    command: str
-    data: DataCard | None = None
-    members: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    plots: Sequence[Plot] = ()
-    facts: Mapping[str, str] = field(default_factory=dict)
+    sections: Sequence[Section]
+    facts: Mapping[str, str] | None = None
     notes: Sequence[str] = ()
 
 
 def write_report(path: Path | str, *, content: ReportContent) -> None:
     """Write the report as one HTML file, atomically; it loads nothing from anywhere.
 
+    Its one script sorts tables; the page's security policy names it by its hash and allows no
+    other, and no address.
+
     Raises:
-        ValueError: ``main_split`` is not among the splits.
+        ValueError: a row of a table has another number of cells than the table has columns.
     """
-    if content.main_split not in content.splits:
-        raise ValueError(f"main_split '{content.main_split}' is not in {list(content.splits)}")
-    main = content.splits[content.main_split]
+    sections = [section for section in content.sections if section.blocks]
+    for section in sections:
+        for block in section.blocks:
+            if isinstance(block, Table):
+                _check_table(block)
+    script = (TEMPLATES / "report.js").read_text(encoding="utf-8")
+    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode("ascii")
     text = _template().render(
         content=content,
-        main=main,
-        headings=HEADINGS,
-        summary_figures=SUMMARY_FIGURES,
-        class_figures=CLASS_FIGURES,
-        pictures=[(plot, figure_uri(plot.figure)) for plot in content.plots],
-        diagnoses=_diagnoses(content.data),
-        left_out={HEADINGS[key]: names for key, names in main["left_out"].items() if names},
-        any_undefined=any(_undefined(figures) for figures in content.splits.values()),
+        sections=sections,
+        style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
+        script=Markup(script),
+        script_hash=f"sha256-{digest}",
     )
     write_text(path, text)
 
@@ -126,31 +163,46 @@ def figure_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
+def picture_uri(picture: npt.NDArray[np.uint8]) -> str:
+    """(H, W, 3) uint8 as a ``data:`` address of a JPEG of quality 90."""
+    buffer = BytesIO()
+    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def _check_table(table: Table) -> None:
+    for row in table.rows:
+        if len(row) != len(table.headings):
+            raise ValueError(
+                f"table '{table.caption}': a row of {len(row)} cells for "
+                f"{len(table.headings)} columns"
+            )
+
+
 @cache
 def _template() -> Template:
     environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent / "templates"),
+        loader=FileSystemLoader(TEMPLATES),
         autoescape=True,
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters["figure"] = format_figure
-    environment.filters["count"] = lambda number: f"{number:,}"
+    environment.filters["figure_uri"] = figure_uri
+    environment.filters["picture_uri"] = picture_uri
+    environment.filters["sides"] = _sides
+    environment.filters["number"] = _number
+    environment.filters["anchor"] = lambda text: "".join(c if c.isalnum() else "-" for c in text)
+    environment.tests["interval"] = lambda cell: isinstance(cell, Mapping)
     return environment.get_template("report.html.j2")
 
 
-def _diagnoses(data: DataCard | None) -> list[str]:
-    """Every diagnosis of any split, the most frequent first."""
-    totals: dict[str, int] = {}
-    for counts in data.counts.values() if data else ():
-        for name, count in counts.items():
-            totals[name] = totals.get(name, 0) + count
-    return sorted(totals, key=lambda name: (-totals[name], name))
+def _sides(figure: Figure) -> tuple[int, int]:
+    """Width and height of a figure in CSS pixels."""
+    width, height = figure.get_size_inches()
+    return round(width * 96), round(height * 96)
 
 
-def _undefined(figures: Mapping[str, Any]) -> bool:
-    entries = [figures[name] for name in SUMMARY_FIGURES]
-    for values in figures["per_class"].values():
-        entries += [values[name] for name in CLASS_FIGURES]
-    return any(entry["undefined"] for entry in entries)
+def _number(cell: Any) -> str:
+    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.3f}"

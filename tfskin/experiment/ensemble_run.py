@@ -102,6 +102,14 @@ def check_members(members: Sequence[Run]) -> None:
                 f"{pair}: were trained on other shards or splits ({first.inputs().shards} and "
                 f"{other.inputs().shards}); train them on the same"
             )
+        if (first.inputs().exclude, first.inputs().fold) != (
+            other.inputs().exclude,
+            other.inputs().fold,
+        ):
+            raise UserError(
+                f"{pair}: leave out other artefacts or hold out other folds, so what one has not "
+                "seen the other has; train them on the same data.exclude and data.fold"
+            )
         if (first.inputs().image_size, first.inputs().resize) != (
             other.inputs().image_size,
             other.inputs().resize,

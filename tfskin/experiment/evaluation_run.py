@@ -1,55 +1,106 @@
-"""A run -> predictions, figures with intervals, pictures and a report."""
+"""A run -> predictions, figures with intervals, decisions, pictures and a report."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import keras
 import numpy as np
-import pandas as pd
 
 from tfskin.config import EvaluateConfig, ExternalConfig, parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
-from tfskin.errors import UserError, nearest_hint
+from tfskin.errors import UserError
+from tfskin.evaluation.challenges import Challenge
+from tfskin.evaluation.diagnoses import malignant_classes
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
-from tfskin.experiment.reporting import read_history, write_run_report
-from tfskin.files import replace_file, write_json
-from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.experiment.challenge_run import write_challenge
+from tfskin.experiment.decision import fit_decision
+from tfskin.experiment.explanation_run import explain_worst
+from tfskin.experiment.judging import (
+    Predictions,
+    check_class_names,
+    decide,
+    external_predictions,
+    load_run_shards,
+    malignant_scores,
+    own_logits,
+    predict_logits,
+    softmax,
+)
+from tfskin.experiment.reporting import Judgement, read_history, write_run_report
+from tfskin.experiment.sections import (
+    calibration_section,
+    conformal_section,
+    malignant_section,
+    reliance_section,
+    subgroup_section,
+)
+from tfskin.files import write_json
 from tfskin.models.costs import count_flops, count_parameters
-from tfskin.runs import SCHEMA_VERSION, Run, RunInputs, open_run
+from tfskin.runs import SCHEMA_VERSION, Run, open_run
 
-ID_COLUMNS = ["image_id", "lesion_id", "patient_id", "group", "label"]
+__all__ = [
+    "check_class_names",
+    "evaluate",
+    "headline_split",
+    "load_run_shards",
+    "predict_logits",
+    "run_classes",
+    "softmax",
+    "stored_config",
+]
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Judged:
+    """What is judged: predictions, where they go, what was decided."""
+
+    folder: Path
+    shards: Shards
+    predictions: dict[str, Predictions]
+    decision: dict[str, Any]
+    malignant: list[str]
 
 
 def evaluate(
     run: Run | Path | str,
     *,
     resamples: int | None = None,
+    config: EvaluateConfig | None = None,
     external: ExternalConfig | None = None,
+    challenge: Challenge | None = None,
     output: Path | str | None = None,
     facts: dict[str, Any] | None = None,
     say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """The figures of a run, each with a bootstrap interval clustered by group.
 
-    Writes ``predictions/<split>.csv``, ``metrics.json``, confusion matrices and ROC curves as
-    PNG, and ``report.html``. A data set without a test split is reported on val, and says so.
+    Fits on the calibration split what ``decision.json`` holds (calibration, operating points,
+    prediction sets), applies it to all splits, and writes ``predictions/<split>.csv``,
+    ``decision.json``, confusion matrices and ROC curves as PNG, ``report.html``, and last
+    ``metrics.json``, whose keys docs/metrics-schema.md describes. A data set without a test split
+    is reported on val, and says so.
 
     Args:
         run: a run directory.
-        resamples: bootstrap resamples; the run's config says how many unless given.
+        resamples: bootstrap resamples; the config says how many unless given.
+        config: how the run is judged; its own config says so unless given.
         external: another data set to judge the run on, its classes folded; see
             ``configs/external_isic_archive.yaml``. Everything is then written to
-            ``<run>/external/<name>``.
+            ``<run>/external/<name>``, and what was decided on the run's calibration split is
+            applied.
+        challenge: also write the submission of this ISIC challenge and its official score.
         output: where to write instead.
         facts: what ``metrics.json`` says beside the figures; kept from the former one unless given.
         say: where a line of news goes.
 
     Raises:
-        UserError: not a run, shards missing or changed, a class that is in neither.
+        UserError: not a run, shards missing or changed, a class that is in neither, a model that
+            gives no numbers, classes that the challenge does not have.
 
     Example:
         >>> figures = tfskin.evaluate("runs/first")
@@ -57,53 +108,44 @@ def evaluate(
         True
     """
     run = run if isinstance(run, Run) else open_run(run)
-    config = _stored_config(run)
+    config = config or stored_config(run)
     if resamples is not None:
         config = config.model_copy(update={"resamples": resamples})
     model = run.load_model()
     if external is None:
-        folder, shards, names = run.folder, load_run_shards(run), run.class_names()
-        tables = _own_tables(run, model, shards, config.batch_size)
+        judged = _judge_own(run, model, config, output, say)
     else:
-        folder, shards = run.folder / "external" / external.name, load_shards(external.shards)
-        names = list(external.classes)
-        check_class_names(names)
-        tables = {external.name: _external_table(run, model, shards, external)}
-    folder = Path(output) if output else folder
-    if folder.resolve() != run.folder.resolve() and (folder / "inputs.json").is_file():
-        raise UserError(f"{folder}: is another run; choose another --output")
-    metrics: dict[str, Any] = {
-        "schema_version": SCHEMA_VERSION,
-        "run": run.name,
-        "class_names": names,
-        "model": _describe_model(model),
-        **({} if external is not None else facts or _former_facts(run)),
-        "splits": {split: _judge(table, names, config) for split, table in tables.items()},
-    }
-    if "test" not in tables and external is None:
-        say(f"{run.inputs().shards}: has no test split; figures are those of val")
-    for split, table in tables.items():
-        _write_predictions(folder / "predictions" / f"{split}.csv", table)
-        _write_pictures(folder, split, table, names, metrics["splits"][split])
-    _write_curves(run, folder)
+        judged = _judge_external(run, model, external, output, say)
+    metrics = _compute(run, model, judged, config, external, facts)
     split = headline_split(metrics)
-    write_run_report(run, folder, metrics, tables, split=split, shards=shards, external=external)
-    write_json(folder / "metrics.json", metrics)
+    if external is None and split != "test":
+        say(f"{run.inputs().shards}: has no test split; figures are those of {split}")
+    headline = judged.predictions[split]
+    if challenge is not None:
+        classes = run_classes(run) if external is None else external.classes
+        metrics["challenge"] = write_challenge(
+            challenge, headline, classes, judged.malignant, judged.folder / "challenge"
+        )
+    cases, note = explain_worst(run, model, judged.shards, split, headline, external, config)
+    _write_pictures(run, judged, metrics)
+    write_run_report(
+        Judgement(
+            run=run,
+            folder=judged.folder,
+            metrics=metrics,
+            split=split,
+            predictions=headline,
+            malignant=judged.malignant,
+            shards=judged.shards,
+            external=external,
+            cases=cases,
+            cases_note=note,
+        )
+    )
+    if external is None:
+        write_json(judged.folder / "decision.json", judged.decision)
+    write_json(judged.folder / "metrics.json", metrics)
     return metrics
-
-
-def check_class_names(names: list[str]) -> None:
-    """Refuse a class that is named like a column of the tables of predictions.
-
-    Raises:
-        UserError: names the class.
-    """
-    for name in names:
-        if name in (*ID_COLUMNS, "path", "predicted", "probability", "error"):
-            raise UserError(
-                f"data.classes: '{name}' is a column of every table of predictions; give the "
-                f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
-            )
 
 
 def headline_split(metrics: dict[str, Any]) -> str:
@@ -113,100 +155,110 @@ def headline_split(metrics: dict[str, Any]) -> str:
     return next(name for name in order if name in splits)
 
 
-def predict_logits(
-    model: keras.Model, shards: Shards, split: str, inputs: RunInputs, *, batch_size: int = 64
-) -> np.ndarray:
-    """(N, C) float32 logits of a split, in file order."""
-    options = InputOptions(
-        image_size=inputs.image_size,
-        resize=inputs.resize,
-        batch_size=batch_size,
-        classes=inputs.classes,
-    )
-    with damage_named(shards, split):
-        return model.predict(make_dataset(shards, split, options=options), verbose=0)
+def run_classes(run: Run) -> dict[str, list[str]]:
+    """Class -> diagnoses in it, of a run."""
+    return run.inputs().classes or {name: [name] for name in run.class_names()}
 
 
-def predict_table(
-    model: keras.Model, shards: Shards, split: str, run: Run, *, batch_size: int = 64
-) -> pd.DataFrame:
-    """One row an image of a split: ids, group, label, one probability per class."""
-    inputs, names = run.inputs(), run.class_names()
-    labels = read_labels(shards, split, inputs.classes)
-    logits = predict_logits(model, shards, split, inputs, batch_size=batch_size)
-    probabilities = softmax(logits, temperature=run.decision()["temperature"])
-    table = labels[ID_COLUMNS].copy()
-    table["label"] = [names[index] for index in labels["label"]]
-    return _with_probabilities(table, probabilities, names)
+def stored_config(run: Run, changes: Mapping[str, Any] | None = None) -> EvaluateConfig:
+    """How a run's own config says that it is judged, with some keys changed."""
+    path = run.folder / "config.yaml"
+    values = {**read_values(path).get("evaluate", {}), **(changes or {})}
+    return parse_config(values, EvaluateConfig, source=str(path))
 
 
-def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """(N, C) float64 probabilities of logits divided by a temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    powers = np.exp(scaled)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
-def load_run_shards(run: Run) -> Shards:
-    """The shards that a run was trained on.
-
-    Raises:
-        UserError: they are gone, or their content changed.
-    """
-    inputs = run.inputs()
-    shards = load_shards(inputs.shards)
-    if shards.fingerprint != inputs.fingerprint:
-        raise UserError(
-            f"{inputs.shards}: has changed since {run.folder} was trained (another content "
-            "fingerprint); prepare the same data again, or train anew"
+def _judge_own(
+    run: Run,
+    model: keras.Model,
+    config: EvaluateConfig,
+    output: Path | str | None,
+    say: Callable[[str], None],
+) -> _Judged:
+    folder = _check_folder(run, output, run.folder)
+    shards, names = load_run_shards(run), run.class_names()
+    logits = own_logits(run, model, shards, config.batch_size)
+    classes = run_classes(run)
+    decision = fit_decision(run, logits.get("calibration"), classes, config, say=say)
+    predictions = {}
+    for split, (facts, values) in logits.items():
+        probabilities = decide(values, decision, names)
+        predictions[split] = Predictions(
+            facts=facts,
+            class_names=names,
+            logits=values,
+            probabilities=probabilities,
+            scores=malignant_scores(probabilities, decision, names),
         )
-    return shards
+    return _Judged(
+        folder=folder,
+        shards=shards,
+        predictions=predictions,
+        decision=decision,
+        malignant=decision.get("malignant", []),
+    )
 
 
-def _own_tables(
-    run: Run, model: keras.Model, shards: Shards, batch_size: int
-) -> dict[str, pd.DataFrame]:
-    return {
-        split: predict_table(model, shards, split, run, batch_size=batch_size)
-        for split in SPLITS
-        if len(read_labels(shards, split, run.inputs().classes))
+def _judge_external(
+    run: Run,
+    model: keras.Model,
+    external: ExternalConfig,
+    output: Path | str | None,
+    say: Callable[[str], None],
+) -> _Judged:
+    folder = _check_folder(run, output, run.folder / "external" / external.name)
+    shards = load_shards(external.shards, exclude=external.exclude)
+    check_class_names(list(external.classes))
+    malignant, unknown = malignant_classes(external.classes)
+    if unknown:
+        say(f"{external.name}: not known whether malignant: {', '.join(unknown)}")
+    return _Judged(
+        folder=folder,
+        shards=shards,
+        predictions={external.name: external_predictions(run, model, shards, external)},
+        decision=run.decision(),
+        malignant=malignant if not unknown and len(malignant) < len(external.classes) else [],
+    )
+
+
+def _check_folder(run: Run, output: Path | str | None, usual: Path) -> Path:
+    folder = Path(output) if output else usual
+    if folder.resolve() != run.folder.resolve() and (folder / "inputs.json").is_file():
+        raise UserError(f"{folder}: is another run; choose another --output")
+    return folder
+
+
+def _compute(
+    run: Run,
+    model: keras.Model,
+    judged: _Judged,
+    config: EvaluateConfig,
+    external: ExternalConfig | None,
+    facts: dict[str, Any] | None,
+) -> dict[str, Any]:
+    """Everything that ``metrics.json`` holds but the challenge's score."""
+    predictions, decision = judged.predictions, judged.decision
+    metrics: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "run": run.name,
+        "class_names": next(iter(predictions.values())).class_names,
+        "model": _describe_model(model),
+        **({} if external is not None else facts or _former_facts(run)),
+        "splits": {split: _figures(one, config) for split, one in predictions.items()},
     }
-
-
-def _external_table(
-    run: Run, model: keras.Model, shards: Shards, external: ExternalConfig
-) -> pd.DataFrame:
-    """The chosen splits of another data set, with the run's classes folded."""
-    weights = _fold_matrix(run.class_names(), external)
-    names = list(external.classes)
-    inputs = run.inputs().model_copy(update={"classes": external.classes})
-    parts = []
-    for split in external.splits:
-        labels = read_labels(shards, split, external.classes)
-        if labels.empty:
-            continue
-        logits = predict_logits(model, shards, split, inputs)
-        folded = softmax(logits, temperature=run.decision()["temperature"]) @ weights
-        folded /= folded.sum(axis=1, keepdims=True)
-        table = labels[ID_COLUMNS].copy()
-        table["label"] = [names[index] for index in labels["label"]]
-        parts.append(_with_probabilities(table, folded, names))
-    if not parts:
-        raise UserError(f"{external.shards}: no image of these classes in {external.splits}")
-    return pd.concat(parts, ignore_index=True)
-
-
-def _fold_matrix(own: list[str], external: ExternalConfig) -> np.ndarray:
-    """(classes of the run, classes of the other data set): 1 where one is folded into the other."""
-    weights = np.zeros((len(own), len(external.classes)))
-    for column, name in enumerate(external.classes):
-        for member in external.fold[name]:
-            if member not in own:
-                hint = nearest_hint(member, own)
-                raise UserError(f"fold.{name}: the run has no class '{member}'{hint}")
-            weights[own.index(member), column] = 1
-    return weights
+    split = headline_split(metrics)
+    headline = predictions[split]
+    metrics["headline"] = split
+    metrics["malignant"] = malignant_section(predictions, decision, judged.malignant, config)
+    metrics["subgroups"] = subgroup_section(headline, judged.malignant, decision, config)
+    metrics |= dict.fromkeys(("calibration", "conformal", "reliance"))
+    if external is None:
+        fitted = predictions.get("calibration")
+        metrics["calibration"] = calibration_section(headline, fitted, decision, config)
+        metrics["conformal"] = conformal_section(predictions, decision, config)
+        metrics["reliance"] = reliance_section(
+            model, judged.shards, split, headline, run.inputs(), decision, config
+        )
+    return metrics
 
 
 def _describe_model(model: keras.Model) -> dict[str, int]:
@@ -218,57 +270,36 @@ def _describe_model(model: keras.Model) -> dict[str, int]:
     }
 
 
-def _with_probabilities(
-    table: pd.DataFrame, probabilities: np.ndarray, names: list[str]
-) -> pd.DataFrame:
-    columns = pd.DataFrame(probabilities, columns=names, index=table.index)
-    return pd.concat([table, columns], axis=1)
-
-
-def _judge(table: pd.DataFrame, names: list[str], config: EvaluateConfig) -> dict[str, Any]:
+def _figures(predictions: Predictions, config: EvaluateConfig) -> dict[str, Any]:
     return bootstrap_intervals(
-        _labels(table, names),
-        table[names].to_numpy(np.float64),
-        table["group"].to_numpy(),
-        names,
+        predictions.labels,
+        predictions.probabilities,
+        predictions.groups,
+        predictions.class_names,
         resamples=config.resamples,
         confidence=config.confidence,
     )
 
 
-def _labels(table: pd.DataFrame, names: list[str]) -> np.ndarray:
-    index = {name: number for number, name in enumerate(names)}
-    return table["label"].map(index).to_numpy(np.int64)
-
-
-def _write_predictions(path: Path, table: pd.DataFrame) -> None:
-    with replace_file(path) as temporary:
-        table.to_csv(temporary, index=False, float_format="%.8g")
-
-
-def _write_pictures(
-    folder: Path, split: str, table: pd.DataFrame, names: list[str], figures: dict[str, Any]
-) -> None:
-    labels, probabilities = _labels(table, names), table[names].to_numpy(np.float64)
-    matrix = confusion_matrix(labels, probabilities.argmax(axis=1), len(names))
-    save_figure(
-        plot_confusion_matrix(matrix, names), folder / "plots" / f"confusion_matrix_{split}.png"
-    )
-    save_figure(
-        plot_roc(labels, probabilities, names, figures=figures),
-        folder / "plots" / f"roc_{split}.png",
-    )
-
-
-def _write_curves(run: Run, folder: Path) -> None:
+def _write_pictures(run: Run, judged: _Judged, metrics: dict[str, Any]) -> None:
+    """The tables of predictions, and confusion matrix and ROC curves of each split."""
+    for split, one in judged.predictions.items():
+        one.write_csv(judged.folder / "predictions" / f"{split}.csv")
+        _write_split_plots(judged.folder / "plots", split, one, metrics["splits"][split])
     history = read_history(run)
-    if history is not None and folder == run.folder:
-        save_figure(plot_curves(history), folder / "plots" / "training_curves.png")
+    if history is not None and judged.folder == run.folder:
+        save_figure(plot_curves(history), judged.folder / "plots" / "training_curves.png")
 
 
-def _stored_config(run: Run) -> EvaluateConfig:
-    path = run.folder / "config.yaml"
-    return parse_config(read_values(path).get("evaluate", {}), EvaluateConfig, source=str(path))
+def _write_split_plots(folder: Path, split: str, one: Predictions, figures: dict[str, Any]) -> None:
+    names: Sequence[str] = one.class_names
+    chosen = np.asarray(one.probabilities.argmax(axis=1))
+    matrix = confusion_matrix(one.labels, chosen, len(names))
+    save_figure(plot_confusion_matrix(matrix, names), folder / f"confusion_matrix_{split}.png")
+    save_figure(
+        plot_roc(one.labels, one.probabilities, names, figures=figures),
+        folder / f"roc_{split}.png",
+    )
 
 
 def _former_facts(run: Run) -> dict[str, Any]:

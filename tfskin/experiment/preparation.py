@@ -1,14 +1,17 @@
-"""Pictures on disk -> records -> groups -> splits -> shards."""
+"""Pictures on disk -> records -> audit -> groups -> splits -> shards."""
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from tfskin.datasets.duplicates import find_near_duplicates
+from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
+from tfskin.datasets.folds import find_leaks, make_folds
+from tfskin.datasets.merging import merge_records
+from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
 from tfskin.datasets.shards import ShardOptions, Shards, load_shards, write_shards
 from tfskin.datasets.sources import SourceOptions, read_records
 from tfskin.datasets.splits import Fractions, group_records, make_splits, read_splits_csv
@@ -26,9 +29,16 @@ class PrepareOptions:
         version: version folder, such as 1.0.0.
         seed: seed of splits, of the order in the shards, and of phantoms.
         fractions: shares of train, val, calibration and test.
+        folds: deal train and val into so many folds; ``data.fold`` chooses one when reading.
         split_file: a published ``splits.csv`` to use again.
+        drop_leaks: where splits that come with the data tear a lesion, patient or near duplicate
+            apart, leave the images out that are not test; otherwise that is an error.
         near_duplicates: look for near duplicates and keep them in one split.
+        artefacts: look for artefacts and store what is found.
+        on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
         overwrite: replace shards of that name and version.
+        also: further sources to merge in: (source, path).
+        harmonise: write diagnoses by their common names; None: when there are several sources.
         source: options of the source, such as column names or the number of phantoms.
         shards: size cap and quality of the stored pictures.
     """
@@ -37,9 +47,15 @@ class PrepareOptions:
     version: str = "1.0.0"
     seed: int = 0
     fractions: Fractions = field(default_factory=Fractions)
+    folds: int | None = None
     split_file: Path | None = None
+    drop_leaks: bool = False
     near_duplicates: bool = True
+    artefacts: bool = True
+    on_error: OnError = "fail"
     overwrite: bool = False
+    also: Sequence[tuple[str, Path]] = ()
+    harmonise: bool | None = None
     source: SourceOptions = field(default_factory=SourceOptions)
     shards: ShardOptions = field(default_factory=ShardOptions)
 
@@ -55,14 +71,15 @@ def prepare(
     """The finished shards of a data set, split without leaks.
 
     Args:
-        source: a layout on disk: ham10000, isic_archive, image_folder, table, or phantom.
+        source: a layout on disk, a name of ``datasets.sources.SOURCES``.
         path: where it lies; none for phantoms, which are generated.
         output: shards go to ``<output>/<name>/<version>/``.
         options: name, seed, splits, size cap.
         say: where a line of news goes.
 
     Raises:
-        UserError: a missing folder, column or picture, a broken picture, a split that leaks.
+        UserError: a missing folder, column or picture, a broken picture (unless it is to be
+            skipped), a split that leaks.
 
     Example:
         >>> from tfskin.datasets.sources import SourceOptions
@@ -81,20 +98,78 @@ def prepare(
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as folder:
-            records = read_records(source, Path(folder) / name, options=chosen.source)
+            records = gather_records(source, Path(folder) / name, options=chosen, say=say)
             return _prepare_records(records, name, output, chosen, say)
-    records = read_records(source, path, options=chosen.source)
+    records = gather_records(source, path, options=chosen, say=say)
     return _prepare_records(records, name, output, chosen, say)
 
 
-def find_shards(shards: str, *, say: Callable[[str], None] = print) -> Shards:
-    """The shards that a config names; the embedded phantoms are generated when first asked for."""
+def gather_records(
+    source: str,
+    path: Path | str | None,
+    *,
+    options: PrepareOptions,
+    say: Callable[[str], None],
+) -> pd.DataFrame:
+    """The records of the source, and of the sources that are merged in.
+
+    Raises:
+        UserError: as ``read_records``.
+    """
+    tables = [read_records(source, path, options=options.source)]
+    tables += [read_records(other, place) for other, place in options.also]
+    several = len(tables) > 1
+    harmonise = several if options.harmonise is None else options.harmonise
+    if not several and not harmonise:
+        return tables[0]
+    merged = merge_records(tables, harmonise=harmonise)
+    if merged.repeated:
+        say(f"{merged.repeated} rows are of images that an earlier source has; each is taken once")
+    if merged.conflicts:
+        names = summarise_names(list(merged.conflicts))
+        first = next(iter(merged.conflicts.values()))
+        say(
+            f"warning: the sources disagree about {len(merged.conflicts)} images, such as "
+            f"{names} ({' or '.join(first)}); the first source's word is taken"
+        )
+    return merged.records
+
+
+def find_shards(
+    shards: str,
+    *,
+    exclude: Sequence[str] = (),
+    fold: int | None = None,
+    say: Callable[[str], None] = print,
+) -> Shards:
+    """The shards that a config names; the embedded phantoms are generated when first asked for.
+
+    Args:
+        shards: their folder, or "phantom".
+        exclude: artefacts whose pictures are left out.
+        fold: which fold is val, where they hold folds.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: as ``load_shards``; or they hold folds and none was chosen.
+    """
+    found = _find_folder(shards, exclude=exclude, fold=fold, say=say)
+    if "train" not in found.counts:
+        raise UserError(
+            f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
+        )
+    return found
+
+
+def _find_folder(
+    shards: str, *, exclude: Sequence[str], fold: int | None, say: Callable[[str], None]
+) -> Shards:
     if shards != PHANTOM:
-        return load_shards(shards)
+        return load_shards(shards, exclude=exclude, fold=fold)
     folder = Path("tfrecords") / PHANTOM
     if not any(folder.glob("*/shards.json")):
-        return prepare(PHANTOM, output=folder.parent, say=say)
-    return load_shards(folder)
+        prepare(PHANTOM, output=folder.parent, say=say)
+    return load_shards(folder, exclude=exclude, fold=fold)
 
 
 def _prepare_records(
@@ -107,40 +182,77 @@ def _prepare_records(
     if records["diagnosis"].nunique() < 2:
         only = records["diagnosis"].iloc[0]
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
-    duplicates = _no_duplicates()
-    if options.near_duplicates:
-        duplicates = find_near_duplicates(list(records["path"]))
-    groups = group_records(records, duplicates)
-    say(_describe(records, duplicates, groups))
-    if options.split_file is not None:
-        splits = read_splits_csv(options.split_file, records)
-    else:
-        fixed = records.get("split", None)
-        splits = make_splits(
-            records, groups, fractions=options.fractions, seed=options.seed, fixed=fixed
-        )
-    return write_shards(
+    audit = audit_records(
         records,
-        splits,
+        on_error=options.on_error,
+        near_duplicates=options.near_duplicates,
+        artefacts=options.artefacts,
+        workers=options.shards.workers,
+    )
+    left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
+    if left_out:
+        say(f"warning: {describe_problems(audit)}")
+    kept = audit.records
+    groups = group_records(kept, audit.duplicates)
+    say(_describe(audit, groups))
+    if options.drop_leaks and SPLIT_COLUMN in kept and options.split_file is None:
+        leaks = find_leaks(groups, kept[SPLIT_COLUMN])
+        if leaks.any():
+            say(f"left out {leaks.sum()} images that share a lesion, patient or picture with test")
+            reason = "shares a lesion, patient or picture with a held-out split"
+            left_out |= dict.fromkeys(kept["image_id"][leaks], reason)
+            kept, groups = kept[~leaks].reset_index(drop=True), groups[~leaks]
+    shards = replace(
+        options.shards,
+        overwrite=options.overwrite,
+        seed=options.seed,
+        near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
+        left_out=left_out,
+    )
+    return write_shards(
+        kept,
+        _make_splits(kept, groups, options),
         groups,
         name=name,
         version=options.version,
         output_dir=output,
-        options=replace(options.shards, overwrite=options.overwrite, seed=options.seed),
+        options=shards,
     )
 
 
-def _no_duplicates() -> pd.DataFrame:
-    return pd.DataFrame({"first": [], "second": [], "distance": []}, dtype=np.int64)
+def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOptions) -> pd.Series:
+    if options.split_file is not None:
+        if options.folds is not None:
+            raise UserError(
+                f"{options.split_file}: gives the splits, so no folds can be made; leave one out"
+            )
+        return read_splits_csv(options.split_file, records)
+    fixed = records.get(SPLIT_COLUMN, None)
+    fractions, seed = options.fractions, options.seed
+    if options.folds is not None:
+        return make_folds(
+            records, groups, folds=options.folds, fractions=fractions, seed=seed, fixed=fixed
+        )
+    return make_splits(records, groups, fractions=fractions, seed=seed, fixed=fixed)
 
 
-def _describe(records: pd.DataFrame, duplicates: pd.DataFrame, groups: np.ndarray) -> str:
+def _describe(audit: Audit, groups: np.ndarray) -> str:
+    records = audit.records
     lesions = records["lesion_id"]
     known = lesions[lesions != ""]
     text = (
-        f"{len(records)} images, {known.nunique()} lesions, {len(duplicates)} near-duplicate "
-        f"pairs, {len(np.unique(groups))} groups"
+        f"{len(records)} images, {known.nunique()} lesions, {len(audit.duplicates)} "
+        f"near-duplicate pairs, {len(np.unique(groups))} groups"
     )
+    conflicts = audit.pairs()
+    conflicts = conflicts[conflicts["conflict"]]
+    if len(conflicts):
+        first = conflicts.iloc[0]
+        text += (
+            f"\nwarning: {len(conflicts)} near-duplicate pairs have two diagnoses, such as "
+            f"'{first['image_id_1']}' ({first['diagnosis_1']}) and '{first['image_id_2']}' "
+            f"({first['diagnosis_2']}); tfskin-audit lists them"
+        )
     if known.empty and (records["patient_id"] == "").all():
         text += (
             "\nno lesion or patient ids: near duplicates are kept together, but other pictures "

@@ -5,11 +5,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-import keras
 import numpy as np
 import pandas as pd
 
-from tfskin.config import QUICKSTART, ExperimentConfig, ModelConfig, dump_config, read_config
+from tfskin.config import QUICKSTART, ExperimentConfig, dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
@@ -19,7 +18,9 @@ from tfskin.evaluation.metrics import (
     compute_metrics,
     metrics_from_confusion,
 )
+from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
+from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import write_json, write_text
 from tfskin.inputs import (
@@ -29,7 +30,6 @@ from tfskin.inputs import (
     make_dataset,
     read_labels,
 )
-from tfskin.models import build_model
 from tfskin.runs import (
     Run,
     RunInputs,
@@ -38,10 +38,9 @@ from tfskin.runs import (
     remove_run,
     write_environment,
 )
-from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
-from tfskin.training.optimizers import build_optimizer
-from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
-from tfskin.training.schedules import make_schedule
+from tfskin.training.checkpoints import newest_state
+from tfskin.training.fit import FitData, FitOptions, stalled
+from tfskin.training.stages import fit_stages
 
 
 def train(
@@ -79,20 +78,28 @@ def train(
         return run
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     begun = not overwrite and (run.folder / "inputs.json").is_file()
-    shards = find_shards(run.inputs().shards if begun else config.data.shards, say=say)
+    folder = run.inputs().shards if begun else config.data.shards
+    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
     data = _fit_data(config, shards, names)
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
     )
+    if overwrite or newest_state(run.folder / "checkpoints") is None:
+        precision |= start_weights(model, config.model, say=say)
     if overwrite:
         remove_run(run.folder)  # not before the new run is known to be possible
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
+    stages = plan_stages(config, steps_per_epoch=data.steps_per_epoch)
     with damage_named(shards, "train"), damage_named(shards, "val"):
-        state = fit(model, data, options=_fit_options(config, run), say=say)
-    minutes = sum(row["seconds"] for row in state.history) / 60
+        state = fit_stages(model, data, stages, options=_fit_options(config, run), say=say)
+    if config.train.recalibrate:
+        recalibrate_run(run, shards, images=config.train.recalibrate, say=say)
+    minutes, cpu_minutes = (
+        sum(row[key] for row in state.history) / 60 for key in ("seconds", "cpu_seconds")
+    )
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
     warning = stalled(state.history, len(names))
     if warning:
@@ -102,6 +109,7 @@ def train(
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
         "minutes": round(minutes, 2),
+        "cpu_minutes": round(cpu_minutes, 2),
         "seconds_this_call": round(time.monotonic() - start, 1),
     }
     evaluate(run, facts={"training": facts}, say=say)
@@ -141,6 +149,8 @@ def _write_facts(
         classes=config.data.classes,
         image_size=config.model.image_size,
         resize=config.model.resize,
+        exclude=config.data.exclude,
+        fold=config.data.fold,
     )
     path = run.folder / "inputs.json"
     if path.is_file() and run.inputs().fingerprint != shards.fingerprint:
@@ -201,54 +211,6 @@ def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
     for name, values in figures["per_class"].items():
         flat |= {f"{k}_{name}": values[k] for k in CLASS_FIGURES if k in values}
     return flat
-
-
-def build_compiled(
-    config: ExperimentConfig,
-    *,
-    num_classes: int,
-    steps_per_epoch: int,
-    say: Callable[[str], None],
-) -> tuple[keras.Model, dict[str, Any]]:
-    """The network of a config, compiled with its optimiser and schedule; and its precision."""
-    policy, reason = choose_precision(config.train.precision)
-    say(f"precision {policy} ({reason})")
-    jit = config.train.jit_compile == "on" or (config.train.jit_compile == "auto" and has_gpu())
-    keras.utils.set_random_seed(config.seed)
-    with dtype_policy(policy):
-        model = build_model(
-            config.model.name,
-            image_size=config.model.image_size,
-            num_classes=num_classes,
-            **model_arguments(config.model),
-        )
-        schedule = make_schedule(
-            config.train.schedule,
-            learning_rate=config.train.learning_rate,
-            steps_per_epoch=steps_per_epoch,
-            epochs=config.train.epochs,
-            warmup_epochs=config.train.warmup_epochs,
-            decay_rate=config.train.decay_rate,
-            final_fraction=config.train.final_fraction,
-        )
-        optimizer = build_optimizer(
-            config.train.optimizer,
-            learning_rate=schedule,
-            weight_decay=config.train.weight_decay,
-            momentum=config.train.momentum,
-            nesterov=config.train.nesterov,
-        )
-        compile_model(
-            model, optimizer, label_smoothing=config.train.label_smoothing, jit_compile=jit
-        )
-    return model, {"precision": policy, "precision_reason": reason, "jit_compile": jit}
-
-
-def model_arguments(config: ModelConfig) -> dict[str, Any]:
-    """The builder's arguments that the config sets; the others keep the builder's defaults."""
-    common = {"name", "image_size", "resize"}
-    values = config.model_dump(exclude=common)
-    return {name: value for name, value in values.items() if value is not None}
 
 
 def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:

@@ -35,7 +35,7 @@ Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 
 
 def make_augment(
-    config: AugmentConfig, *, image_size: tuple[int, int], seed: int, epoch: int
+    config: AugmentConfig, *, image_size: tuple[int, int], seed: int, epoch: int | tf.Tensor
 ) -> Augment:
     """A function ``(image, index) -> image`` that changes one picture at random.
 
@@ -71,9 +71,9 @@ def make_augment(
     return augment
 
 
-def draw_numbers(seed: int, epoch: int, index: tf.Tensor) -> tf.Tensor:
+def draw_numbers(seed: int, epoch: int | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
     """The random numbers of one picture: float32 in [0, 1), one for each name in ``NUMBERS``."""
-    counter = tf.cast(index, tf.int64) + (epoch << 40)
+    counter = tf.cast(index, tf.int64) + tf.cast(epoch, tf.int64) * 2**40
     return tf.random.stateless_uniform(
         [len(NUMBERS)], tf.stack([tf.constant(seed, tf.int64), counter]), alg="philox"
     )

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from tfskin.datasets.diagnoses import match_diagnoses
 from tfskin.errors import UserError, nearest_hint
 
 if TYPE_CHECKING:
@@ -48,27 +49,33 @@ def class_names(shards: Shards, classes: Classes | None) -> list[str]:
 
 
 def label_table(shards: Shards, classes: Classes | None) -> np.ndarray:
-    """The class of each diagnosis, -1 where it is in none: int32 (diagnoses,)."""
+    """The class of each diagnosis, -1 where it is in none: int32 (diagnoses,).
+
+    A class may name a diagnosis of the shards, a short name of ``datasets.diagnoses`` for all
+    spellings of it, or a name of the archive's tree for everything under it.
+    """
     known = diagnoses(shards)
     if classes is None:
         return np.arange(len(known), dtype=np.int32)
     table = np.full(len(known), -1, np.int32)
     for label, (name, members) in enumerate(classes.items()):
-        for diagnosis in members:
-            if diagnosis not in known:
-                hint = nearest_hint(diagnosis, known)
+        for member in members:
+            found = match_diagnoses(member, known)
+            if not found:
+                hint = nearest_hint(member, known)
                 raise UserError(
-                    f"data.classes.{name}: '{diagnosis}' is no diagnosis of {shards.folder}{hint}; "
+                    f"data.classes.{name}: '{member}' is no diagnosis of {shards.folder}{hint}; "
                     f"they are {', '.join(known)}"
                 )
-            place = known.index(diagnosis)
-            if table[place] not in (-1, label):
-                other = list(classes)[table[place]]
-                raise UserError(
-                    f"data.classes: '{diagnosis}' is in '{other}' and in '{name}'; "
-                    "a diagnosis belongs to one class"
-                )
-            table[place] = label
+            for diagnosis in found:
+                place = known.index(diagnosis)
+                if table[place] not in (-1, label):
+                    other = list(classes)[table[place]]
+                    raise UserError(
+                        f"data.classes: '{diagnosis}' is in '{other}' and in '{name}'; "
+                        "a diagnosis belongs to one class"
+                    )
+                table[place] = label
     return table
 
 

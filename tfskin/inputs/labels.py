@@ -14,7 +14,7 @@ import tensorflow as tf
 from tfskin.errors import UserError
 from tfskin.inputs.classes import Classes, label_table
 from tfskin.inputs.decode import decode_image
-from tfskin.inputs.pipeline import read_records
+from tfskin.inputs.pipeline import flag_features, read_records
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards
@@ -46,6 +46,7 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     for name in ("group", "label", "width", "height"):
         features[name] = tf.io.FixedLenFeature([], tf.int64)
     features["age"] = tf.io.FixedLenFeature([], tf.float32)
+    features |= flag_features(shards.exclude)
     batches = read_records(shards, split).batch(512)
     rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
     parts = []
@@ -53,7 +54,9 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
         for batch in rows.as_numpy_iterator():
             for name in _TEXTS:
                 batch[name] = [text.decode() for text in batch[name]]
-            parts.append(pd.DataFrame(batch)[[*_COLUMNS]])
+            part = pd.DataFrame(batch)
+            excluded = (part[list(shards.exclude)] == 1).any(axis=1)
+            parts.append(part.loc[~excluded, [*_COLUMNS]])
     if not parts:
         return pd.DataFrame({name: pd.Series(dtype=_dtype(name)) for name in _COLUMNS})
     table = pd.concat(parts, ignore_index=True)

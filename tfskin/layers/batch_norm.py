@@ -4,6 +4,8 @@ from typing import Any, Literal, get_args
 
 import keras
 
+from tfskin.layers.parts import Part, part_of
+
 BatchNormMode = Literal["update", "affine", "frozen"]
 
 
@@ -86,8 +88,12 @@ class BatchNorm(keras.layers.BatchNormalization):
                 weight.trainable = self._trainable and self._mode != "frozen"
 
 
-def set_batch_norm_mode(model: keras.Model, mode: BatchNormMode) -> None:
+def set_batch_norm_mode(
+    model: keras.Model, mode: BatchNormMode, *, part: Part | None = None
+) -> None:
     """Set the mode of every :class:`BatchNorm` in ``model``, nested models included.
+
+    ``part`` is ``backbone`` or ``head`` (see :mod:`tfskin.layers.parts`); both unless given.
 
     Pass the model that is fitted, not one nested in it: only the model that was compiled can
     drop its traced training step. A model without batch normalisation is left as it is.
@@ -113,14 +119,22 @@ def set_batch_norm_mode(model: keras.Model, mode: BatchNormMode) -> None:
             f"model '{model.name}' holds {len(plain)} plain BatchNormalization layer(s), such as "
             f"'{plain[0]}', whose mode cannot be set: use replace_batch_norm(model, mode)"
         )
+    parts = part_of(model) if part else {}
     for layer in layers:
-        layer.mode = mode
+        if part is None or parts[id(layer)] == part:
+            layer.mode = mode
     if layers and model.compiled:
         _match_optimizer(model)
         model.train_function = None
 
 
-def replace_batch_norm(model: keras.Model, mode: BatchNormMode) -> keras.Model:
+def replace_batch_norm(
+    model: keras.Model,
+    mode: BatchNormMode,
+    *,
+    names: dict[str, str] | None = None,
+    **changes: Any,
+) -> keras.Model:
     """A copy of ``model`` in which each BatchNormalization is a :class:`BatchNorm`.
 
     All weights are copied, so the outputs are equal bit for bit; names are kept. The copy is
@@ -130,6 +144,8 @@ def replace_batch_norm(model: keras.Model, mode: BatchNormMode) -> keras.Model:
         model: a functional or sequential model (nested ones too), such as ``keras.applications``
             returns.
         mode: the mode of every layer.
+        names: a layer's name -> its name in the copy, for those that shall have another.
+        **changes: other arguments of every BatchNorm, such as ``momentum``.
 
     Raises:
         ValueError: an unknown mode; a subclassed model, or a composite layer that holds a plain
@@ -138,9 +154,10 @@ def replace_batch_norm(model: keras.Model, mode: BatchNormMode) -> keras.Model:
     _checked(mode)
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
+        config = {**layer.get_config(), "name": (names or {}).get(layer.name, layer.name)}
         if isinstance(layer, keras.layers.BatchNormalization):
-            return BatchNorm.from_config({**layer.get_config(), "mode": mode})
-        return layer.__class__.from_config(layer.get_config())
+            return BatchNorm.from_config({**config, **changes, "mode": mode})
+        return layer.__class__.from_config(config)
 
     # Without inputs of ours, Keras would give the copy's input layers new names.
     inputs = None if isinstance(model, keras.Sequential) else _copy_inputs(model)

@@ -5,10 +5,11 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-ScaleMode = Literal["minus_one_one", "imagenet", "zero_one"]
+ScaleMode = Literal["minus_one_one", "imagenet", "zero_one", "caffe", "minus_one_below_one"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
+CAFFE_MEAN = (103.939, 116.779, 123.68)
 
 
 @keras.saving.register_keras_serializable(package="tfskin")
@@ -22,6 +23,9 @@ class Scale(keras.layers.Layer):
     - ``zero_one``: ``x / 255``
     - ``imagenet``: ``(x / 255 - mean) / deviation`` per channel, with ImageNet's mean
       (0.485, 0.456, 0.406) and deviation (0.229, 0.224, 0.225) (ResNet and most of torchvision)
+    - ``caffe``: blue, green and red in this order, less ImageNet's mean (103.939, 116.779,
+      123.68), not divided (VGG and Keras's ResNets)
+    - ``minus_one_below_one``: ``x / 128 - 1`` (EfficientNetV2-S, M and L in Keras)
 
     Args:
         mode: the range.
@@ -44,6 +48,10 @@ class Scale(keras.layers.Layer):
             scaled = images / 127.5 - 1.0
         elif self.mode == "zero_one":
             scaled = images / 255.0
+        elif self.mode == "minus_one_below_one":
+            scaled = images / 128.0 - 1.0
+        elif self.mode == "caffe":
+            scaled = ops.flip(images, axis=-1) - ops.array(CAFFE_MEAN, dtype="float32")
         else:
             mean = ops.array(IMAGENET_MEAN, dtype="float32")
             scaled = (images / 255.0 - mean) / ops.array(IMAGENET_DEVIATION, dtype="float32")

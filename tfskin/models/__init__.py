@@ -12,23 +12,79 @@ from typing import Any
 import keras
 
 from tfskin.errors import UserError, nearest_hint
+from tfskin.layers.batch_norm import set_batch_norm_mode
+from tfskin.models.alexnet import build_alexnet
 from tfskin.models.arguments import ArgumentError
-from tfskin.models.costs import count_flops, count_parameters
+from tfskin.models.auxiliary import WithAuxiliaries
+from tfskin.models.costs import count_activations, count_flops, count_parameters
+from tfskin.models.efficientnet_v2 import (
+    build_efficientnet_v2_l,
+    build_efficientnet_v2_m,
+    build_efficientnet_v2_s,
+)
 from tfskin.models.five_layer import build_five_layer
+from tfskin.models.googlenet import build_googlenet
 from tfskin.models.heads import to_probabilities
+from tfskin.models.inception_v3 import build_inception_v3
+from tfskin.models.lenet import build_lenet
+from tfskin.models.resnet import (
+    build_resnet10,
+    build_resnet18,
+    build_resnet34,
+    build_resnet50,
+    build_resnet101,
+    build_resnet152,
+)
+from tfskin.models.resnext import build_resnext50, build_resnext101
+from tfskin.models.vgg import build_vgg16, build_vgg19
+from tfskin.models.weights import WeightReport, load_weights
 
 __all__ = [
     "MODELS",
     "ArgumentError",
+    "WeightReport",
+    "WithAuxiliaries",
     "build_model",
+    "builder_arguments",
+    "count_activations",
     "count_flops",
     "count_parameters",
+    "load_weights",
     "to_probabilities",
 ]
 
 MODELS: dict[str, Callable[..., keras.Model]] = {
     "five_layer": build_five_layer,
+    "lenet": build_lenet,
+    "alexnet": build_alexnet,
+    "vgg16": build_vgg16,
+    "vgg19": build_vgg19,
+    "googlenet": build_googlenet,
+    "resnet10": build_resnet10,
+    "resnet18": build_resnet18,
+    "resnet34": build_resnet34,
+    "resnet50": build_resnet50,
+    "resnet101": build_resnet101,
+    "resnet152": build_resnet152,
+    "resnext50": build_resnext50,
+    "resnext101": build_resnext101,
+    "inception_v3": build_inception_v3,
+    "efficientnet_v2_s": build_efficientnet_v2_s,
+    "efficientnet_v2_m": build_efficientnet_v2_m,
+    "efficientnet_v2_l": build_efficientnet_v2_l,
 }
+
+FIXED = {"depth", "variant"}
+"""Arguments that a name of the table decides."""
+
+
+def builder_arguments(name: str) -> dict[str, Any]:
+    """Argument -> default of a network's builder, without those that its name decides.
+
+    A builder's docstring says what they are; ``num_classes`` has no default.
+    """
+    parameters = inspect.signature(MODELS[name]).parameters
+    return {key: value.default for key, value in parameters.items() if key not in FIXED}
 
 
 def build_model(
@@ -45,6 +101,7 @@ def build_model(
         image_size: height and width of the input in pixels.
         num_classes: number of logits.
         **arguments: arguments of the builder; one that is none keeps the builder's default.
+            ``batch_norm`` may also be ``{"backbone": mode, "head": mode}``.
 
     Raises:
         UserError: no such network, an argument that it does not take, or a value that it cannot
@@ -60,13 +117,19 @@ def build_model(
         raise UserError(f"model.name: no network '{name}'{hint}; known: {', '.join(MODELS)}")
     builder = MODELS[name]
     given = {key: value for key, value in arguments.items() if value is not None}
-    taken = list(inspect.signature(builder).parameters)
+    modes = given.get("batch_norm")
+    if isinstance(modes, dict):
+        given["batch_norm"] = modes["backbone"]
+    taken = list(builder_arguments(name))
     for key in given:
         if key not in taken:
             raise UserError(
                 f"model.{key}: network '{name}' takes no '{key}'{nearest_hint(key, taken)}"
             )
     try:
-        return builder(image_size=tuple(image_size), num_classes=num_classes, **given)
+        model = builder(image_size=tuple(image_size), num_classes=num_classes, **given)
     except ArgumentError as error:
         raise UserError(f"model.{error.argument}: {error.reason} (network '{name}')") from None
+    if isinstance(modes, dict):
+        set_batch_norm_mode(model, modes["head"], part="head")
+    return model

@@ -5,6 +5,9 @@ from typing import Any
 
 import keras
 
+from tfskin.layers.batch_norm import BatchNormMode
+from tfskin.layers.blocks import Norm
+
 
 class ArgumentError(ValueError):
     """An argument of a builder has a value that it cannot use.
@@ -28,6 +31,24 @@ def check_smallest_side(image_size: tuple[int, int], smallest: int) -> None:
             f"{image_size[0]} x {image_size[1]} px is too small, "
             f"each side needs at least {smallest} px",
         )
+
+
+def plain_norm(
+    batch_norm: BatchNormMode, *, use_bn: bool, momentum: float, epsilon: float
+) -> Norm | None:
+    """The batch normalisation of a network whose paper has none: none unless ``use_bn``.
+
+    Raises:
+        ArgumentError: a mode was asked for and there is no batch normalisation.
+    """
+    if use_bn:
+        return Norm(batch_norm, momentum, epsilon)
+    if batch_norm != "update":
+        raise ArgumentError(
+            "batch_norm",
+            f"'{batch_norm}', but there is no batch normalisation; set model.use_bn=true",
+        )
+    return None
 
 
 def check_keras_name(argument: str, name: str, module: Any) -> None:

@@ -1,4 +1,4 @@
-"""What a network costs: parameters and floating-point operations."""
+"""What a network costs: parameters, floating-point operations, activations."""
 
 from math import prod
 from typing import Any
@@ -17,6 +17,24 @@ def count_parameters(model: keras.Model) -> tuple[int, int]:
     return total, trainable
 
 
+def count_activations(model: keras.Model) -> int:
+    """The numbers that one image's forward pass makes: the outputs of all layers together.
+
+    Training keeps about as many for the backward pass, so times 4 bytes (float32) or 2 they are
+    the memory of one more image in a batch. Layers that only pass on or reshape count too.
+
+    Raises:
+        ValueError: the height or width of a feature map is unknown.
+    """
+    total = 0
+    for node in _calls(model):
+        if isinstance(node.operation, keras.Model):
+            total += count_activations(node.operation)
+        else:
+            total += sum(prod(_sides(node.operation, made)) for made in node.output_tensors)
+    return total
+
+
 def count_flops(model: keras.Model) -> int:
     """The floating-point operations of one image's forward pass, two per multiply-add.
 
@@ -29,11 +47,16 @@ def count_flops(model: keras.Model) -> int:
         ValueError: the height or width of a feature map is unknown, or a layer with a weight
             matrix has no formula here.
     """
+    return sum(_count_call(node) for node in _calls(model))
+
+
+def _calls(model: keras.Model) -> list[Any]:
+    """Every call of a layer or nested model in the graph."""
     graph = model._functional if isinstance(model, keras.Sequential) else model
     if not hasattr(graph, "_nodes_by_depth"):
         raise ValueError(f"model '{model.name}' is no functional or sequential model")
     nodes = [node for depth in graph._nodes_by_depth.values() for node in depth]
-    return sum(_count_call(node) for node in nodes if not node.is_input)
+    return [node for node in nodes if not node.is_input]
 
 
 def _count_call(node: Any) -> int:

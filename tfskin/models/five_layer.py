@@ -7,6 +7,7 @@ import keras
 from keras import layers
 
 from tfskin.layers.batch_norm import BatchNorm, BatchNormMode
+from tfskin.layers.blocks import Norm
 from tfskin.layers.color import ColorSpace, ColorSpaceName
 from tfskin.models.arguments import ArgumentError, check_keras_name, check_smallest_side
 from tfskin.models.heads import attach_logits
@@ -27,6 +28,7 @@ def build_five_layer(
     batch_norm: BatchNormMode = "update",
     bn_momentum: float = 0.9,
     bn_epsilon: float = 1e-3,
+    head_bn: bool = False,
 ) -> keras.Model:
     """A network of five convolution blocks from RGB images 0..255 to float32 logits.
 
@@ -57,6 +59,7 @@ def build_five_layer(
         batch_norm: what training changes in batch normalisation.
         bn_momentum: momentum of the moving statistics.
         bn_epsilon: added to the variance.
+        head_bn: a batch normalisation of the pooled features.
 
     Raises:
         ArgumentError: an image too small, other than five widths, an unknown activation or
@@ -85,5 +88,6 @@ def build_five_layer(
         )(x)
         x = layers.Activation(activation, name=f"block{number}_activation")(x)
         x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
-    logits = attach_logits(x, num_classes, dropout=dropout)
+    head_norm = Norm(batch_norm, bn_momentum, bn_epsilon) if head_bn else None
+    logits = attach_logits(x, num_classes, dropout=dropout, head_norm=head_norm)
     return keras.Model(image, logits, name="five_layer")

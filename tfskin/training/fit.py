@@ -22,12 +22,16 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long, what chooses the best epoch, and where things are kept."""
+    """How long, what chooses the best epoch, and where things are kept.
+
+    ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
+    """
 
     epochs: int
     folder: Path
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
+    later_epochs: int = 0
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def fit(
     data: FitData,
     *,
     options: FitOptions,
+    state: FitState | None = None,
     say: Callable[[str], None] = print,
 ) -> FitState:
     """Train a compiled model to the end and return how it went.
@@ -85,32 +90,36 @@ def fit(
     ``<folder>/model.keras`` holds the weights of the best epoch, ``<folder>/checkpoints`` what
     resumption needs: a second call goes on from there. The state of an epoch is a pure function
     of the one before and of the epoch's data, so a resumed fit equals an uninterrupted one.
+    ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
 
     Raises:
         UserError: the loss became NaN or infinite; the best weights stay as they are.
         KeyboardInterrupt: passed on; finished epochs are kept.
     """
     checkpoints = options.folder / "checkpoints"
-    state = restore_checkpoint(checkpoints, model) or FitState()
-    if state.epoch:
-        say(f"going on after epoch {state.epoch} of {options.epochs}")
+    if state is None:
+        state = restore_checkpoint(checkpoints, model) or FitState()
+        if state.epoch:
+            say(f"going on after epoch {state.epoch} of {_last_epoch(state, options)}")
     log = make_epoch_logger(options.folder / "tb", model)
     start = time.monotonic()
     first = state.epoch
-    while state.epoch < options.epochs and not _out_of_patience(state, options.patience):
-        row = _train_epoch(model, data, state.epoch, options.epochs)
+    while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
+        row = _train_epoch(model, data, state.epoch, _last_epoch(state, options))
         row |= _validate(model, data)
         score = _monitored(row, options.monitor)
         state.history.append(row)
         log(row)
         state.epoch += 1
+        state.stage_epoch += 1
         if score > state.best_score or state.best_epoch < 0:
             state.best_score, state.best_epoch = score, state.epoch
             with replace_file(options.folder / "model.keras") as temporary:
                 model.save(temporary)
         save_checkpoint(checkpoints, model, state)
         spent = (time.monotonic() - start) / (state.epoch - first)
-        say(_epoch_line(row, state, options, seconds_left=spent * (options.epochs - state.epoch)))
+        left = spent * (_last_epoch(state, options) - state.epoch)
+        say(_epoch_line(row, state, options, seconds_left=left))
     return state
 
 
@@ -132,7 +141,7 @@ def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
 
 
 def _train_epoch(model: keras.Model, data: FitData, epoch: int, epochs: int) -> dict[str, Any]:
-    start = time.monotonic()
+    start, start_cpu = time.monotonic(), time.process_time()
     title = f"epoch {epoch + 1}/{epochs}"
     with progress_bar(title, total=data.steps_per_epoch) as advance:
         batches = data.make_epoch(epoch)
@@ -155,6 +164,7 @@ def _train_epoch(model: keras.Model, data: FitData, epoch: int, epochs: int) -> 
         "auc": logs["auc"][-1],
         **figures,
         "seconds": seconds,
+        "cpu_seconds": time.process_time() - start_cpu,  # of all threads: fair where others work
         "images_per_second": data.images_per_epoch / seconds,
     }
 
@@ -179,7 +189,13 @@ def _monitored(row: dict[str, Any], monitor: str) -> float:
 
 
 def _out_of_patience(state: FitState, patience: int) -> bool:
-    return bool(patience) and state.epoch - max(state.best_epoch, 0) >= patience
+    waited = min(state.stage_epoch, state.epoch - max(state.best_epoch, 0))
+    return bool(patience) and waited >= patience
+
+
+def _last_epoch(state: FitState, options: FitOptions) -> int:
+    """The number of the last epoch, if patience ends no stage."""
+    return state.epoch + options.epochs - state.stage_epoch + options.later_epochs
 
 
 def _epoch_line(
@@ -188,7 +204,7 @@ def _epoch_line(
     best = "  best" if state.best_epoch == state.epoch else ""
     auc, balanced = row["val_auc"], row["val_balanced_accuracy"]
     return (
-        f"epoch {row['epoch']:>3}/{options.epochs}  loss {row['loss']:.4f}  "
+        f"epoch {row['epoch']:>3}/{_last_epoch(state, options)}  loss {row['loss']:.4f}  "
         f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
         f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
         f"{row['images_per_second']:.0f} images/s  "

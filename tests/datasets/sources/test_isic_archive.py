@@ -144,3 +144,30 @@ def test_the_real_images(real_isic_archive):
     assert records["diagnosis"].value_counts().to_dict() == {"Nevus": 163, "Melanoma, NOS": 73}
     assert set(records["license"]) == {"CC-0"}
     assert set(records["attribution"]) == {"Anonymous"}
+
+
+def test_the_first_tools_columns_are_read(tmp_path):
+    rows = [
+        {
+            "_id": "5436e3abbae478396759f0cf",
+            "name": "ISIC_0000001",
+            "meta.clinical.diagnosis": "nevus",
+            "meta.clinical.benign_malignant": "benign",
+            "meta.clinical.age_approx": "30",
+            "meta.clinical.sex": "female",
+        },
+        {
+            "_id": "5436e3abbae478396759f0d0",
+            "name": "ISIC_0000002",
+            "meta.clinical.diagnosis": "",
+            "meta.clinical.benign_malignant": "malignant",
+            "meta.clinical.age_approx": "",
+            "meta.clinical.sex": "male",
+        },
+    ]
+    write_rows(tmp_path / "metadata.csv", rows)
+    write_pictures(tmp_path, ["ISIC_0000001.jpg", "ISIC_0000002.jpg"])
+    records = read_records("isic_archive", tmp_path)
+    assert records["diagnosis"].tolist() == ["nevus", "malignant"]
+    assert records["age"].tolist() == [30, -1]
+    assert records["sex"].tolist() == ["female", "male"]

@@ -15,16 +15,43 @@ import pandas as pd
 
 from tfskin.datasets.sources.ham10000 import read_ham10000
 from tfskin.datasets.sources.image_folder import read_image_folder
+from tfskin.datasets.sources.isic_2016 import read_isic_2016
+from tfskin.datasets.sources.isic_2017 import read_isic_2017
+from tfskin.datasets.sources.isic_2018 import read_isic_2018
+from tfskin.datasets.sources.isic_2019 import read_isic_2019
+from tfskin.datasets.sources.isic_2020 import read_isic_2020
+from tfskin.datasets.sources.isic_2024 import read_isic_2024
 from tfskin.datasets.sources.isic_archive import read_isic_archive
+from tfskin.datasets.sources.milk10k import read_milk10k
 from tfskin.datasets.sources.phantom import PhantomOptions, read_phantom
 from tfskin.datasets.sources.table import read_table
 from tfskin.errors import UserError, nearest_hint
 
-SourceName = Literal["ham10000", "isic_archive", "image_folder", "table", "phantom"]
+SourceName = Literal[
+    "ham10000",
+    "isic_archive",
+    "isic_2016",
+    "isic_2017",
+    "isic_2018",
+    "isic_2019",
+    "isic_2020",
+    "isic_2024",
+    "milk10k",
+    "image_folder",
+    "table",
+    "phantom",
+]
 
 SOURCES: dict[str, Callable[..., pd.DataFrame]] = {
     "ham10000": read_ham10000,
     "isic_archive": read_isic_archive,
+    "isic_2016": read_isic_2016,
+    "isic_2017": read_isic_2017,
+    "isic_2018": read_isic_2018,
+    "isic_2019": read_isic_2019,
+    "isic_2020": read_isic_2020,
+    "isic_2024": read_isic_2024,
+    "milk10k": read_milk10k,
     "image_folder": read_image_folder,
     "table": read_table,
     "phantom": read_phantom,
@@ -37,9 +64,10 @@ class SourceOptions:
 
     Attributes:
         path_column: the column that holds the pictures' paths (table).
-        label_column: the column that holds the diagnosis (table, isic_archive).
-        images: the folder of the pictures, where it is not found by itself (ham10000,
-            isic_archive, table).
+        label_column: the column that holds the diagnosis (table, isic_archive, isic_2020,
+            isic_2024).
+        images: the folder of the pictures, where it is not found by itself (all but
+            image_folder and phantom).
         prefixes: start of a file's name -> class, for pictures that are not in class folders
             (image_folder).
         phantom: how many phantoms to draw, and how (phantom).
@@ -67,8 +95,9 @@ def read_records(
         options: what the layout leaves open.
 
     Returns:
-        One row an image, checked; ``image_folder`` and ``table`` add a column ``split``
-        ("train", "val", "test", or "" where unknown) when the data come split.
+        One row an image, checked; a column ``split`` ("train", "val", "test", or "" where
+        unknown) when the data come split, and a column ``link`` when the source names
+        duplicates.
 
     Raises:
         UserError: an unknown source, an option that the source does not take, a path that is not

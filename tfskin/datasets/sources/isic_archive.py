@@ -18,7 +18,10 @@ from tfskin.errors import UserError
 
 METADATA_NAMES = ("metadata.csv", "metadata.tab")
 DIAGNOSIS_LEVELS = ("diagnosis_5", "diagnosis_4", "diagnosis_3", "diagnosis_2", "diagnosis_1")
-FLAT_DIAGNOSES = ("diagnosis", "benign_malignant")
+FLAT_DIAGNOSES = (
+    *("diagnosis", "meta.clinical.diagnosis"),
+    *("benign_malignant", "meta.clinical.benign_malignant"),
+)
 
 
 def read_isic_archive(
@@ -32,7 +35,8 @@ def read_isic_archive(
 
     The diagnosis of an image is the most specific level that is filled in: the first non-empty
     one of ``diagnosis_5`` to ``diagnosis_1``, then (older downloads) ``diagnosis``, then
-    ``benign_malignant``; "" where none is. Fold the names into classes when reading the shards::
+    ``benign_malignant``; "" where none is. The first tool's columns (``name``,
+    ``meta.clinical.*``) are read too. Fold the names into classes when reading the shards::
 
         classes: {melanoma: ["Melanoma, NOS", "Melanoma in situ"], nevus: [Nevus]}
 
@@ -49,8 +53,10 @@ def read_isic_archive(
             picture, an id twice.
     """
     metadata = read_metadata(find_metadata(path, METADATA_NAMES))
+    first_tool = metadata.find("meta.clinical.benign_malignant") is not None
     ids = metadata.require_values(
-        "isic_id", remedy="download with 'isic image download', which writes it"
+        "name" if first_tool else "isic_id",
+        remedy="download with 'isic image download', which writes it",
     )
     check_unique(metadata, ids)
     folder = Path(images) if images is not None else metadata.file.parent
@@ -62,10 +68,12 @@ def read_isic_archive(
             "diagnosis": _read_diagnoses(metadata, label_column),
             "lesion_id": metadata.get("lesion_id"),
             "patient_id": metadata.get("patient_id"),
-            "age": metadata.get("age_approx", "age"),
-            "sex": metadata.get("sex"),
-            "site": metadata.get("anatom_site_general", "anatom_site_1"),
-            "image_type": metadata.get("image_type"),
+            "age": metadata.get("age_approx", "age", "meta.clinical.age_approx"),
+            "sex": metadata.get("sex", "meta.clinical.sex"),
+            "site": metadata.get(
+                "anatom_site_general", "anatom_site_1", "meta.clinical.anatom_site_general"
+            ),
+            "image_type": metadata.get("image_type", "meta.acquisition.image_type"),
             "skin_type": metadata.get("fitzpatrick_skin_type"),
             "license": metadata.get("copyright_license"),
             "attribution": metadata.get("attribution"),

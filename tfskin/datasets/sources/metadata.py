@@ -6,6 +6,7 @@ import csv
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -72,35 +73,44 @@ class Metadata:
         return values
 
 
-def read_metadata(file: Path) -> Metadata:
-    """The content of a CSV file, separated by commas, semicolons or tabs (seen from its header).
+def read_metadata(file: Path, *, header: Sequence[str] | None = None) -> Metadata:
+    """The content of a CSV file, separated by commas, semicolons or tabs (seen from line 1).
 
     A byte-order mark is accepted, empty lines are skipped.
+
+    Args:
+        file: the file.
+        header: the column names of a file that has no header line.
 
     Raises:
         UserError: not UTF-8, no header, a column twice, or a line with another number of fields.
     """
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
-            return _parse_metadata(file, stream)
+            return _parse_metadata(file, stream, header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a CSV file in UTF-8 ({error}); save it as one") from None
     except OSError as error:
         raise UserError(f"{file}: cannot be read: {error.strerror}") from None
 
 
-def _parse_metadata(file: Path, stream: Iterable[str]) -> Metadata:
+def _parse_metadata(file: Path, stream: Iterable[str], names: Sequence[str] | None) -> Metadata:
     lines = iter(stream)
     first = next(lines, "")
     delimiter = max(_DELIMITERS, key=first.count)
-    header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+    if names is not None:
+        header, lines, before = list(names), chain([first], lines), 0
+    else:
+        header = [name.strip() for name in next(csv.reader([first], delimiter=delimiter), [])]
+        before = 1
     if not any(header):
         raise UserError(f"{file}: the first line is empty; it must hold the column names")
     repeated = sorted({name for name in header if name and header.count(name) > 1})
     if repeated:
         raise UserError(f"{file}: column '{repeated[0]}' stands there twice; rename one of them")
     values, numbers = [], []
-    for number, row in _read_rows(file, csv.reader(lines, delimiter=delimiter, strict=True)):
+    rows = _read_rows(file, csv.reader(lines, delimiter=delimiter, strict=True), before)
+    for number, row in rows:
         while len(row) > len(header) and not row[-1]:
             row.pop()
         if len(row) != len(header):
@@ -112,19 +122,19 @@ def _parse_metadata(file: Path, stream: Iterable[str]) -> Metadata:
         numbers.append(number)
     if not values:
         raise UserError(f"{file}: there is no row under the header")
-    rows = pd.DataFrame(values, columns=header, index=numbers, dtype="str")
-    return Metadata(file=file, rows=rows)
+    table = pd.DataFrame(values, columns=header, index=numbers, dtype="str")
+    return Metadata(file=file, rows=table)
 
 
-def _read_rows(file: Path, reader: Any) -> Iterator[tuple[int, list[str]]]:
-    """``(line number, fields)`` of every row that is not empty; the header was line 1."""
+def _read_rows(file: Path, reader: Any, before: int) -> Iterator[tuple[int, list[str]]]:
+    """``(line number, fields)`` of every row that is not empty, ``before`` lines were read."""
     try:
         for row in reader:
             fields = [field.strip() for field in row]
             if any(fields):
-                yield reader.line_num + 1, fields
+                yield reader.line_num + before, fields
     except csv.Error as error:
-        line = reader.line_num + 1
+        line = reader.line_num + before
         raise UserError(f"{file}: line {line}: {error}; mend its quotation marks") from None
 
 

@@ -1,0 +1,71 @@
+from typing import Any
+
+import pandas as pd
+
+from tests.datasets.tiny import no_duplicates
+from tfskin.datasets.merging import merge_records
+from tfskin.datasets.records import RECORD_COLUMNS
+from tfskin.datasets.splits import group_records
+
+
+def table(source: str, rows: dict[str, str], **columns: Any) -> pd.DataFrame:
+    frame = pd.DataFrame({"image_id": list(rows), "diagnosis": list(rows.values())})
+    unknown: dict[str, Any] = dict.fromkeys(RECORD_COLUMNS, "")
+    unknown |= {"age": -1.0, "source": source}
+    for name, value in (unknown | columns).items():
+        if name not in ("image_id", "diagnosis"):
+            frame[name] = value
+    return frame
+
+
+def test_an_image_of_the_archive_stands_once_and_blanks_are_filled():
+    first = table("isic_2019", {"ISIC_0000001": "MEL", "ISIC_0000002": "NV"})
+    later = table("isic_2020", {"ISIC_0000001": "melanoma"}, patient_id="IP_1", age=50.0)
+    merged = merge_records([first, later])
+    assert merged.repeated == 1
+    assert merged.conflicts == {}
+    records = merged.records.set_index("image_id")
+    assert records["diagnosis"].to_dict() == {"ISIC_0000001": "mel", "ISIC_0000002": "nv"}
+    assert records.loc["ISIC_0000001", "patient_id"] == "IP_1"
+    assert records.loc["ISIC_0000001", "age"] == 50
+    assert records.loc["ISIC_0000001", "source"] == "isic_2019"
+
+
+def test_sources_that_disagree_are_reported():
+    merged = merge_records(
+        [table("a", {"ISIC_0000001": "MEL"}), table("b", {"ISIC_0000001": "NV"})]
+    )
+    assert merged.conflicts == {"ISIC_0000001": ["mel", "nv"]}
+
+
+def test_a_test_image_of_any_source_stays_test():
+    old = table("isic_2016", {"ISIC_0000001": "benign", "ISIC_0000003": "benign"}, split="test")
+    new = table("isic_2019", {"ISIC_0000001": "NV", "ISIC_0000002": "NV"})
+    for order in ([old, new], [new, old]):
+        splits = merge_records(order).records.set_index("image_id")["split"].to_dict()
+        assert splits == {"ISIC_0000001": "test", "ISIC_0000002": "", "ISIC_0000003": "test"}
+
+
+def test_equal_names_of_other_pictures_stay_apart():
+    merged = merge_records([table("one", {"a__1": "x"}), table("two", {"a__1": "x", "b": "y"})])
+    assert merged.repeated == 0
+    assert merged.records["image_id"].tolist() == ["one__a__1", "two__a__1", "b"]
+
+
+def test_lesion_numbers_of_two_sources_are_not_confused_but_the_archives_are():
+    first = table("one", {"a": "x", "b": "x"}, lesion_id=["7", "IL_1"])
+    second = table("two", {"c": "x", "d": "x"}, lesion_id=["7", "IL_1"])
+    groups = group_records(merge_records([first, second]).records, no_duplicates())
+    assert groups.tolist() == [0, 1, 2, 1]
+
+
+def test_a_downsampled_copy_is_linked_across_sources():
+    first = table("isic_2019", {"ISIC_0000001_downsampled": "NV"})
+    second = table("isic_2020", {"ISIC_0000001": "nevus", "ISIC_0000009": "nevus"})
+    groups = group_records(merge_records([first, second]).records, no_duplicates())
+    assert groups.tolist() == [0, 0, 1]
+
+
+def test_names_can_stay_as_they_are():
+    merged = merge_records([table("a", {"x": "MEL"}), table("b", {"y": "mel"})], harmonise=False)
+    assert merged.records["diagnosis"].tolist() == ["MEL", "mel"]

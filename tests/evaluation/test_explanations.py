@@ -1,0 +1,135 @@
+"""Grad-CAM and integrated gradients against hand-made formulas, for models within models."""
+
+from typing import Any
+
+import keras
+import numpy as np
+import pytest
+
+from tfskin.ensembling import Combiner, as_float32, build_ensemble
+from tfskin.evaluation.explanations import embed, explain_pictures, find_units, nearest
+from tfskin.models import build_model
+
+TINY: dict[str, Any] = {"image_size": (32, 32), "num_classes": 3, "widths": (4, 4, 8, 8, 8)}
+
+
+def pictures(count=2, size=(32, 32)):
+    random = np.random.default_rng(0)
+    return random.uniform(0, 255, (count, *size, 3)).astype(np.float32)
+
+
+def plain(size=(16, 20)):
+    """A convolution, an average and a dense layer: Grad-CAM has a closed form."""
+    keras.utils.set_random_seed(0)
+    image = keras.Input((*size, 3), name="image")
+    scaled = keras.layers.Rescaling(1 / 255)(image)
+    features = keras.layers.Conv2D(5, 3, padding="same", name="features")(scaled)
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    logits = keras.layers.Dense(3, name="logits")(pooled)
+    return keras.Model(image, logits)
+
+
+def test_grad_cam_is_its_formula():
+    model, shown = plain(), pictures(2, (16, 20))
+    found = explain_pictures(model, shown, [0, 2], steps=2)
+    assert found.grad_cam is not None
+    assert found.note == ""
+    maps = keras.Model(model.input, model.get_layer("features").output).predict(shown, verbose=0)
+    probabilities = keras.ops.softmax(model(shown)).numpy()
+    kernel = model.get_layer("logits").kernel.numpy()
+    for n, label in enumerate([0, 2]):
+        # The slope of log p_c by logit j is [j = c] - p_j; each place has the same share.
+        slope = kernel @ (np.eye(3)[label] - probabilities[n])
+        cam = np.maximum((maps[n] * slope).sum(axis=2), 0)
+        np.testing.assert_allclose(found.grad_cam[n], cam / cam.max(), atol=1e-4)
+
+
+def test_integrated_gradients_are_complete():
+    for model in (plain(), build_model("five_layer", color_space="rgb", **TINY)):
+        size = model.input_shape[1:3]
+        found = explain_pictures(model, pictures(2, size), [1, 2], steps=32)
+        assert found.gradients.shape == (2, *size)
+        np.testing.assert_allclose(found.completeness, 1, atol=0.1)
+
+
+def test_a_model_that_sees_one_spot_is_explained_by_it():
+    image = keras.Input((16, 16, 3), name="image")
+    spot = keras.layers.Cropping2D(((4, 8), (4, 8)))(keras.layers.Rescaling(1 / 255)(image))
+    features = keras.layers.Conv2D(2, 1, kernel_initializer="ones", name="features")(spot)
+    pooled = keras.layers.GlobalAveragePooling2D()(features)
+    logits = keras.layers.Dense(2, name="logits")(pooled)
+    model = keras.Model(image, logits)
+    shown = pictures(1, (16, 16))
+    found = np.abs(explain_pictures(model, shown, [0], steps=4).gradients[0])
+    outside = found.copy()
+    outside[4:8, 4:8] = 0
+    assert found.max() > 0
+    assert outside.max() == 0
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_ensembles_and_backbones_are_explained(policy):
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(policy)
+    try:
+        members = [build_model("five_layer", color_space=s, **TINY) for s in ("rgb", "fft")]
+        inner = keras.Sequential(
+            [keras.layers.Conv2D(4, 3), keras.layers.GlobalAveragePooling2D()], name="backbone"
+        )
+        image = keras.Input((32, 32, 3), name="image")
+        logits = keras.layers.Dense(3, dtype="float32", name="logits")(inner(image))
+        members.append(keras.Model(image, logits, name="nested"))
+    finally:
+        keras.config.set_dtype_policy(before)
+    ensemble = build_ensemble(members, Combiner("weights", weights=(0.5, 0.25, 0.25)))
+    assert [unit.spectral for unit in find_units(ensemble)] == [False, True, False]
+    shown = pictures(2)
+    found = explain_pictures(ensemble, shown, [0, 1], steps=4)
+    assert found.grad_cam is not None
+    assert found.grad_cam.shape == (2, 32, 32)
+    assert found.grad_cam.max() == 1
+    assert "without member_1_five_layer" in found.note
+    np.testing.assert_allclose(ensemble.predict(shown, verbose=0), ensemble(shown), atol=1e-5)
+    for member in members:
+        alone = explain_pictures(as_float32(member), shown, [0, 1], steps=4)
+        assert np.isfinite(alone.gradients).all()
+        assert (alone.grad_cam is None) == any(
+            getattr(layer, "space", "") == "fft" for layer in member.layers
+        )
+
+
+def test_tokens_of_a_transformer_are_a_map():
+    image = keras.Input((32, 32, 3), name="image")
+    patches = keras.layers.Conv2D(6, 8, strides=8)(image)
+    tokens = keras.layers.Reshape((16, 6))(patches)
+    tokens = keras.layers.LayerNormalization()(tokens)
+    tokens = keras.layers.MultiHeadAttention(2, 4)(tokens, tokens)
+    tokens = keras.layers.LayerNormalization(name="last")(tokens)
+    pooled = keras.layers.GlobalAveragePooling1D()(tokens)
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(pooled))
+    (unit,) = find_units(model)
+    assert unit.features is not None
+    assert unit.features.name == "last"
+    found = explain_pictures(model, pictures(1), [0], steps=4)
+    assert found.grad_cam is not None
+    assert found.grad_cam.shape == (1, 32, 32)
+
+
+def test_a_model_without_a_map_says_so():
+    image = keras.Input((8, 8, 3), name="image")
+    flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(image))
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(flat))
+    found = explain_pictures(model, pictures(1, (8, 8)), [0], steps=4)
+    assert found.grad_cam is None
+    assert found.note == "No Grad-CAM: it has no map of features."
+
+
+def test_a_picture_is_nearest_to_itself():
+    model = build_model("five_layer", **TINY)
+    shown = pictures(6)
+    known = embed(model, iter([shown[:4], shown[4:]]))
+    assert known.shape == (6, 8)
+    np.testing.assert_allclose(np.linalg.norm(known, axis=1), 1, atol=1e-5)
+    order, similarity = nearest(known[[4, 1]], known, count=2)
+    assert order[:, 0].tolist() == [4, 1]
+    np.testing.assert_allclose(similarity[:, 0], 1, atol=1e-5)

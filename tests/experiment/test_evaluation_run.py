@@ -1,0 +1,294 @@
+"""What evaluation writes, decides and shows, and what it says where something is missing."""
+
+import json
+import shutil
+
+import keras
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.metrics import roc_auc_score
+
+import tfskin
+from tests.browser import open_page
+from tfskin.config import EvaluateConfig
+from tfskin.errors import UserError
+from tfskin.evaluation.calibration import calibrate
+from tfskin.evaluation.challenges import YEARS, score_submission
+from tfskin.experiment.challenge_run import write_challenge
+from tfskin.experiment.decision import choose_malignant, fit_decision
+from tfskin.experiment.judging import Predictions, softmax
+from tfskin.experiment.sections import (
+    calibration_section,
+    conformal_section,
+    malignant_section,
+    subgroup_section,
+)
+from tfskin.runs import open_run
+
+SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
+
+
+def silent(_: str) -> None:
+    """Swallow the news."""
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory, tiny_runs):
+    """A run that was judged with everything turned on."""
+    folder = tmp_path_factory.mktemp("whole")
+    config = EvaluateConfig(resamples=100, reliance_images=6, explained_images=2, miss_cost=5)
+    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=folder, say=silent)
+    return folder, metrics
+
+
+def test_metrics_hold_what_the_schema_says(whole):
+    folder, metrics = whole
+    assert json.loads((folder / "metrics.json").read_text()) == metrics
+    assert metrics["schema_version"] == 2
+    assert metrics["headline"] == "test"
+    for name in ("malignant", "calibration", "conformal", "subgroups", "reliance"):
+        assert metrics[name] is not None
+    decision = json.loads((folder / "decision.json").read_text())
+    assert decision["split"] == "calibration"
+    assert decision["malignant"] == ["melanoma"]
+    assert list(decision["thresholds"]) == [
+        "sensitivity_0.9",
+        "sensitivity_0.95",
+        "specificity_0.9",
+        "cost_5",
+    ]
+    assert set(decision["conformal"]["per_class"]) == {"melanoma", "nevus"}
+    points = metrics["malignant"]["splits"]["calibration"]["operating_points"]
+    # On the split that they were chosen on, thresholds reach their targets.
+    assert points["sensitivity_0.9"]["sensitivity"]["value"] >= 0.9
+    assert points["specificity_0.9"]["specificity"]["value"] >= 0.9
+    assert metrics["conformal"]["splits"]["calibration"]["coverage"]["value"] >= 0.9
+    assert set(metrics["calibration"]["methods"]) == {"none", "temperature", "isotonic"}
+    assert metrics["subgroups"]["headings"]["artefacts"]["recorded"] is False
+    assert metrics["subgroups"]["headings"]["sex"]["recorded"] is True
+    assert metrics["reliance"]["images"] == min(6, metrics["splits"]["test"]["images"])
+
+
+def test_the_report_stands_a_real_browser(whole, tmp_path):
+    with open_page(whole[0] / "report.html", tmp_path) as page:
+        assert [e for e in page.events if e["method"] == "Runtime.exceptionThrown"] == []
+        assert [e for e in page.events if e["method"] == "Log.entryAdded"] == []
+        requests = [
+            event["params"]["request"]["url"]
+            for event in page.events
+            if event["method"] == "Network.requestWillBeSent"
+        ]
+        assert requests
+        assert all(url.startswith(("file:", "data:")) for url in requests)
+        sizes = page.run(
+            "[...document.images].map(i => [i.naturalWidth, i.clientWidth, i.clientHeight, "
+            "+i.getAttribute('width'), i.alt.length])"
+        )
+        assert len(sizes) >= 8
+        assert all(min(size) > 0 for size in sizes)
+        # A click sorts by number, a second one the other way.
+        table = "document.querySelector('[aria-label^=\"Operating points\"] table')"
+        keys = f"[...{table}.tBodies[0].rows].map(r => +r.children[1].dataset.sort)"
+        for order in (False, True):
+            page.run(f"{table}.querySelectorAll('thead button')[1].click()")
+            found = page.run(keys)
+            assert found == sorted(found, reverse=order)
+        assert page.run(f"{table}.querySelectorAll('th')[1].ariaSort") == "descending"
+        page.call(
+            "Emulation.setDeviceMetricsOverride",
+            width=360, height=740, deviceScaleFactor=1, mobile=True,
+        )  # fmt: skip
+        assert page.run("document.documentElement.scrollWidth") <= 360
+        light = page.run("getComputedStyle(document.body).backgroundColor")
+        dark = [{"name": "prefers-color-scheme", "value": "dark"}]
+        page.call("Emulation.setEmulatedMedia", features=dark)
+        assert page.run("getComputedStyle(document.body).backgroundColor") != light
+        printed = page.call("Page.printToPDF")["data"]
+        assert len(printed) > 10_000
+
+
+def test_isotonic_calibration_is_applied_to_every_prediction(tmp_path, tiny_runs):
+    config = SMALL.model_copy(update={"calibration": "isotonic"})
+    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=tmp_path, say=silent)
+    decision = json.loads((tmp_path / "decision.json").read_text())
+    assert decision["calibration"]["method"] == "isotonic"
+    assert metrics["calibration"]["chosen"] == "isotonic"
+    run = open_run(tiny_runs[0])
+    names = run.class_names()
+    before = run.predictions("test")[names].to_numpy()  # after temperature alone
+    expected = calibrate(before, decision["calibration"], names)
+    found = pd.read_csv(tmp_path / "predictions" / "test.csv")[names].to_numpy()
+    np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def predictions(names, images=40):
+    random = np.random.default_rng(0)
+    labels = np.arange(images) % len(names)
+    probabilities = random.dirichlet(np.ones(len(names)), images)
+    facts = pd.DataFrame(
+        {
+            "image_id": [f"ISIC_{number}" for number in range(images)],
+            "group": np.arange(images),
+            "label": labels,
+        }
+    )
+    return Predictions(
+        facts=facts,
+        class_names=names,
+        logits=np.log(probabilities),
+        probabilities=probabilities,
+        scores=probabilities[:, 0],
+    )
+
+
+@pytest.mark.parametrize("year", YEARS)
+def test_a_challenge_gets_its_submission_and_its_score(tmp_path, year):
+    classes = {"melanoma": ["mel"], "nevus": ["nv"], "keratosis": ["akiec"]}
+    one = predictions(list(classes))
+    found = write_challenge(year, one, classes, ["melanoma"], tmp_path)
+    submission, truth = (
+        pd.read_csv(tmp_path / f"{name}_{year}.csv") for name in ("submission", "truth")
+    )
+    assert found["score"] == score_submission(year, submission, truth)["score"]
+    assert len(submission) == 40
+    if year == "2020":
+        area = roc_auc_score(one.labels == 0, one.probabilities[:, 0])
+        assert found["score"] == pytest.approx(area)
+    if year == "2018":
+        assert found["columns_without_a_class"] == ["BCC", "BKL", "DF", "VASC"]
+
+
+def test_malignant_classes_are_known_named_or_asked_for():
+    classes = {"melanoma": ["mel"], "nevus": ["nv"]}
+    news: list[str] = []
+    assert choose_malignant(classes, None, say=news.append) == ["melanoma"]
+    assert choose_malignant(classes, ["nevus"], say=news.append) == ["nevus"]
+    assert choose_malignant(classes, [], say=news.append) == []
+    assert news == []
+    assert choose_malignant({"a": ["mel", "nv"], "b": []}, None, say=news.append) == []
+    assert "not known whether malignant: a, b" in news[-1]
+    assert choose_malignant({"mel": [], "bcc": []}, None, say=news.append) == []
+    assert "every class is malignant" in news[-1]
+    with pytest.raises(UserError, match="did you mean 'melanoma'"):
+        choose_malignant(classes, ["melanoam"], say=silent)
+    with pytest.raises(UserError, match="names every class"):
+        choose_malignant(classes, ["melanoma", "nevus"], say=silent)
+
+
+def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs):
+    news: list[str] = []
+    classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
+    decision = fit_decision(open_run(tiny_runs[0]), None, classes, SMALL, say=news.append)
+    assert decision["thresholds"] == {}
+    assert "conformal" not in decision
+    assert "no calibration split" in news[-1]
+
+
+def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs):
+    news: list[str] = []
+    one = predictions(["melanoma", "nevus"])
+    facts = one.facts.assign(label=1)
+    classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
+    decision = fit_decision(
+        open_run(tiny_runs[0]), (facts, one.logits), classes, SMALL, say=news.append
+    )
+    assert list(decision["thresholds"]) == ["specificity_0.9"]
+    assert "no malignant image: no threshold for sensitivity_0.9" in news[-1]
+    assert decision["conformal"]["per_class"]["melanoma"] == 1
+
+
+def test_sections_of_a_split_without_a_class_are_plain_json():
+    one = predictions(["melanoma", "nevus"])
+    facts = one.facts.assign(label=1)
+    odd = Predictions(**{**vars(one), "facts": facts})
+    decision = {"temperature": 1.0, "malignant": ["melanoma"], "thresholds": {}}
+    parts = [
+        malignant_section({"test": odd}, decision, ["melanoma"], SMALL),
+        calibration_section(odd, one, decision, SMALL),
+        subgroup_section(odd, ["melanoma"], decision, SMALL),
+        conformal_section({"test": odd}, decision, SMALL),
+    ]
+    assert "NaN" not in json.dumps(parts, allow_nan=False)
+    assert parts[0] is not None
+    assert parts[0]["splits"]["test"]["auc"]["value"] is None
+    assert parts[3] is None
+
+
+def test_a_model_without_numbers_is_named(tmp_path, tiny_runs):
+    folder = tmp_path / "nan"
+    shutil.copytree(tiny_runs[0], folder)
+    model = open_run(folder).load_model()
+    model.set_weights([np.full_like(w, np.nan) for w in model.get_weights()])
+    model.save(folder / "model.keras")
+    keras.backend.clear_session()
+    before = (folder / "metrics.json").read_bytes()
+    with pytest.raises(UserError, match=r"no number \(NaN or infinity\) for image 'phantom"):
+        tfskin.evaluate(folder, config=SMALL, say=silent)
+    assert (folder / "metrics.json").read_bytes() == before
+
+
+def test_runs_are_compared_on_the_same_images(tmp_path, tiny_runs):
+    result = tfskin.compare(tiny_runs, output=tmp_path / "pair", resamples=100, say=silent)
+    (pair,) = result["pairs"]
+    assert {pair["first"], pair["second"]} == {"rgb", "hsv"}
+    first, second = (open_run(folder).metrics()["splits"]["test"] for folder in tiny_runs)
+    gap = first["macro_auc"]["value"] - second["macro_auc"]["value"]
+    assert pair["figures"]["macro_auc"]["value"] == pytest.approx(gap, abs=1e-6)
+    assert pair["delong"]["difference"] == pytest.approx(gap, abs=1e-6)  # two classes
+    assert {p.name for p in (tmp_path / "pair").iterdir()} == {
+        "comparison.json",
+        "roc.png",
+        "report.html",
+    }
+    assert json.loads((tmp_path / "pair" / "comparison.json").read_text()) == result
+
+
+def test_runs_that_cannot_be_compared_are_named(tmp_path, tiny_runs):
+    def refuse(message, runs, **options):
+        with pytest.raises(UserError, match=message):
+            tfskin.compare(runs, output=tmp_path / "never", say=silent, **options)
+        assert not (tmp_path / "never").exists()
+
+    refuse("two runs or more", tiny_runs[:1])
+    refuse("given twice", [tiny_runs[0], tiny_runs[0]])
+    refuse("no predictions", tiny_runs, split="nowhere")
+    other = tmp_path / "other"
+    shutil.copytree(tiny_runs[1], other)
+    path = other / "predictions" / "test.csv"
+    table = pd.read_csv(path)
+    table.iloc[1:].to_csv(path, index=False)
+    refuse("other images of test", [tiny_runs[0], other])
+    swapped = table.assign(label=table["label"].map({"nevus": "melanoma", "melanoma": "nevus"}))
+    swapped.to_csv(path, index=False)
+    refuse("has another label", [tiny_runs[0], other])
+    table.assign(nevus=np.nan).to_csv(path, index=False)
+    refuse("other: predictions of test: probabilities of row 0 are not", [tiny_runs[0], other])
+    with pytest.raises(UserError, match="is a run"):
+        tfskin.compare(tiny_runs, output=tiny_runs[0], say=silent)
+
+
+def test_pictures_are_explained(tmp_path, tiny_runs):
+    from PIL import Image
+
+    pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+    Image.fromarray(pixels).save(tmp_path / "lesion.png")
+    table = tfskin.explain(
+        tiny_runs[0], [tmp_path / "lesion.png"], output=tmp_path / "seen",
+        explained_class="nevus", say=silent,
+    )  # fmt: skip
+    (row,) = table.to_dict("records")
+    assert row["explained"] == "nevus"
+    with Image.open(row["picture"]) as picture:
+        assert picture.width > picture.height > 100
+    predicted = tfskin.predict(tiny_runs[0], [tmp_path / "lesion.png"])
+    assert row["predicted"] == predicted["predicted"][0]
+    assert row["probability"] == pytest.approx(predicted["probability"][0], abs=1e-4)
+    with pytest.raises(UserError, match="did you mean 'nevus'"):
+        tfskin.explain(tiny_runs[0], [tmp_path / "lesion.png"], explained_class="nevsu")
+
+
+def test_softmax_is_a_softmax():
+    logits = np.array([[1000.0, 1001.0], [0.0, 0.0]])
+    found = softmax(logits, temperature=2.0)
+    np.testing.assert_allclose(found[0], [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))])

@@ -1,0 +1,68 @@
+"""tfskin-compare: runs on the same images -> which differences are real."""
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from tfskin.cli.common import (
+    Debug,
+    Json,
+    Quiet,
+    print_figures,
+    print_json,
+    print_table,
+    run,
+    say,
+)
+
+SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
+
+
+def compare_command(
+    runs: Annotated[
+        list[Path], typer.Argument(metavar="RUN...", help="Two run directories or more.")
+    ],
+    output: Annotated[Path, typer.Option(help="Where to write.")] = Path("comparison"),
+    split: Annotated[
+        str | None, typer.Option(help="Which split (none: test).", show_default=False)
+    ] = None,
+    resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Compare runs on the same images: differences with intervals, DeLong's test, ROC curves."""
+    from tfskin.experiment import compare
+
+    result = compare(runs, output=output, split=split, resamples=resamples, say=say)
+    if json:
+        print_json(result)
+        return
+    print_figures(list(result["runs"].items()), title=f"on {result['split']}")
+    for pair in result["pairs"]:
+        _print_pair(pair)
+    print(f"report: {output / 'report.html'}")
+
+
+def _print_pair(pair: dict[str, Any]) -> None:
+    from rich.table import Table
+
+    from tfskin.cli.common import show_interval
+
+    title = f"{pair['first']} minus {pair['second']}"
+    table = Table("figure", "difference", "p (Holm)", "real", title=title, title_justify="left")
+    for name in SHOWN:
+        entry = pair["figures"].get(name)
+        if entry is None or entry["p_holm"] is None:
+            continue
+        verdict = "yes" if entry["real"] else "no"
+        table.add_row(name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict)
+    print_table(table)
+    if pair["delong"] is not None and pair["delong"]["p"] is not None:
+        print(f"DeLong's test of the malignant AUC: p = {pair['delong']['p']:.3f}")
+
+
+def main() -> None:
+    """Entry point."""
+    run(compare_command)

@@ -1,0 +1,45 @@
+"""tfskin-explain: a run and pictures -> where the network looked."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run, say
+
+
+def explain_command(
+    folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
+    images: Annotated[
+        list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or patterns.")
+    ],
+    output: Output = None,
+    explained_class: Annotated[
+        str | None,
+        typer.Option(
+            "--class", help="What to explain (none: what is predicted).", show_default=False
+        ),
+    ] = None,
+    json: Json = False,
+    quiet: Quiet = False,
+    debug: Debug = False,
+) -> None:
+    """Draw Grad-CAM, integrated gradients and the nearest training images beside each picture."""
+    from tfskin.experiment import explain
+
+    table = explain(folder, images, output=output, explained_class=explained_class, say=say)
+    if json:
+        print_json(table.to_dict("records"))
+        return
+    from rich.table import Table
+
+    shown = Table("path", "predicted", "probability", "explained", "picture")
+    table["probability"] = table["probability"].map("{:.3f}".format)
+    for row in table.astype(str).to_numpy().tolist():
+        shown.add_row(*row)
+    print_table(shown)
+
+
+def main() -> None:
+    """Entry point."""
+    run(explain_command)

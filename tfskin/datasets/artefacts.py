@@ -1,0 +1,142 @@
+"""What lies on a dermoscopic picture beside skin: detectors, each measured on real pictures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from PIL import Image, ImageFilter
+from scipy import ndimage
+
+WORKING_SIDE = 256
+"""Pictures are looked at with their longer side brought to this many pixels."""
+
+_DARK_SHARE = 0.35
+_CORNER = 0.06
+_HAIR_DEPTH = 14
+_HAIR_MEAN_DEPTH = 26
+_HAIR_EXTENT = 0.1
+_HAIR_TOTAL = 0.4
+_WEB = 2.2
+_WEB_EXTENT = 0.4
+_STICKER_SATURATION = 0.5
+_STICKER_AREA = 0.006
+
+
+def find_artefacts(image: Image.Image) -> dict[str, bool]:
+    """For each detector of :data:`DETECTORS`, whether it finds its artefact.
+
+    Args:
+        image: upright RGB, any size; at least 100 pixels a side for hair to be seen.
+    """
+    scale = WORKING_SIDE / max(image.size)
+    size = (max(16, round(image.width * scale)), max(16, round(image.height * scale)))
+    small = image.convert("RGB").resize(size, Image.Resampling.LANCZOS, reducing_gap=3.0)
+    return {name: detect(small) for name, detect in DETECTORS.items()}
+
+
+def has_dark_corners(image: Image.Image) -> bool:
+    """Whether the field of view ends inside the frame: two corners are far darker than the skin.
+
+    The median brightness of a square of 6 % of the shorter side in each corner, against the
+    upper quartile of the whole picture: below 35 % of it is dark. Black bars count too.
+    """
+    grey = np.asarray(image.convert("L"), np.float32)
+    side = max(2, round(_CORNER * min(grey.shape)))
+    corners = [
+        grey[:side, :side],
+        grey[:side, -side:],
+        grey[-side:, :side],
+        grey[-side:, -side:],
+    ]
+    limit = _DARK_SHARE * np.percentile(grey, 75)
+    return sum(bool(np.median(corner) < limit) for corner in corners) >= 2
+
+
+def has_hair(image: Image.Image) -> bool:
+    """Whether clearly dark hairs cross the picture, together 40 % of the diagonal long.
+
+    Hairs are what a morphological closing of 7 x 7 pixels fills in (the black-hat transform of
+    DullRazor, Lee et al. 1997) by 14 grey levels, 26 in the mean, connected over 10 % of the
+    diagonal. A connected web counts from 40 % of the diagonal on: a pigment network is smaller.
+    Fair, faint and shaved hairs are passed over.
+    """
+    grey = np.asarray(image.convert("L").filter(ImageFilter.GaussianBlur(0.6)), np.int16)
+    hat = ndimage.minimum_filter(ndimage.maximum_filter(grey, size=7), size=7) - grey
+    labels, count = ndimage.label((hat >= _HAIR_DEPTH) & _field_of_view(grey), np.ones((3, 3)))
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    diagonal = float(np.hypot(*grey.shape))
+    total = 0.0
+    for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        extent = float(np.hypot(box[0].stop - box[0].start, box[1].stop - box[1].start))
+        if areas[number] < extent or extent < _HAIR_EXTENT * diagonal:
+            continue
+        piece = labels[box] == number
+        if hat[box][piece].mean() < _HAIR_MEAN_DEPTH:
+            continue
+        length = _ridge_length(piece)
+        if length <= _WEB * extent or extent >= _WEB_EXTENT * diagonal:
+            total += length
+    return total >= _HAIR_TOTAL * diagonal
+
+
+def has_sticker(image: Image.Image) -> bool:
+    """Whether a blue, green or yellow sticker reaches into the picture from its border.
+
+    Colours are taken relative to the picture's median colour, so that a bluish white balance
+    is no sticker: a region at the border, 0.6 % of the frame or more, whose balanced saturation
+    is above one half and whose hue lies between yellow and violet. Red and orange stickers look
+    like vascular lesions and are not looked for.
+    """
+    pixels = np.asarray(image, np.float32)
+    bright = pixels.max(axis=2) > 50
+    if bright.sum() < 100:
+        return False
+    median = np.median(pixels[bright], axis=0)
+    balanced = pixels * (median.mean() / np.maximum(median, 1))
+    high, low = balanced.max(axis=2), balanced.min(axis=2)
+    saturation = (high - low) / np.maximum(high, 1)
+    red, green, blue = balanced[..., 0], balanced[..., 1], balanced[..., 2]
+    violet = (red > green) & (blue > green) & (red > 0.75 * blue)
+    cool = (np.maximum(green, blue) >= red) & ~violet
+    # As it is, not balanced: brown pigment on pink skin would turn yellow.
+    yellow = (pixels[..., 1] > 0.75 * pixels[..., 0]) & (pixels[..., 0] > 130)
+    yellow &= pixels[..., 2] < 0.5 * pixels[..., 0]
+    spot = bright & (saturation > _STICKER_SATURATION) & (yellow | (cool & ~_warm(pixels)))
+    spot = ndimage.binary_opening(spot, iterations=2)
+    labels, count = ndimage.label(spot)
+    areas = np.bincount(labels.ravel(), minlength=count + 1)
+    edge = np.concatenate([labels[:4].ravel(), labels[-4:].ravel()])
+    edge = np.concatenate([edge, labels[:, :4].ravel(), labels[:, -4:].ravel()])
+    touching = np.setdiff1d(np.unique(edge), [0])
+    return bool((areas[touching] >= _STICKER_AREA * labels.size).any())
+
+
+DETECTORS: dict[str, Callable[[Image.Image], bool]] = {
+    "dark_corners": has_dark_corners,
+    "hair": has_hair,
+    "sticker": has_sticker,
+}
+"""Name of the flag -> detector; the order of the flags everywhere."""
+
+
+def _warm(pixels: np.ndarray) -> np.ndarray:
+    """Where red leads and blue is last: skin and pigment, whatever the balance makes of them."""
+    return (pixels[..., 0] > 1.05 * pixels[..., 1]) & (pixels[..., 1] >= pixels[..., 2])
+
+
+def _field_of_view(grey: np.ndarray) -> np.ndarray:
+    """Where skin is seen: away from a dark frame and the picture's own border."""
+    dark = grey < 0.25 * np.percentile(grey, 75)
+    # Opened, so that hairs stay, then grown over the soft rim.
+    frame = ndimage.maximum_filter(ndimage.minimum_filter(dark, size=11), size=23)
+    inside = ~frame
+    inside[:2], inside[-2:], inside[:, :2], inside[:, -2:] = False, False, False, False
+    return inside
+
+
+def _ridge_length(piece: np.ndarray) -> float:
+    """Number of pixels on the ridge of a mask's distance map: about the length of its lines."""
+    depth = ndimage.distance_transform_edt(np.pad(piece, 1))
+    ridge = (depth > 0) & (depth >= ndimage.maximum_filter(depth, size=3))
+    return max(float(ridge.sum()), 1.0)

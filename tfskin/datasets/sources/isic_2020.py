@@ -1,0 +1,94 @@
+"""ISIC 2020 (SIIM-ISIC): melanoma by patient, with a list of duplicates."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import coo_array
+from scipy.sparse.csgraph import connected_components
+
+from tfskin.datasets.records import build_records
+from tfskin.datasets.sources.challenges import (
+    find_tables,
+    index_pictures,
+    read_ids,
+    require_tables,
+    take_pictures,
+)
+from tfskin.datasets.sources.metadata import read_metadata
+
+_TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
+_TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"
+_DUPLICATES = r"ISIC_2020_Training_Duplicates\.csv"
+
+
+def read_isic_2020(
+    path: Path, *, images: Path | str | None = None, label_column: str | None = None
+) -> pd.DataFrame:
+    """The records of the ISIC 2020 challenge: nevus, melanoma, seborrheic keratosis, unknown, ...
+
+    Reads ``ISIC_2020_Training_GroundTruth_v2.csv`` (with lesion_id), else
+    ``ISIC_2020_Training_GroundTruth.csv`` or Kaggle's ``train.csv``: image_name, patient_id, sex,
+    age_approx, anatom_site_general_challenge, diagnosis, benign_malignant, target. The pairs of
+    ``ISIC_2020_Training_Duplicates.csv`` (image_name_1, image_name_2), where it is, are linked:
+    they are never in two splits. Pictures lie anywhere below the folder. The truth of the test
+    set is not public.
+
+    Args:
+        path: the folder that holds all of it, or the truth file.
+        images: the folder of the pictures, where it is another.
+        label_column: the column to take as the diagnosis, such as "benign_malignant"; most
+            benign pictures have the diagnosis "unknown".
+
+    Raises:
+        UserError: no truth file, a missing column, a row without a picture, an id twice.
+
+    Reference:
+        Rotemberg et al., "A patient-centric dataset of images and metadata for identifying
+        melanomas using clinical context", Scientific Data 8:34 (2021).
+    """
+    tables = find_tables(path, _TRUTH_V2) or require_tables(
+        path, _TRUTH, example="ISIC_2020_Training_GroundTruth_v2.csv"
+    )
+    metadata = read_metadata(tables[0])
+    ids = read_ids(metadata, "image_name", "image", remedy="ISIC 2020 is published with it")
+    known = index_pictures(Path(images) if images is not None else path)
+    folder = path if path.is_dir() else path.parent
+    return build_records(
+        {
+            "image_id": ids,
+            "path": take_pictures(metadata, ids, known),
+            "diagnosis": metadata.require_values(
+                label_column or "diagnosis", remedy="choose one of them as label_column"
+            ),
+            "patient_id": metadata.get("patient_id"),
+            "lesion_id": metadata.get("lesion_id"),
+            "age": metadata.get("age_approx"),
+            "sex": metadata.get("sex"),
+            "site": metadata.get("anatom_site_general_challenge", "anatom_site_general"),
+            "image_type": "dermoscopic",
+            "source": "isic_2020",
+            "link": _link_duplicates(ids, find_tables(folder, _DUPLICATES)),
+        },
+        source=str(metadata.file),
+    )
+
+
+def _link_duplicates(ids: pd.Series, tables: list[Path]) -> list[str]:
+    """A name that duplicates share: their component's first image; "" for an image alone."""
+    if not tables:
+        return [""] * len(ids)
+    pairs = read_metadata(tables[0])
+    remedy = "the list of duplicates has it"
+    place = {image_id: number for number, image_id in enumerate(ids)}
+    first = pairs.require("image_name_1", remedy=remedy).map(place)
+    second = pairs.require("image_name_2", remedy=remedy).map(place)
+    both = (first.notna() & second.notna()).to_numpy()  # the list is of more than one file
+    rows, columns = first[both].to_numpy(np.int64), second[both].to_numpy(np.int64)
+    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(ids),) * 2)
+    _, component = connected_components(links, directed=False)
+    sizes = np.bincount(component, minlength=len(ids))
+    names = pd.Series(ids.to_numpy()).groupby(component).first()
+    return [names[c] if sizes[c] > 1 else "" for c in component]

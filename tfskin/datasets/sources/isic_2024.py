@@ -1,0 +1,97 @@
+"""ISIC 2024 (SLICE-3D): 400,000 crops of total-body photographs, in one HDF5 file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pandas as pd
+
+from tfskin.datasets.containers import container_path, list_container
+from tfskin.datasets.records import build_records
+from tfskin.datasets.sources.challenges import (
+    find_tables,
+    index_pictures,
+    look_up,
+    read_ids,
+    require_tables,
+    take_pictures,
+)
+from tfskin.datasets.sources.metadata import Metadata, read_metadata
+
+_TABLES = r"(train-metadata|ISIC_2024_(Permissive_)?Training_GroundTruth)\.csv"
+_FURTHER = r"ISIC_2024_(Permissive_)?Training_(Metadata|Supplement)\.csv"
+_CONTAINER = r"(train-image|ISIC_2024_.*)\.(hdf5|h5)"
+_LEVELS = ("iddx_5", "iddx_4", "iddx_3", "iddx_2", "iddx_1")
+_TARGETS = {"0": "Benign", "1": "Malignant", "0.0": "Benign", "1.0": "Malignant"}
+
+
+def read_isic_2024(
+    path: Path, *, images: Path | str | None = None, label_column: str | None = None
+) -> pd.DataFrame:
+    """The records of the ISIC 2024 challenge: diagnoses of the archive's tree, mostly "Benign".
+
+    Reads ``train-metadata.csv`` (isic_id, target, patient_id, lesion_id, age_approx, sex,
+    anatom_site_general, iddx_1 to iddx_5, ...) and the pictures in ``train-image.hdf5`` (a
+    dataset of JPEG bytes for each isic_id), or as files anywhere below the folder. The challenge
+    page's own form, ``ISIC_2024_Training_GroundTruth.csv`` with ``..._Supplement.csv``, is read
+    too. The diagnosis is the most specific filled level of iddx_*, else the target as "Benign"
+    or "Malignant". The measures of the photographing system (tbp_*) are not read.
+
+    Args:
+        path: the folder that holds both, or the metadata file.
+        images: the HDF5 file or the folder of the pictures, where it is another.
+        label_column: the column to take as the diagnosis, such as "iddx_1" or "target".
+
+    Raises:
+        UserError: no metadata, a missing column, a row without a picture, an id twice, an HDF5
+            file that cannot be read.
+
+    Reference:
+        Kurtansky et al., "The SLICE-3D dataset", Scientific Data 11:884 (2024).
+    """
+    metadata = read_metadata(require_tables(path, _TABLES, example="train-metadata.csv")[0])
+    ids = read_ids(metadata, "isic_id", remedy="ISIC 2024 is published with it")
+    folder = path if path.is_dir() else path.parent
+    further = look_up(find_tables(folder, _FURTHER), ("isic_id",), ids)
+    if further is not None:
+        fresh = [name for name in further.rows if name not in metadata.rows]
+        metadata = Metadata(metadata.file, metadata.rows.join(further.rows[fresh]))
+    return build_records(
+        {
+            "image_id": ids,
+            "path": _find_pictures(metadata, ids, Path(images) if images is not None else folder),
+            "diagnosis": _read_diagnoses(metadata, label_column),
+            "patient_id": metadata.get("patient_id"),
+            "lesion_id": metadata.get("lesion_id"),
+            "age": metadata.get("age_approx"),
+            "sex": metadata.get("sex"),
+            "site": metadata.get("anatom_site_general"),
+            "image_type": metadata.get("image_type"),
+            "license": metadata.get("copyright_license"),
+            "attribution": metadata.get("attribution"),
+            "source": "isic_2024",
+        },
+        source=str(metadata.file),
+    )
+
+
+def _find_pictures(metadata: Metadata, ids: pd.Series, place: Path) -> list[str]:
+    containers = [place] if place.is_file() else find_tables(place, _CONTAINER)
+    if not containers:
+        return take_pictures(metadata, ids, index_pictures(place))
+    file = containers[0].absolute()
+    known = {name: container_path(file, name) for name in list_container(file)}
+    return take_pictures(metadata, ids, known)
+
+
+def _read_diagnoses(metadata: Metadata, label_column: str | None) -> pd.Series:
+    if label_column is not None:
+        chosen = metadata.require(label_column, remedy="choose one of them as label_column")
+        return chosen.replace(_TARGETS)
+    metadata.require(
+        *reversed(_LEVELS), "target", "malignant", remedy="choose one with label_column"
+    )
+    result = pd.Series("", index=metadata.rows.index)
+    for name in (*_LEVELS, "target", "malignant"):
+        result = result.where(result != "", metadata.get(name).replace(_TARGETS))
+    return result

@@ -1,0 +1,104 @@
+"""A run's batch normalisation: checked on real images, and recalibrated."""
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfskin.datasets.shards import Shards
+from tfskin.ensembling import as_float32
+from tfskin.errors import UserError
+from tfskin.evaluation.metrics import compute_metrics
+from tfskin.experiment.evaluation_run import load_run_shards, predict_logits, softmax
+from tfskin.files import replace_file
+from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.layers.parts import part_of
+from tfskin.runs import Run, open_run
+from tfskin.training.batch_norm_check import check_companions, check_layers, mode_gap
+from tfskin.training.recalibration import batch_norm_layers, recalibrate
+
+BATCH_SIZE = 64
+
+
+def recalibrate_run(
+    run: Run, shards: Shards, *, images: int, say: Callable[[str], None] = print
+) -> None:
+    """Re-estimate the moving statistics of a run's best model on clean training images.
+
+    Says the log-loss on val before and after, and writes ``model.keras`` again. Doing it twice is
+    the same as doing it once.
+    """
+    model = run.load_model()
+    before = _val_loss(model, run, shards)
+    with damage_named(shards, "train"):
+        count = recalibrate(model, _clean_images(run, shards, "train", images))
+    if not count:
+        say("recalibrate: no batch normalisation in the mode 'update'; nothing to do")
+        return
+    after = _val_loss(model, run, shards)
+    say(
+        f"recalibrated {count} batch normalisations on {images} training images: "
+        f"val log-loss {before:.4f} -> {after:.4f}"
+    )
+    with replace_file(run.model_path) as temporary:
+        model.save(temporary)
+
+
+def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, Any]:
+    """What a run's batch normalisations do on its own val images.
+
+    Returns ``layers`` (a row each: name, part, mode, ``mean_shift``, ``variance_ratio``,
+    ``state``), ``mode_gap`` (how much probabilities differ between training and inference mode)
+    and ``companions`` (the largest change of a probability when a picture's batch companions
+    change); see :mod:`tfskin.training.batch_norm_check`. ``passed`` is whether none changes.
+
+    Args:
+        run: a run directory, of one network.
+        images: how many pictures are looked at.
+
+    Raises:
+        UserError: not a run, shards missing or changed.
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    shards = load_run_shards(run)
+    model = as_float32(run.load_model())  # half precision rounds by as much as is tolerated
+    with damage_named(shards, "val"):
+        pictures = np.concatenate(list(_clean_images(run, shards, "val", images)))
+    labels = read_labels(shards, "val", run.inputs().classes)["label"].to_numpy()[: len(pictures)]
+    parts = part_of(model)
+    rows = check_layers(model, [pictures]) if batch_norm_layers(model) else []
+    names = {layer.name: parts[id(layer)] for layer in batch_norm_layers(model)}
+    companions = check_companions(model, pictures, labels)
+    return {
+        "run": str(run.folder),
+        "images": len(pictures),
+        "layers": [{"layer": row["layer"], "part": names[row["layer"]], **row} for row in rows],
+        "mode_gap": mode_gap(model, pictures),
+        "companions": companions,
+        "passed": companions["passed"],
+    }
+
+
+def _clean_images(run: Run, shards: Shards, split: str, count: int) -> Iterator[np.ndarray]:
+    """The first ``count`` images of a split without augmentation, in batches."""
+    inputs = run.inputs()
+    if not len(read_labels(shards, split, inputs.classes)):
+        raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
+    options = InputOptions(
+        image_size=inputs.image_size,
+        resize=inputs.resize,
+        batch_size=min(BATCH_SIZE, count),
+        classes=inputs.classes,
+    )
+    batches = make_dataset(shards, split, options=options)
+    for images, _ in islice(batches.as_numpy_iterator(), -(-count // options.batch_size)):
+        yield images
+
+
+def _val_loss(model: keras.Model, run: Run, shards: Shards) -> float:
+    labels = read_labels(shards, "val", run.inputs().classes)["label"].to_numpy()
+    probabilities = softmax(predict_logits(model, shards, "val", run.inputs()))
+    return float(compute_metrics(labels, probabilities, run.class_names())["log_loss"])

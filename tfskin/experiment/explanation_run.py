@@ -1,0 +1,249 @@
+"""Why a run says what it says, about its worst-classified images or about other pictures."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tfskin.config import EvaluateConfig, ExternalConfig
+from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.shards import Shards
+from tfskin.ensembling import as_float32
+from tfskin.errors import UserError, nearest_hint
+from tfskin.evaluation.curve_plots import overlay_gradients, overlay_heat, plot_explanation
+from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
+from tfskin.evaluation.plots import save_figure
+from tfskin.evaluation.report import Case
+from tfskin.experiment.judging import (
+    Predictions,
+    decide,
+    input_options,
+    load_run_shards,
+    read_pictures,
+)
+from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
+from tfskin.prediction import find_images
+from tfskin.progress import progress_bar
+from tfskin.runs import Run, open_run
+
+NEAREST = 3
+MOST_KNOWN = 1000
+"""Training images that the nearest are looked for among: the first ones in file order."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Known:
+    """Training images and their embeddings.
+
+    Attributes:
+        embeddings: (M, D) float32 of length 1.
+        pictures: (M, H, W, 3) uint8.
+        names: image id and diagnosis of each.
+    """
+
+    embeddings: np.ndarray
+    pictures: np.ndarray
+    names: list[tuple[str, str]]
+
+
+def explain(
+    run: Run | Path | str,
+    images: Sequence[Path | str],
+    *,
+    output: Path | str | None = None,
+    explained_class: str | None = None,
+    say: Callable[[str], None] = print,
+) -> pd.DataFrame:
+    """One row a picture: path, predicted class, its probability, explained class, picture written.
+
+    Writes for each picture a PNG with the picture as the network sees it, Grad-CAM, integrated
+    gradients and the nearest training images by embedding.
+
+    Args:
+        run: a run directory.
+        images: files, folders or glob patterns.
+        output: where the PNGs go; ``<run>/explanations`` unless given.
+        explained_class: what to explain; for each picture its predicted class unless given.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: not a run, no picture, a class that the run does not have, or a picture that
+            cannot be read.
+
+    Example:
+        >>> table = tfskin.explain("runs/first", ["lesion.jpg"], output="seen")
+        >>> list(table.columns)
+        ['path', 'predicted', 'probability', 'explained', 'picture']
+    """
+    run = run if isinstance(run, Run) else open_run(run)
+    names = run.class_names()
+    if explained_class is not None and explained_class not in names:
+        hint = nearest_hint(explained_class, names)
+        raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
+    paths = find_images(images)
+    model = ready_model(run.load_model())
+    pictures = np.stack([_read(path, run) for path in paths])
+    probabilities = decide(model.predict(pictures, verbose=0), run.decision(), names)
+    chosen = probabilities.argmax(axis=1)
+    classes = (
+        chosen if explained_class is None else np.full(len(paths), names.index(explained_class))
+    )
+    found = explain_pictures(model, pictures, classes)
+    if found.note:
+        say(found.note)
+    known, reason = find_known(run, model)
+    if reason:
+        say(reason)
+    folder, rows = Path(output) if output else run.folder / "explanations", []
+    near = nearest_pictures(model, pictures, known)
+    for n, path in enumerate(paths):
+        target = folder / f"{n + 1:03d}_{path.stem}.png"
+        title = f"{path.name}: {names[chosen[n]]} {probabilities[n, chosen[n]]:.2f}"
+        shown = [(caption, picture) for caption, _, picture in _views(pictures[n], found, n, names)]
+        shown += [(caption, picture) for caption, _, picture in near[n]]
+        save_figure(plot_explanation(shown, title=title), target)
+        rows.append(
+            [
+                str(path),
+                names[chosen[n]],
+                probabilities[n, chosen[n]],
+                names[classes[n]],
+                str(target),
+            ]
+        )
+    return pd.DataFrame(rows, columns=["path", "predicted", "probability", "explained", "picture"])
+
+
+def explain_worst(
+    run: Run,
+    model: keras.Model,
+    shards: Shards,
+    split: str,
+    judged: Predictions,
+    external: ExternalConfig | None,
+    config: EvaluateConfig,
+) -> tuple[list[Case], str]:
+    """The images of the highest log-loss with explanations, and what must be known of these.
+
+    For another data set only the first of its splits is looked at.
+    """
+    if not config.explained_images:
+        return [], ""
+    names, own = judged.class_names, run.class_names()
+    inputs = run.inputs()
+    rows = np.arange(len(judged.labels))
+    if external is not None:
+        inputs = inputs.model_copy(update={"classes": external.classes})
+        sizes = [
+            (part, len(read_labels(shards, part, external.classes))) for part in external.splits
+        ]
+        split, count = next((part, size) for part, size in sizes if size)
+        rows = rows[:count]
+    truth = judged.probabilities[rows, judged.labels[rows]]
+    worst = rows[np.argsort(truth, kind="stable")][: config.explained_images]
+    pictures = read_pictures(shards, split, inputs, worst)
+    model = ready_model(model)
+    known, reason = find_known(run, model)
+    classes = judged.logits[worst].argmax(axis=1)
+    found = explain_pictures(model, pictures, classes)
+    near = nearest_pictures(model, pictures, known)
+    cases = []
+    for n, row in enumerate(worst):
+        label, chosen = judged.labels[row], judged.probabilities[row].argmax()
+        image_id = judged.facts["image_id"].iloc[row]
+        cases.append(
+            Case(
+                heading=f"{image_id}: {names[label]}, called {names[chosen]}",
+                text=f"Probability of {names[label]}: {judged.probabilities[row, label]:.3f}, of "
+                f"{names[chosen]}: {judged.probabilities[row, chosen]:.3f}.",
+                pictures=[*_views(pictures[n], found, n, own), *near[n]],
+            )
+        )
+    return cases, " ".join(part for part in (found.note, reason) if part)
+
+
+def ready_model(model: keras.Model) -> keras.Model:
+    """The model in float32: gradients of reduced precision underflow."""
+    reduced = {"float16", "bfloat16"}
+    if any(layer.compute_dtype in reduced for layer in model._flatten_layers()):
+        return as_float32(model)
+    return model
+
+
+def find_known(run: Run, model: keras.Model) -> tuple[Known | None, str]:
+    """The first training images with their embeddings; without shards the reason why not."""
+    try:
+        shards = load_run_shards(run)
+    except UserError as error:
+        return None, f"No nearest training images: {error}"
+    inputs, names = run.inputs(), run.class_names()
+    facts = read_labels(shards, "train", inputs.classes).iloc[:MOST_KNOWN]
+    kept: list[np.ndarray] = []
+
+    def batches() -> Any:
+        left = len(facts)
+        for images, _ in make_dataset(shards, "train", options=input_options(inputs)):
+            images = images[:left]
+            kept.append(images.numpy().astype(np.uint8))
+            left -= len(kept[-1])
+            yield images
+            if not left:
+                return
+
+    with progress_bar("embedding", total=len(facts)) as advance, damage_named(shards, "train"):
+        embeddings = embed(model, batches(), advance=advance)
+    labels = [names[index] for index in facts["label"]]
+    pairs = list(zip(facts["image_id"].tolist(), labels, strict=True))
+    return Known(embeddings=embeddings, pictures=np.concatenate(kept), names=pairs), ""
+
+
+def nearest_pictures(
+    model: keras.Model, pictures: np.ndarray, known: Known | None
+) -> list[list[tuple[str, str, np.ndarray]]]:
+    """For each picture the captions, alternative texts and pictures of its nearest."""
+    if known is None or not len(pictures):
+        return [[] for _ in pictures]
+    queries = embed(model, iter([pictures[i : i + 64] for i in range(0, len(pictures), 64)]))
+    order, similarity = nearest(queries, known.embeddings, count=NEAREST)
+    result = []
+    for places, values in zip(order, similarity, strict=True):
+        result.append(
+            [
+                (
+                    f"near: {known.names[place][1]} ({value:.2f}), {known.names[place][0]}",
+                    f"Training image {known.names[place][0]} of class {known.names[place][1]}",
+                    known.pictures[place],
+                )
+                for place, value in zip(places, values, strict=True)
+            ]
+        )
+    return result
+
+
+def _views(
+    picture: np.ndarray, found: Explanation, n: int, names: Sequence[str]
+) -> list[tuple[str, str, np.ndarray]]:
+    """The picture, and the explanations laid over it."""
+    name = names[found.classes[n]]
+    views = [("as the network sees it", "The picture at the network's size", _whole(picture))]
+    if found.grad_cam is not None:
+        heat = overlay_heat(picture, found.grad_cam[n])
+        views.append((f"Grad-CAM for {name}", f"The picture, bright where {name} was seen", heat))
+    slopes = overlay_gradients(picture, found.gradients[n])
+    text = f"The picture in grey, orange where a pixel speaks for {name}, blue against it"
+    views.append((f"integrated gradients for {name}", text, slopes))
+    return views
+
+
+def _whole(picture: np.ndarray) -> np.ndarray:
+    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+
+def _read(path: Path, run: Run) -> np.ndarray:
+    inputs = run.inputs()
+    picture = np.asarray(read_picture(path).convert("RGB"))
+    return np.asarray(resize_image(picture, inputs.image_size, inputs.resize), np.float32)

@@ -1,0 +1,232 @@
+"""A run's model on the images of a split: logits, probabilities, tables."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+import pandas as pd
+
+from tfskin.config import ExternalConfig
+from tfskin.datasets.shards import Shards, load_shards
+from tfskin.datasets.splits import SPLITS
+from tfskin.errors import UserError, nearest_hint
+from tfskin.evaluation.calibration import calibrate
+from tfskin.evaluation.decisions import malignant_score
+from tfskin.files import replace_file
+from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.runs import Run, RunInputs
+
+ID_COLUMNS = ["image_id", "lesion_id", "patient_id", "group", "label"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Predictions:
+    """What a model says about N images, and what is known of them.
+
+    Attributes:
+        facts: N rows as ``read_labels`` gives them; ``label`` is an index into ``class_names``.
+        class_names: C names.
+        logits: (N, K) of the model, whose K classes may be others than these.
+        probabilities: (N, C) calibrated.
+        scores: (N,) the malignant score; None where the malignant classes are not known.
+    """
+
+    facts: pd.DataFrame
+    class_names: list[str]
+    logits: np.ndarray
+    probabilities: np.ndarray
+    scores: np.ndarray | None
+
+    @property
+    def labels(self) -> np.ndarray:
+        """(N,) int64."""
+        return self.facts["label"].to_numpy(np.int64)
+
+    @property
+    def groups(self) -> np.ndarray:
+        """(N,) images of one value share a lesion, a patient, or are near duplicates."""
+        return self.facts["group"].to_numpy()
+
+    def table(self) -> pd.DataFrame:
+        """One row an image: ids, group, the label's name, one probability per class."""
+        table = self.facts[ID_COLUMNS].copy()
+        table["label"] = [self.class_names[index] for index in self.labels]
+        columns = pd.DataFrame(self.probabilities, columns=self.class_names, index=table.index)
+        return pd.concat([table, columns], axis=1)
+
+    def write_csv(self, path: Path) -> None:
+        """Write :meth:`table`, atomically."""
+        with replace_file(path) as temporary:
+            self.table().to_csv(temporary, index=False, float_format="%.8g")
+
+
+def check_class_names(names: list[str]) -> None:
+    """Refuse a class that is named like a column of the tables of predictions.
+
+    Raises:
+        UserError: names the class.
+    """
+    for name in names:
+        if name in (*ID_COLUMNS, "path", "predicted", "probability", "error"):
+            raise UserError(
+                f"data.classes: '{name}' is a column of every table of predictions; give the "
+                f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
+            )
+
+
+def input_options(inputs: RunInputs, *, batch_size: int = 64) -> InputOptions:
+    """How a run's model is fed when it is judged."""
+    return InputOptions(
+        image_size=inputs.image_size,
+        resize=inputs.resize,
+        batch_size=batch_size,
+        classes=inputs.classes,
+    )
+
+
+def predict_logits(
+    model: keras.Model, shards: Shards, split: str, inputs: RunInputs, *, batch_size: int = 64
+) -> np.ndarray:
+    """(N, C) float32 logits of a split, in file order."""
+    options = input_options(inputs, batch_size=batch_size)
+    with damage_named(shards, split):
+        return model.predict(make_dataset(shards, split, options=options), verbose=0)
+
+
+def read_pictures(
+    shards: Shards, split: str, inputs: RunInputs, rows: Sequence[int] | np.ndarray
+) -> np.ndarray:
+    """(n, H, W, 3) float32 pictures of some rows of ``read_labels``, in the order of ``rows``."""
+    wanted = {int(row): place for place, row in enumerate(rows)}
+    pictures = np.zeros((len(wanted), *inputs.image_size, 3), np.float32)
+    last, start = max(wanted, default=-1), 0
+    with damage_named(shards, split):
+        for images, _ in make_dataset(shards, split, options=input_options(inputs)):
+            inside = [row for row in wanted if start <= row < start + len(images)]
+            if inside:
+                batch = images.numpy()
+                for row in inside:
+                    pictures[wanted[row]] = batch[row - start]
+            start += len(images)
+            if start > last:
+                break
+    return pictures
+
+
+def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
+    """(N, C) float64 probabilities of logits divided by a temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    scaled -= scaled.max(axis=1, keepdims=True)
+    powers = np.exp(scaled)
+    return powers / powers.sum(axis=1, keepdims=True)
+
+
+def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
+    """Refuse a model that gives no numbers.
+
+    Raises:
+        UserError: names the first image with a logit that is not finite.
+    """
+    finite = np.isfinite(logits).all(axis=1)
+    if not finite.all():
+        bad = facts["image_id"].iloc[int(np.argmin(finite))]
+        raise UserError(
+            f"{where}: the model gives no number (NaN or infinity) for image '{bad}' and "
+            f"{int((~finite).sum()) - 1} more; train it again, with a lower train.learning_rate "
+            "or train.precision=float32"
+        )
+
+
+def decide(logits: np.ndarray, decision: Mapping[str, Any], names: list[str]) -> np.ndarray:
+    """(N, C) calibrated probabilities of a run's logits, as ``decision.json`` says."""
+    base = softmax(logits, temperature=decision["temperature"])
+    return calibrate(base, decision.get("calibration"), names)
+
+
+def malignant_scores(
+    probabilities: np.ndarray, decision: Mapping[str, Any], names: list[str]
+) -> np.ndarray | None:
+    """(N,) the malignant score; None where the malignant classes are not known."""
+    malignant = decision.get("malignant")
+    return malignant_score(probabilities, names, malignant) if malignant else None
+
+
+def load_run_shards(run: Run) -> Shards:
+    """The shards that a run was trained on.
+
+    Raises:
+        UserError: they are gone, or their content changed.
+    """
+    inputs = run.inputs()
+    shards = load_shards(inputs.shards, exclude=inputs.exclude, fold=inputs.fold)
+    if shards.fingerprint != inputs.fingerprint:
+        raise UserError(
+            f"{inputs.shards}: has changed since {run.folder} was trained (another content "
+            "fingerprint); prepare the same data again, or train anew"
+        )
+    return shards
+
+
+def own_logits(
+    run: Run, model: keras.Model, shards: Shards, batch_size: int
+) -> dict[str, tuple[pd.DataFrame, np.ndarray]]:
+    """Split -> facts and logits, for every split that has images."""
+    inputs, found = run.inputs(), {}
+    for split in SPLITS:
+        facts = read_labels(shards, split, inputs.classes)
+        if len(facts):
+            logits = predict_logits(model, shards, split, inputs, batch_size=batch_size)
+            check_logits(logits, facts, f"{run.folder} on {split}")
+            found[split] = (facts, logits)
+    return found
+
+
+def external_predictions(
+    run: Run, model: keras.Model, shards: Shards, external: ExternalConfig
+) -> Predictions:
+    """The chosen splits of another data set, with the run's classes folded.
+
+    The malignant score is that of the run's own classes, before they are folded: its thresholds
+    were chosen for it.
+
+    Raises:
+        UserError: no image of these classes, or a class to fold that the run does not have.
+    """
+    own, names = run.class_names(), list(external.classes)
+    weights = _fold_matrix(own, external)
+    inputs = run.inputs().model_copy(update={"classes": external.classes})
+    parts = []
+    for split in external.splits:
+        facts = read_labels(shards, split, external.classes)
+        if len(facts):
+            parts.append((facts, predict_logits(model, shards, split, inputs)))
+    if not parts:
+        raise UserError(f"{external.shards}: no image of these classes in {external.splits}")
+    facts = pd.concat([part[0] for part in parts], ignore_index=True)
+    logits = np.concatenate([part[1] for part in parts])
+    check_logits(logits, facts, f"{run.folder} on {external.name}")
+    decision = run.decision()
+    probabilities = decide(logits, decision, own)
+    folded = probabilities @ weights
+    return Predictions(
+        facts=facts,
+        class_names=names,
+        logits=logits,
+        probabilities=folded / folded.sum(axis=1, keepdims=True),
+        scores=malignant_scores(probabilities, decision, own),
+    )
+
+
+def _fold_matrix(own: list[str], external: ExternalConfig) -> np.ndarray:
+    """(classes of the run, classes of the other data set): 1 where one is folded into the other."""
+    weights = np.zeros((len(own), len(external.classes)))
+    for column, name in enumerate(external.classes):
+        for member in external.fold[name]:
+            if member not in own:
+                hint = nearest_hint(member, own)
+                raise UserError(f"fold.{name}: the run has no class '{member}'{hint}")
+            weights[own.index(member), column] = 1
+    return weights

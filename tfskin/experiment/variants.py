@@ -1,0 +1,107 @@
+"""One experiment in several variants -> a run each, one table, one picture of curves."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from tfskin.config import ComparisonConfig
+from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
+from tfskin.experiment.evaluation_run import headline_split
+from tfskin.experiment.training_run import train
+from tfskin.files import replace_file
+from tfskin.runs import Run
+
+FIGURES = ("macro_auc", "accuracy", "balanced_accuracy", "log_loss")
+
+
+@dataclass(frozen=True)
+class Variants:
+    """Trained variants.
+
+    Attributes:
+        folder: holds a run directory each, ``comparison.csv`` and ``comparison.png``.
+        split: the split of the figures.
+        rows: a row each, figures with their intervals as text.
+    """
+
+    folder: Path
+    split: str
+    rows: list[dict[str, Any]]
+
+
+def train_variants(
+    config: ComparisonConfig,
+    *,
+    output: Path | str | None = None,
+    overwrite: bool = False,
+    say: Callable[[str], None] = print,
+) -> Variants:
+    """Train each variant on the same data with the same seed, and put them side by side.
+
+    A variant that is finished is left as it is, one that was stopped goes on.
+
+    Args:
+        config: an experiment and what differs.
+        output: the folder of all runs; ``runs/<name>`` unless given.
+        overwrite: start every variant afresh.
+        say: where a line of news goes.
+
+    Raises:
+        UserError: as for :func:`tfskin.experiment.train`.
+    """
+    folder = Path(output) if output else Path("runs") / config.name
+    experiments = config.experiments()  # a wrong key is said before anything trains
+    runs = {}
+    for name, experiment in experiments.items():
+        say(f"variant {name}:")
+        runs[name] = train(experiment, output=folder / name, overwrite=overwrite, say=say)
+    metrics = {name: run.metrics() for name, run in runs.items()}
+    split = headline_split(next(iter(metrics.values())))
+    rows = [_row(name, found, split) for name, found in metrics.items()]
+    with replace_file(folder / "comparison.csv") as temporary:
+        pd.DataFrame([_numbers(name, m, split) for name, m in metrics.items()]).to_csv(
+            temporary, index=False
+        )
+    histories = {name: _history(run) for name, run in runs.items()}
+    save_figure(plot_histories(histories, title=config.name), folder / "comparison.png")
+    return Variants(folder, split, rows)
+
+
+def _history(run: Run) -> pd.DataFrame:
+    return pd.read_csv(run.folder / "history.csv")
+
+
+def _row(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
+    figures = metrics["splits"][split]
+    return {
+        "variant": name,
+        "parameters": metrics["model"]["parameters"],
+        "best_epoch": metrics["training"]["best_epoch"],
+        "minutes": metrics["training"]["minutes"],
+        **{figure: format_figure(figures[figure]) for figure in FIGURES},
+    }
+
+
+def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
+    """A row of the CSV: plain numbers, bounds in columns of their own."""
+    figures = metrics["splits"][split]
+    row = {
+        "variant": name,
+        "split": split,
+        "parameters": metrics["model"]["parameters"],
+        "flops": metrics["model"]["flops"],
+        "epochs": metrics["training"]["epochs"],
+        "best_epoch": metrics["training"]["best_epoch"],
+        "minutes": metrics["training"]["minutes"],
+    }
+    for figure in FIGURES:
+        entry = figures[figure]
+        row |= {
+            figure: entry["value"],
+            f"{figure}_low": entry["low"],
+            f"{figure}_high": entry["high"],
+        }
+    return row

@@ -1,0 +1,130 @@
+"""Fine-tuning in stages: what trains, with which batch normalisation, at which rates."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+import keras
+
+from tfskin.errors import UserError, nearest_hint
+from tfskin.layers.batch_norm import BatchNormMode, set_batch_norm_mode
+from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
+from tfskin.training.checkpoints import FitState, newest_state
+from tfskin.training.fit import FitData, FitOptions, fit
+
+
+@dataclass(frozen=True)
+class Stage:
+    """One stage of a fit.
+
+    Attributes:
+        epochs: how many.
+        unfreeze: ``all``; ``head``; or a layer from which on everything trains.
+        batch_norm: the mode of each part's batch normalisations.
+        compile: compiles the model, with a fresh optimizer, after the above is set.
+    """
+
+    epochs: int
+    compile: Callable[[keras.Model], None]
+    unfreeze: str = "all"
+    batch_norm: dict[Part, BatchNormMode] = field(default_factory=dict)
+
+
+def prepare_stage(model: keras.Model, stage: Stage) -> str:
+    """Freeze, set the modes and compile; returns one line that says what trains.
+
+    Raises:
+        UserError: ``unfreeze`` names no layer.
+    """
+    unfreeze(model, stage.unfreeze)
+    for part, mode in stage.batch_norm.items():
+        set_batch_norm_mode(model, mode, part=part)
+    stage.compile(model)
+    return f"{stage.unfreeze} trains; {describe_batch_norm(model)}"
+
+
+def unfreeze(model: keras.Model, first: str) -> None:
+    """Let a part of ``model`` train and freeze the rest.
+
+    Args:
+        model: a network.
+        first: ``all``; ``head`` (everything from layer ``pool`` on, and auxiliary heads); or the
+            name of a layer, or the beginning of its name before a ``_`` (``layer4``,
+            ``inception_5a``): it and all layers behind it in the graph train.
+
+    Raises:
+        UserError: no such layer.
+    """
+    layers = leaf_layers(model)
+    head = {id(layer) for layer in head_layers(model)}
+    if first == "all":
+        begin = 0
+    elif first == "head":
+        begin = len(layers)
+    else:
+        names = [layer.name for layer in layers]
+        found = [i for i, n in enumerate(names) if n == first or n.startswith(f"{first}_")]
+        if not found:
+            raise UserError(
+                f"train.stages: unfreeze: '{first}' is no layer of {model.name}"
+                f"{nearest_hint(first, names)}; or write head or all"
+            )
+        begin = found[0]
+    for number, layer in enumerate(layers):
+        layer.trainable = number >= begin or id(layer) in head
+
+
+def describe_batch_norm(model: keras.Model) -> str:
+    """``batch norm: backbone 94 frozen; head 1 update``: how many layers of each part do what.
+
+    A layer that may not train counts as frozen, whatever its mode.
+    """
+    counts: dict[str, dict[str, int]] = {"backbone": {}, "head": {}}
+    parts = part_of(model)
+    for layer in leaf_layers(model):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            mode = getattr(layer, "mode", "update") if layer.trainable else "frozen"
+            of_part = counts[parts[id(layer)]]
+            of_part[mode] = of_part.get(mode, 0) + 1
+    texts = [
+        f"{part} {', '.join(f'{count} {mode}' for mode, count in modes.items())}"
+        for part, modes in counts.items()
+        if modes
+    ]
+    return f"batch norm: {'; '.join(texts) or 'none'}"
+
+
+def fit_stages(
+    model: keras.Model,
+    data: FitData,
+    stages: Sequence[Stage],
+    *,
+    options: FitOptions,
+    say: Callable[[str], None] = print,
+) -> FitState:
+    """Train stage after stage and return how it went; see :func:`tfskin.training.fit.fit`.
+
+    Each stage goes on from the last weights of the one before, with a fresh optimizer; patience
+    ends a stage, not the fit. The best epoch is that of all stages together. A stopped fit goes
+    on within its stage.
+
+    Args:
+        model: a network; it is compiled anew for each stage.
+        data: batches; the epoch's number runs on through the stages.
+        stages: at least one.
+        options: as for a single fit; ``epochs`` is not used.
+        say: where a line of news goes.
+    """
+    saved = newest_state(options.folder / "checkpoints")
+    begin = saved.stage if saved else 0
+    state: FitState | None = None
+    for number in range(begin, len(stages)):
+        line = prepare_stage(model, stages[number])
+        if len(stages) > 1 or stages[number].unfreeze != "all":
+            say(f"stage {number + 1} of {len(stages)}: {line}")
+        if state is not None:
+            state.stage, state.stage_epoch = number, 0
+        later = sum(stage.epochs for stage in stages[number + 1 :])
+        stage_options = replace(options, epochs=stages[number].epochs, later_epochs=later)
+        state = fit(model, data, options=stage_options, state=state, say=say)
+    assert state is not None
+    return state
