@@ -60,6 +60,8 @@ def measure_gap(serve: Any, originals: Path, folder: Path) -> None:
         for name, data in read_pictures(shards, list(shards.files))
         if (path := originals / f"{name}.jpg").is_file()
     ]
+    if not pairs:
+        raise SystemExit(f"{originals}: holds no <image_id>.jpg of {folder}")
     whole, stored = (answer(serve, list(files)) for files in zip(*pairs, strict=True))
     gaps = np.abs(whole - stored).max(axis=1)
     changed = int((whole.argmax(axis=1) != stored.argmax(axis=1)).sum())
