@@ -3,6 +3,7 @@
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 from tfskin.layers import log_magnitude
 from tfskin.layers.fourier import SPECTRUM_DEVIATION, SPECTRUM_MEAN
@@ -43,3 +44,11 @@ def test_black_image_is_the_lowest_value():
 def test_half_precision_is_refused(dtype):
     with pytest.raises(TypeError, match="must be float32"):
         log_magnitude(keras.ops.zeros((1, 4, 4, 3), dtype=dtype))
+
+
+def test_gradient_is_finite_where_a_frequency_has_no_energy():
+    images = tf.fill((1, 8, 8, 3), 100.0)
+    with tf.GradientTape() as tape:
+        tape.watch(images)
+        total = tf.reduce_sum(log_magnitude(images))
+    assert np.isfinite(tape.gradient(total, images).numpy()).all()

@@ -11,6 +11,10 @@ from keras import ops
 SPECTRUM_MEAN = 1.171
 SPECTRUM_DEVIATION = 0.837
 
+# The square root has no slope at 0: a frequency without energy would make gradients NaN. Magnitudes
+# are below 16 million, so this is far below float32's resolution of any that matters.
+TINY = 1e-12
+
 
 def log_magnitude(images: Any) -> Any:
     """The standardised log-magnitude spectrum of each channel, zero frequency in the middle.
@@ -38,7 +42,8 @@ def log_magnitude(images: Any) -> Any:
     height, width = images.shape[1:3]
     channels_first = ops.transpose(images, (0, 3, 1, 2))  # fft2 transforms the last two axes
     real, imaginary = ops.fft2((channels_first, ops.zeros_like(channels_first)))
-    magnitude = ops.sqrt(ops.square(real) + ops.square(imaginary))
+    power = ops.square(real) + ops.square(imaginary)
+    magnitude = ops.sqrt(ops.maximum(power, TINY))
     spectrum = ops.log1p(magnitude / (height * width) ** 0.5)
     centred = ops.roll(spectrum, (height // 2, width // 2), axis=(2, 3))
     return (ops.transpose(centred, (0, 2, 3, 1)) - SPECTRUM_MEAN) / SPECTRUM_DEVIATION
