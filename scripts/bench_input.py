@@ -161,8 +161,8 @@ def write_shards_of(files: list[Path], folder: Path) -> Any:
 
 def tfskin_batches(shards: Any, size: int) -> Iterator[Any]:
     """Epoch after epoch, each a data set of its own, as training has it."""
-    from tfskin.config import AugmentConfig
     from tfskin.inputs import InputOptions, make_dataset
+    from tfskin.schema import AugmentConfig
 
     options = InputOptions(
         image_size=(size, size),

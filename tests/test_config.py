@@ -6,10 +6,6 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tfskin.config import (
-    ComparisonConfig,
-    EnsembleConfig,
-    ExperimentConfig,
-    ExternalConfig,
     dump_config,
     find_config,
     list_keys,
@@ -18,6 +14,7 @@ from tfskin.config import (
     shipped_configs,
 )
 from tfskin.errors import UserError
+from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig, ExternalConfig
 
 
 def write(folder: Path, text: str) -> Path:

@@ -7,16 +7,9 @@ import keras
 import numpy as np
 import pytest
 
-from tfskin.config import (
-    ComparisonConfig,
-    EnsembleConfig,
-    ExperimentConfig,
-    find_config,
-    read_config,
-    read_values,
-    shipped_configs,
-)
+from tfskin.config import find_config, list_experiments, read_config, read_values, shipped_configs
 from tfskin.experiment.network import build_compiled
+from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
 
 SMALLEST_SIDE = {"inception_v3": 75, "alexnet": 64}
 MINUTES = {"resnet50", "resnext50", "inception_v3", "efficientnet_v2_s"}
@@ -31,7 +24,7 @@ def experiments() -> Iterator[Any]:
             continue
         found = {"": read_config(path)} if "variants" not in values else {}
         if "variants" in values:
-            found = read_config(path, (), ComparisonConfig).experiments()
+            found = list_experiments(read_config(path, (), ComparisonConfig))
         for variant, config in found.items():
             marks = pytest.mark.slow if config.model.name in MINUTES else ()
             yield pytest.param(config, id=f"{path.name}-{variant}".rstrip("-"), marks=marks)

@@ -11,7 +11,7 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tfskin"
 # A room may import the rooms above it and itself; rooms on one line stand side by side and may
 # import one another.
 ORDER = [
-    {"config", "errors", "files", "progress", "runs", "startup"},
+    {"config", "errors", "files", "progress", "runs", "schema", "startup"},
     {"datasets"},
     {"inputs"},
     {"layers"},
@@ -109,7 +109,7 @@ def _direction_fault(module: str, room: str, file: Path) -> str | None:
         return f"imports {module}, but {room} stands above {other}: imports point up only"
     if (room in DATA_SIDE and other in MODEL_SIDE) or (room in MODEL_SIDE and other in DATA_SIDE):
         return f"imports {module}, but data side and model side do not import each other"
-    if room in PLAIN_ARGUMENTS and other in ("config", "runs"):
+    if room in PLAIN_ARGUMENTS and other in ("config", "schema", "runs"):
         return f"imports {module}, but {room} takes plain arguments"
     return None
 

@@ -2,7 +2,7 @@
 
 The rooms, in the order that data walks through them:
 
-- :mod:`tfskin.config`: one typed schema for an experiment
+- :mod:`tfskin.schema`, :mod:`tfskin.config`: one typed schema for an experiment; YAML in and out
 - :mod:`tfskin.datasets`: pictures on disk -> records -> splits -> shards
 - :mod:`tfskin.inputs`: shards -> batches
 - :mod:`tfskin.layers`, :mod:`tfskin.models`: pure Keras networks, RGB 0..255 in, logits out
@@ -22,9 +22,9 @@ from typing import TYPE_CHECKING, Any
 __version__ = "0.1.0"
 
 _HOMES = {
-    "EnsembleConfig": "tfskin.config",
-    "ExperimentConfig": "tfskin.config",
-    "ExternalConfig": "tfskin.config",
+    "EnsembleConfig": "tfskin.schema",
+    "ExperimentConfig": "tfskin.schema",
+    "ExternalConfig": "tfskin.schema",
     "PrepareOptions": "tfskin.experiment",
     "ServingOptions": "tfskin.experiment",
     "prepare": "tfskin.experiment",
@@ -44,7 +44,7 @@ _HOMES = {
     "UserError": "tfskin.errors",
 }
 
-_LIGHT = ("tfskin.config", "tfskin.errors", "tfskin.runs")
+_LIGHT = ("tfskin.config", "tfskin.schema", "tfskin.errors", "tfskin.runs")
 
 __all__ = [
     "EnsembleConfig",
@@ -71,7 +71,7 @@ __all__ = [
 ]
 
 if TYPE_CHECKING:
-    from tfskin.config import EnsembleConfig, ExperimentConfig, ExternalConfig, read_config
+    from tfskin.config import read_config
     from tfskin.datasets.shards import load_shards
     from tfskin.errors import UserError
     from tfskin.experiment import (
@@ -90,6 +90,7 @@ if TYPE_CHECKING:
     from tfskin.inputs import make_dataset
     from tfskin.models import build_model
     from tfskin.runs import open_run
+    from tfskin.schema import EnsembleConfig, ExperimentConfig, ExternalConfig
 
 
 def __getattr__(name: str) -> Any:

@@ -1,4 +1,4 @@
-"""One typed schema for an experiment; YAML in and out; dotted overrides."""
+"""Configs: YAML in and out, dotted overrides, faults by file and key (keys: tfskin.schema)."""
 
 from __future__ import annotations
 
@@ -8,327 +8,16 @@ from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin, overload
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
 from tfskin.errors import UserError, nearest_hint
+from tfskin.schema import ComparisonConfig, ExperimentConfig
 
 QUICKSTART = "five_layer_rgb.yaml"
 """What is trained when no config is given; it ships with tfskin."""
-
-Resize = Literal["squash", "crop", "pad"]
-ColorSpaceName = Literal["rgb", "hsv", "fft"]
-BatchNormMode = Literal["update", "affine", "frozen"]
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
-Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
-
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[float, float]
-
-
-def _as_pair(value: Any) -> Any:
-    """``96`` becomes ``(96, 96)``."""
-    return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
-
-
-ImageSize = Annotated[
-    tuple[Annotated[int, Field(ge=8, le=4096)], Annotated[int, Field(ge=8, le=4096)]],
-    BeforeValidator(_as_pair),
-]
-
-
-class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
-
-
-class AugmentConfig(_Schema):
-    """Random changes of a training image; a change whose strength is 0 (or false) is left out."""
-
-    horizontal_flip: bool = Field(True, description="mirror left and right, half of the time")
-    vertical_flip: bool = Field(True, description="mirror top and bottom, half of the time")
-    quarter_turns: bool = Field(True, description="turn by 0, 90, 180 or 270 degrees")
-    rotation: float = Field(0.0, ge=0, le=180, description="turn by up to this many degrees")
-    zoom: float = Field(0.0, ge=0, lt=1, description="scale by 1/(1+zoom) to 1+zoom")
-    shift: Fraction = Field(0.0, description="move by up to this fraction of the side")
-    shear: float = Field(0.0, ge=0, lt=60, description="shear by up to this many degrees")
-    fill: Literal["reflect", "black"] = Field("reflect", description="what lies beyond the border")
-    crop: Range | None = Field(
-        None, description="random resized crop: range of the area kept, such as [0.6, 1.0]"
-    )
-    crop_aspect: Range = Field((0.75, 4 / 3), description="range of the crop's aspect ratio")
-    erasing: Fraction = Field(0.0, description="probability of erasing a random rectangle")
-    erasing_area: Range = Field((0.02, 0.2), description="range of the erased area")
-    brightness: Fraction = Field(0.0, description="add up to this fraction of 255")
-    contrast: float = Field(0.0, ge=0, lt=1, description="scale contrast by 1-c to 1+c")
-    saturation: float = Field(0.0, ge=0, lt=1, description="scale saturation by 1-s to 1+s")
-    hue: float = Field(0.0, ge=0, le=0.5, description="turn the hue by up to this fraction of 1")
-
-    @model_validator(mode="after")
-    def _check_ranges(self) -> AugmentConfig:
-        for name in ("crop", "erasing_area"):
-            pair = getattr(self, name)
-            if pair is not None and not 0 < pair[0] <= pair[1] <= 1:
-                raise ValueError(f"{name} must be [low, high] with 0 < low <= high <= 1")
-        if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
-            raise ValueError("crop_aspect must be [low, high] with 0 < low <= high")
-        return self
-
-
-class DataConfig(_Schema):
-    """Which shards, which classes, and how training images are changed."""
-
-    shards: str = Field(
-        "phantom", description="folder that tfskin-prepare wrote; 'phantom': the embedded phantoms"
-    )
-    classes: dict[str, list[str]] | None = Field(
-        None, description="class -> diagnoses in it; others are left out (none: each its own class)"
-    )
-    exclude: tuple[str, ...] = Field(
-        (), description="artefacts whose pictures are left out: dark_corners, hair, sticker"
-    )
-    fold: int | None = Field(
-        None, ge=0, description="which fold is val, for shards prepared with --folds"
-    )
-    augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
-    shuffle_buffer: int = Field(
-        16384, ge=1, le=2**40, description="encoded images held for shuffling"
-    )
-
-
-class BatchNormParts(_Schema):
-    """BatchNorm's mode in each part of the network; one word means both parts."""
-
-    backbone: BatchNormMode = Field(
-        "update", description="update: all trains; affine: fixed statistics; frozen: nothing moves"
-    )
-    head: BatchNormMode = Field("update", description="the same for the head")
-
-
-def _as_parts(value: Any) -> Any:
-    """``frozen`` becomes ``{backbone: frozen, head: frozen}``."""
-    return {"backbone": value, "head": value} if isinstance(value, str) else value
-
-
-class ModelConfig(_Schema):
-    """Which network; a key left at none keeps the network's own default."""
-
-    name: str = Field("five_layer", description="a name of the table tfskin.models.MODELS")
-    image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
-    resize: Resize = Field("squash", description="how an image is brought to image_size")
-    color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
-    widths: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
-        None, description="channels of each block"
-    )
-    activation: str | None = Field(None, description="a Keras activation, such as relu or silu")
-    initializer: str | None = Field(None, description="a Keras initialiser, such as he_normal")
-    dropout: float | None = Field(None, ge=0, lt=1, description="dropout before the head")
-    l2: float | None = Field(None, ge=0, le=1000, description="L2 penalty on convolution kernels")
-    weights: str | None = Field(
-        None, description="imagenet, a file of weights or a former run's folder; none: fresh"
-    )
-    batch_norm: Annotated[BatchNormParts, BeforeValidator(_as_parts)] = Field(
-        default_factory=BatchNormParts, description="BatchNorm's mode, one word or one a part"
-    )
-    bn_momentum: float | None = Field(None, ge=0, lt=1, description="BatchNorm's momentum")
-    bn_epsilon: float | None = Field(None, gt=0, description="BatchNorm's epsilon")
-    use_bn: bool | None = Field(
-        None, description="BatchNorm in a network whose paper has none (lenet, alexnet, vgg, ...)"
-    )
-    head_bn: bool | None = Field(None, description="BatchNorm of the pooled features")
-    head_units: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
-        None, description="alexnet, vgg: widths of the dense layers before the logits"
-    )
-    stride_placement: Literal["v1", "v1.5"] | None = Field(
-        None, description="resnet: stride in the 1 x 1 (v1) or 3 x 3 convolution (v1.5)"
-    )
-    zero_init_gamma: bool | None = Field(
-        None, description="resnet, resnext: blocks start as the identity"
-    )
-    small_stem: bool | None = Field(
-        None, description="resnet, resnext: 3 x 3 stem without stride (none: under 96 px)"
-    )
-    cardinality: int | None = Field(None, ge=1, le=1024, description="resnext: number of groups")
-    group_width: int | None = Field(None, ge=1, le=1024, description="resnext: channels a group")
-    aux_weight: float | None = Field(
-        None, ge=0, le=10, description="googlenet: weight of each auxiliary loss; 0: none"
-    )
-
-
-class StageConfig(_Schema):
-    """One stage of fine-tuning; what it leaves out is as in ``train`` and ``model``."""
-
-    unfreeze: str = Field("all", description="all, head, or the layer from which on all train")
-    epochs: int = Field(ge=1, description="passes over the training images")
-    learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
-    depth_decay: float = Field(
-        1.0, gt=0, le=1, description="the first layer's rate as a fraction of the head's"
-    )
-    batch_norm: Annotated[BatchNormParts | None, BeforeValidator(_as_parts)] = Field(
-        None, description="BatchNorm's mode, one word or one a part"
-    )
-    schedule: Literal["constant", "exponential", "cosine"] | None = Field(
-        None, description="how the learning rate falls"
-    )
-    warmup_epochs: float | None = Field(None, ge=0, description="epochs of linear rise from 0")
-
-
-class TrainConfig(_Schema):
-    """How the network is trained."""
-
-    epochs: int = Field(12, ge=1, description="passes over the training images")
-    stages: tuple[StageConfig, ...] = Field(
-        (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
-    )
-    batch_size: int = Field(32, ge=1, le=65536, description="images an update")
-    optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
-    learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled decay (adamw only)")
-    momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
-    nesterov: bool = Field(True, description="Nesterov's momentum (sgd only)")
-    schedule: Literal["constant", "exponential", "cosine"] = Field(
-        "cosine", description="how the learning rate falls"
-    )
-    warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise from 0")
-    decay_rate: float = Field(0.98, gt=0, le=1, description="exponential: factor an epoch")
-    final_fraction: Fraction = Field(0.0, description="cosine: last rate as a fraction")
-    label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
-    precision: Precision = Field("auto", description="auto: mixed_float16 on a GPU, else float32")
-    jit_compile: Literal["auto", "on", "off"] = Field("auto", description="XLA; auto: on a GPU")
-    monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = Field(
-        "auc", description="the figure on val that chooses the best epoch"
-    )
-    patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
-    recalibrate: int = Field(
-        0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
-    )
-
-
-class EvaluateConfig(_Schema):
-    """How figures and their intervals are made, and what is decided on the calibration split."""
-
-    batch_size: int = Field(64, ge=1, le=65536, description="images a step")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples")
-    confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
-    calibration: Literal["temperature", "isotonic"] = Field(
-        "temperature", description="how probabilities are calibrated; isotonic: after temperature"
-    )
-    malignant: list[str] | None = Field(
-        None, description="classes that count as malignant (none: by the names of their diagnoses)"
-    )
-    sensitivities: tuple[Fraction, ...] = Field(
-        (0.9, 0.95), description="operating points: sensitivities to reach"
-    )
-    specificities: tuple[Fraction, ...] = Field(
-        (0.9,), description="operating points: specificities to reach"
-    )
-    miss_cost: float | None = Field(
-        None,
-        gt=0,
-        description="operating point: a miss costs so many false alarms (none: left out)",
-    )
-    coverage: float = Field(0.9, gt=0.5, lt=1, description="coverage of the prediction sets")
-    reliance_images: int = Field(
-        200, ge=0, description="images that are hidden, pasted on and corrupted; 0: leave it out"
-    )
-    explained_images: int = Field(
-        6, ge=0, description="worst-classified images that are explained; 0: leave it out"
-    )
-
-
-class ExperimentConfig(_Schema):
-    """One network on one data set."""
-
-    name: str = Field(
-        "five_layer", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
-    )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
-    data: DataConfig = Field(default_factory=DataConfig)
-    model: ModelConfig = Field(default_factory=ModelConfig)
-    train: TrainConfig = Field(default_factory=TrainConfig)
-    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
-
-
-class ComparisonConfig(ExperimentConfig):
-    """One experiment in several variants: the same data and seed, another network or training."""
-
-    variants: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], tuple[str, ...]
-    ] = Field(
-        min_length=2,
-        description="name -> what differs, such as [model.name=vgg16, train.epochs=20]; the runs "
-        "are runs/<name>/<variant>",
-    )
-
-    @model_validator(mode="after")
-    def _check_same_data(self) -> ComparisonConfig:
-        for name, overrides in self.variants.items():
-            for override in overrides:
-                if not override.startswith(("model.", "train.")):
-                    raise ValueError(
-                        f"variants: {name}: '{override}': variants differ in model.* and train.*, "
-                        "so that all see the same data and seed"
-                    )
-        return self
-
-    def experiments(self) -> dict[str, ExperimentConfig]:
-        """Variant -> its experiment.
-
-        Raises:
-            UserError: an override with an unknown key or a wrong value.
-        """
-        found = {}
-        for name, overrides in self.variants.items():
-            values = self.model_dump(mode="json", exclude={"variants"}) | {"name": name}
-            for override in overrides:
-                _apply_override(values, override)
-            found[name] = parse_config(values, ExperimentConfig, source=f"variants: {name}")
-        return found
-
-
-class EnsembleConfig(_Schema):
-    """Members and how their probabilities become one."""
-
-    name: str = Field(
-        "ensemble", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
-    )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the intervals")
-    members: list[str] = Field(min_length=2, description="run folders or experiment YAML files")
-    combination: Combination = Field(
-        "mean_probabilities", description="fitted on the calibration split"
-    )
-    temperature: bool = Field(True, description="fit a temperature on the calibration split")
-    evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
-
-
-class ExternalConfig(_Schema):
-    """Another data set to judge a run on, and how the run's classes are folded into its own."""
-
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="written to <run>/external/<name>"
-    )
-    shards: str = Field(description="folder that tfskin-prepare wrote")
-    splits: tuple[Literal["train", "val", "calibration", "test"], ...] = Field(
-        ("train", "val", "calibration", "test"), description="which of its splits are used"
-    )
-    classes: dict[str, list[str]] = Field(
-        min_length=2, description="class -> diagnoses of that data set"
-    )
-    exclude: tuple[str, ...] = Field(
-        (), description="artefacts whose pictures are left out, as data.exclude"
-    )
-    fold: dict[str, list[str]] = Field(
-        description="class -> classes of the run whose probabilities are added; others are "
-        "left out and the rest brought to sum 1"
-    )
-
-    @model_validator(mode="after")
-    def _check_fold(self) -> ExternalConfig:
-        if set(self.fold) != set(self.classes) or not all(self.fold.values()):
-            raise ValueError("fold and classes must name the same classes, none of them empty")
-        return self
-
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -377,6 +66,21 @@ def read_config(
         parse_config(read_values(path), schema, source=str(path))  # the file's own faults first
         return parse_config(values, schema, source="command line")
     return parse_config(values, schema, source=str(path))
+
+
+def list_experiments(config: ComparisonConfig) -> dict[str, ExperimentConfig]:
+    """Variant -> its experiment.
+
+    Raises:
+        UserError: an override with an unknown key or a wrong value.
+    """
+    found = {}
+    for name, overrides in config.variants.items():
+        values = config.model_dump(mode="json", exclude={"variants"}) | {"name": name}
+        for override in overrides:
+            _apply_override(values, override)
+        found[name] = parse_config(values, ExperimentConfig, source=f"variants: {name}")
+    return found
 
 
 def parse_config(values: dict[str, Any], schema: type[Schema], *, source: str) -> Schema:

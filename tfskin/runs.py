@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from tfskin.config import Resize
 from tfskin.errors import UserError
 from tfskin.files import read_json, write_json
+from tfskin.schema import Resize
 
 if TYPE_CHECKING:
     import keras

@@ -303,7 +303,8 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):
 
 
 def test_help_of_train_lists_every_key(command):
-    from tfskin.config import ExperimentConfig, list_keys
+    from tfskin.config import list_keys
+    from tfskin.schema import ExperimentConfig
 
     done = command("train", "--help")
     assert done.code == 0

@@ -3,11 +3,11 @@ import pytest
 
 import tfskin
 from tests.conftest import TINY
-from tfskin.config import EvaluateConfig
 from tfskin.datasets.sources import SourceOptions
 from tfskin.datasets.sources.phantom import PhantomOptions
 from tfskin.errors import UserError
 from tfskin.runs import open_run
+from tfskin.schema import EvaluateConfig
 
 
 def silent(_: str) -> None:

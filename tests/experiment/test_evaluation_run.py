@@ -11,7 +11,6 @@ from sklearn.metrics import roc_auc_score
 
 import tfskin
 from tests.browser import open_page
-from tfskin.config import EvaluateConfig
 from tfskin.errors import UserError
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.challenges import YEARS, score_submission
@@ -25,6 +24,7 @@ from tfskin.experiment.sections import (
     subgroup_section,
 )
 from tfskin.runs import open_run
+from tfskin.schema import EvaluateConfig
 
 SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
 

@@ -7,8 +7,8 @@ import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
 from tests.inputs.fake_shards import smooth_picture
-from tfskin.config import AugmentConfig
 from tfskin.inputs.augment import NUMBERS, draw_numbers, make_augment
+from tfskin.schema import AugmentConfig
 
 OFF = {"horizontal_flip": False, "vertical_flip": False, "quarter_turns": False}
 SQUARE, WIDE = (40, 40), (32, 48)

@@ -11,9 +11,9 @@ from tests.inputs.fake_shards import (
     smooth_picture,
     write_fake_shards,
 )
-from tfskin.config import AugmentConfig
 from tfskin.datasets.shards import Shards
 from tfskin.inputs import InputOptions, make_dataset, read_labels, resize_image
+from tfskin.schema import AugmentConfig
 
 DIAGNOSES = ["nv", "nv", "mel", "bkl", "nv", "df"] * 12
 CLASSES = {"melanoma": ["mel"], "other": ["nv", "bkl"]}

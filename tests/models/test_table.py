@@ -2,9 +2,9 @@
 
 import pytest
 
-from tfskin.config import ModelConfig
 from tfskin.errors import UserError
 from tfskin.models import MODELS, build_model, builder_arguments
+from tfskin.schema import ModelConfig
 
 KEYS = set(ModelConfig.model_fields) - {"name", "resize"}
 

@@ -5,10 +5,10 @@ from pathlib import Path
 import pytest
 
 from tests.serving.pictures import encode, make_picture
-from tfskin.config import ColorSpaceName
 from tfskin.ensembling import Combiner, build_ensemble
 from tfskin.inputs import Sample
 from tfskin.models.five_layer import build_five_layer
+from tfskin.schema import ColorSpaceName
 from tfskin.serving.decisions import Decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model

@@ -17,13 +17,8 @@ from tfskin.cli.common import (
     run,
     say,
 )
-from tfskin.config import (
-    EnsembleConfig,
-    find_config,
-    parse_config,
-    read_config,
-    shipped_configs,
-)
+from tfskin.config import find_config, parse_config, read_config, shipped_configs
+from tfskin.schema import EnsembleConfig
 
 
 def ensemble_command(

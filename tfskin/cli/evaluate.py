@@ -16,8 +16,9 @@ from tfskin.cli.common import (
     run,
     say,
 )
-from tfskin.config import EvaluateConfig, ExternalConfig, read_config
+from tfskin.config import read_config
 from tfskin.errors import UserError
+from tfskin.schema import EvaluateConfig, ExternalConfig
 
 
 def evaluate_command(

@@ -31,7 +31,8 @@ class _WithKeys(TyperCommand):
         from rich import box
         from rich.table import Table
 
-        from tfskin.config import ExperimentConfig, list_keys
+        from tfskin.config import list_keys
+        from tfskin.schema import ExperimentConfig
 
         table = Table(
             "key", "type", "default", "", title="Config keys", title_justify="left", box=box.SIMPLE
@@ -110,7 +111,8 @@ def _compare(
     path: str, overrides: list[str], *, output: Path | None, overwrite: bool, json: bool
 ) -> None:
     """Train the variants of a file and print them side by side."""
-    from tfskin.config import ComparisonConfig, read_config
+    from tfskin.config import read_config
+    from tfskin.schema import ComparisonConfig
 
     config = read_config(path, overrides, ComparisonConfig)
     from tfskin.experiment.variants import train_variants

@@ -6,7 +6,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfskin.config import EvaluateConfig
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.calibration import cross_calibrate, fit_isotonic
 from tfskin.evaluation.decisions import (
@@ -19,6 +18,7 @@ from tfskin.evaluation.decisions import (
 from tfskin.evaluation.diagnoses import malignant_classes
 from tfskin.experiment.judging import softmax
 from tfskin.runs import Run
+from tfskin.schema import EvaluateConfig
 
 KEPT = ("temperature", "split", "inside_the_model")
 

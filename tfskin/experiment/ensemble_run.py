@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from tfskin.config import EnsembleConfig, dump_config, read_config
+from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import Combiner, build_ensemble, fit_combiner
 from tfskin.errors import UserError
@@ -20,6 +20,7 @@ from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.inputs import read_labels
 from tfskin.runs import Run, check_removable, open_run, remove_run, write_environment
+from tfskin.schema import EnsembleConfig
 
 
 def ensemble(

@@ -8,7 +8,7 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfskin.config import EvaluateConfig, ExternalConfig, parse_config, read_values
+from tfskin.config import parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError
@@ -42,6 +42,7 @@ from tfskin.experiment.sections import (
 from tfskin.files import write_json
 from tfskin.models.costs import count_flops, count_parameters
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
+from tfskin.schema import EvaluateConfig, ExternalConfig
 
 __all__ = [
     "check_class_names",

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfskin.config import EvaluateConfig, ExternalConfig
 from tfskin.datasets.pictures import read_picture
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
@@ -29,6 +28,7 @@ from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
 from tfskin.prediction import find_images
 from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
+from tfskin.schema import EvaluateConfig, ExternalConfig
 
 NEAREST = 3
 MOST_KNOWN = 1000

@@ -9,7 +9,6 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfskin.config import ExternalConfig
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError, nearest_hint
@@ -18,6 +17,7 @@ from tfskin.evaluation.decisions import malignant_score
 from tfskin.files import replace_file
 from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
 from tfskin.runs import Run, RunInputs
+from tfskin.schema import ExternalConfig
 
 ID_COLUMNS = ["image_id", "lesion_id", "patient_id", "group", "label"]
 

@@ -5,8 +5,8 @@ from typing import Any
 
 import keras
 
-from tfskin.config import ExperimentConfig, ModelConfig, StageConfig
 from tfskin.models import build_model, load_weights
+from tfskin.schema import ExperimentConfig, ModelConfig, StageConfig
 from tfskin.training.fit import compile_model
 from tfskin.training.layerwise import depth_rates
 from tfskin.training.optimizers import build_optimizer

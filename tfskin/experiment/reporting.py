@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfskin.config import ExternalConfig
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.evaluation.curve_plots import plot_malignant_roc, plot_precision_recall
@@ -37,6 +36,7 @@ from tfskin.evaluation.report_sections import (
 from tfskin.experiment.judging import Predictions
 from tfskin.files import read_json
 from tfskin.runs import Run
+from tfskin.schema import ExternalConfig
 
 
 @dataclass(frozen=True, kw_only=True)

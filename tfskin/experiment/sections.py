@@ -6,7 +6,6 @@ from typing import Any
 import keras
 import numpy as np
 
-from tfskin.config import EvaluateConfig
 from tfskin.datasets.shards import Shards
 from tfskin.evaluation.binary import malignant_figures, set_figures
 from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability
@@ -17,6 +16,7 @@ from tfskin.evaluation.subgroups import Judged, artefact_columns, subgroup_figur
 from tfskin.experiment.judging import Predictions, decide, read_pictures, softmax
 from tfskin.progress import progress_bar
 from tfskin.runs import RunInputs
+from tfskin.schema import EvaluateConfig
 
 CALIBRATION_FIGURES = ("log_loss", "brier", "ece")
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from tfskin.config import QUICKSTART, ExperimentConfig, dump_config, read_config
+from tfskin.config import QUICKSTART, dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
@@ -38,6 +38,7 @@ from tfskin.runs import (
     remove_run,
     write_environment,
 )
+from tfskin.schema import ExperimentConfig
 from tfskin.training.checkpoints import newest_state
 from tfskin.training.fit import FitData, FitOptions, stalled
 from tfskin.training.stages import fit_stages

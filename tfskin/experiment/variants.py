@@ -7,12 +7,13 @@ from typing import Any
 
 import pandas as pd
 
-from tfskin.config import ComparisonConfig
+from tfskin.config import list_experiments
 from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
 from tfskin.experiment.evaluation_run import headline_split
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file
 from tfskin.runs import Run
+from tfskin.schema import ComparisonConfig
 
 FIGURES = ("macro_auc", "accuracy", "balanced_accuracy", "log_loss")
 
@@ -53,7 +54,7 @@ def train_variants(
         UserError: as for :func:`tfskin.experiment.train`.
     """
     folder = Path(output) if output else Path("runs") / config.name
-    experiments = config.experiments()  # a wrong key is said before anything trains
+    experiments = list_experiments(config)  # a wrong key is said before anything trains
     runs = {}
     for name, experiment in experiments.items():
         say(f"variant {name}:")

@@ -15,7 +15,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
-from tfskin.config import AugmentConfig
+from tfskin.schema import AugmentConfig
 
 # Each random number has a place of its own, so switching one change on leaves the others as is.
 NUMBERS = (

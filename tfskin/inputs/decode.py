@@ -8,7 +8,7 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
-from tfskin.config import Resize
+from tfskin.schema import Resize
 
 # Where a side shrinks to less than a quarter, tf.image.resize is as fast as compiled code.
 _MAX_TAPS = 8

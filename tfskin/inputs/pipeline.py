@@ -9,10 +9,10 @@ from typing import TYPE_CHECKING
 
 import tensorflow as tf
 
-from tfskin.config import AugmentConfig, Resize
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import count_images, label_table
 from tfskin.inputs.decode import decode_image, make_resize
+from tfskin.schema import AugmentConfig, Resize
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards

@@ -4,8 +4,8 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfskin.config import Resize
 from tfskin.inputs.decode import decode_image, resize_image
+from tfskin.schema import Resize
 from tfskin.serving.binary import read_bytes, read_number
 from tfskin.serving.exif import read_orientation, turn_upright
 from tfskin.serving.gif import cut_first_frame

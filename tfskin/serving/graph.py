@@ -7,8 +7,8 @@ from typing import Any
 import keras
 import tensorflow as tf
 
-from tfskin.config import Resize
 from tfskin.inputs.decode import resize_image
+from tfskin.schema import Resize
 from tfskin.serving.decisions import Decisions, decide, graph_probabilities
 from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
 from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch

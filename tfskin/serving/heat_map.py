@@ -4,7 +4,7 @@ from collections.abc import Callable
 
 import tensorflow as tf
 
-from tfskin.config import Resize
+from tfskin.schema import Resize
 
 
 def weigh_heat_maps(

@@ -4,7 +4,7 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfskin.config import Resize
+from tfskin.schema import Resize
 from tfskin.serving.formats import decode_upright, is_known_format, read_size
 
 MAX_PIXELS = 50_000_000
