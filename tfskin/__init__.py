@@ -27,6 +27,7 @@ _HOMES = {
     "ExternalConfig": "tfskin.config",
     "PrepareOptions": "tfskin.experiment",
     "prepare": "tfskin.experiment",
+    "audit": "tfskin.experiment",
     "train": "tfskin.experiment",
     "ensemble": "tfskin.experiment",
     "evaluate": "tfskin.experiment",
@@ -50,6 +51,7 @@ __all__ = [
     "PrepareOptions",
     "UserError",
     "__version__",
+    "audit",
     "build_model",
     "ensemble",
     "evaluate",
@@ -70,6 +72,7 @@ if TYPE_CHECKING:
     from tfskin.errors import UserError
     from tfskin.experiment import (
         PrepareOptions,
+        audit,
         ensemble,
         evaluate,
         export,

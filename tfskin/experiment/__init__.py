@@ -4,6 +4,7 @@ from tfskin.startup import import_tensorflow_quietly
 
 import_tensorflow_quietly()
 
+from tfskin.experiment.auditing import audit  # noqa: E402
 from tfskin.experiment.deployment import export, predict  # noqa: E402
 from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
 from tfskin.experiment.evaluation_run import evaluate  # noqa: E402
@@ -12,6 +13,7 @@ from tfskin.experiment.training_run import resume, train  # noqa: E402
 
 __all__ = [
     "PrepareOptions",
+    "audit",
     "ensemble",
     "evaluate",
     "export",
