@@ -29,7 +29,9 @@ def test_importing_tfskin_loads_nothing_heavy():
     assert not loaded & {"tensorflow", "keras", "numpy", "pandas", "pydantic", "typer"}
 
 
-@pytest.mark.parametrize("name", ["prepare", "train", "ensemble", "evaluate", "export", "predict"])
+@pytest.mark.parametrize(
+    "name", ["audit", "prepare", "train", "ensemble", "evaluate", "export", "predict"]
+)
 def test_help_loads_no_tensorflow(name):
     code = (
         "import sys\n"

@@ -43,7 +43,15 @@ def test_docstring_examples_run(workplace):
     (workplace / "tfrecords" / "phantom").rmdir()
     runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
     tests = doctest.DocTestFinder(recurse=False)
-    order = ["prepare", "load_shards", "make_dataset", "build_model", "read_config", "train"]
+    order = [
+        "audit",
+        "prepare",
+        "load_shards",
+        "make_dataset",
+        "build_model",
+        "read_config",
+        "train",
+    ]
     order += ["ensemble", "evaluate", "compare", "explain", "export", "predict"]
     output: list[str] = []
     names = {"tfskin": tfskin}

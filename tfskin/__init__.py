@@ -28,6 +28,7 @@ _HOMES = {
     "PrepareOptions": "tfskin.experiment",
     "ServingOptions": "tfskin.experiment",
     "prepare": "tfskin.experiment",
+    "audit": "tfskin.experiment",
     "train": "tfskin.experiment",
     "ensemble": "tfskin.experiment",
     "evaluate": "tfskin.experiment",
@@ -54,6 +55,7 @@ __all__ = [
     "ServingOptions",
     "UserError",
     "__version__",
+    "audit",
     "build_model",
     "compare",
     "ensemble",
@@ -77,6 +79,7 @@ if TYPE_CHECKING:
     from tfskin.experiment import (
         PrepareOptions,
         ServingOptions,
+        audit,
         compare,
         ensemble,
         evaluate,

@@ -1,6 +1,7 @@
 """tfskin-prepare: pictures on disk -> shards."""
 
 from dataclasses import replace
+from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
 
@@ -18,45 +19,79 @@ from tfskin.cli.common import (
     run,
     say,
 )
-from tfskin.errors import UserError
+from tfskin.cli.sources import (
+    Also,
+    Images,
+    LabelColumn,
+    Lesions,
+    PathColumn,
+    Prefix,
+    Source,
+    SourcePath,
+    parse_also,
+    parse_prefixes,
+    phantom_options,
+)
+
+
+class OnErrorChoice(StrEnum):
+    """What happens to a picture that cannot be used."""
+
+    fail = "fail"
+    skip = "skip"
 
 
 def prepare_command(
-    source: Annotated[
-        str,
-        typer.Argument(help="ham10000, isic_archive, image_folder, table or phantom."),
-    ],
-    path: Annotated[Path | None, typer.Argument(help="Where it lies; nothing for phantom.")] = None,
+    source: Source,
+    path: SourcePath = None,
     output: Output = None,
     name: Annotated[
         str | None, typer.Option(help="Name of the data set; the source's unless given.")
     ] = None,
     version: Annotated[str, typer.Option(help="Version folder.")] = "1.0.0",
+    also: Also = None,
+    harmonise: Annotated[
+        bool | None,
+        typer.Option(
+            help="Write diagnoses by their common names (on with --also).", show_default=False
+        ),
+    ] = None,
     fractions: Annotated[
         tuple[float, float, float, float],
         typer.Option(help="Shares of train, val, calibration and test."),
     ] = (0.7, 0.1, 0.08, 0.12),
+    folds: Annotated[
+        int | None, typer.Option(help="Deal train and val into so many folds.", min=2, max=100)
+    ] = None,
     split: Annotated[Path | None, typer.Option(help="A published splits.csv to use again.")] = None,
+    drop_leaks: Annotated[
+        bool,
+        typer.Option(
+            "--drop-leaks",
+            help="Leave out what shares a lesion or picture with a given test split.",
+        ),
+    ] = False,
     near_duplicates: Annotated[
         bool, typer.Option(help="Keep near duplicates in one split.")
     ] = True,
+    find_artefacts: Annotated[
+        bool,
+        typer.Option(
+            "--find-artefacts/--no-find-artefacts",
+            help="Look for dark corners, hair and stickers and store what is found.",
+        ),
+    ] = True,
+    on_error: Annotated[
+        OnErrorChoice, typer.Option(help="What happens to a picture that cannot be used.")
+    ] = OnErrorChoice.fail,
     max_side: Annotated[
         int, typer.Option(help="Pictures with a longer side are shrunk to it.", min=16)
     ] = 512,
-    path_column: Annotated[
-        str | None, typer.Option(help="table: the column of picture paths.")
-    ] = None,
-    label_column: Annotated[
-        str | None, typer.Option(help="table: the column of diagnoses.")
-    ] = None,
-    images: Annotated[
-        Path | None, typer.Option(help="table: the folder that paths start from.")
-    ] = None,
-    prefix: Annotated[
-        list[str] | None,
-        typer.Option(help="image_folder: PREFIX=CLASS by file name, such as P=positive."),
-    ] = None,
-    lesions: Annotated[int | None, typer.Option(help="phantom: number of lesions.", min=8)] = None,
+    path_column: PathColumn = None,
+    label_column: LabelColumn = None,
+    images: Images = None,
+    prefix: Prefix = None,
+    lesions: Lesions = None,
     artefacts: Annotated[
         bool | None,
         typer.Option(
@@ -71,32 +106,29 @@ def prepare_command(
 ) -> None:
     """Shard a folder of dermoscopic images, split by lesion, patient and near duplicate."""
     from tfskin.datasets.shards import ShardOptions
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
     from tfskin.datasets.splits import Fractions
     from tfskin.experiment import PrepareOptions, prepare
 
-    phantom = None
-    if source == "phantom" or lesions is not None or artefacts is not None:
-        phantom = PhantomOptions(seed=seed)
-        if lesions is not None:
-            phantom = replace(phantom, lesions=lesions)
-        if artefacts is False:
-            phantom = replace(phantom, hair=0.0, ruler=0.0, sticker=0.0, dark_corners=0.0)
     options = PrepareOptions(
         name=name,
         version=version,
         seed=seed,
         fractions=Fractions(*fractions),
+        folds=folds,
         split_file=split,
+        drop_leaks=drop_leaks,
         near_duplicates=near_duplicates,
+        artefacts=find_artefacts,
+        on_error=on_error.value,
         overwrite=overwrite,
-        source=SourceOptions(
+        also=parse_also(also or []),
+        harmonise=harmonise,
+        source=replace(
+            phantom_options(source, seed, lesions, artefacts),
             path_column=path_column,
             label_column=label_column,
             images=images,
             prefixes=parse_prefixes(prefix or []) or None,
-            phantom=phantom,
         ),
         shards=ShardOptions(max_side=max_side),
     )
@@ -114,15 +146,6 @@ def prepare_command(
         return
     folder = Path(output or "tfrecords") / shards.name / shards.version
     _print_counts(str(folder), shards.counts)
-
-
-def parse_prefixes(words: list[str]) -> dict[str, str]:
-    """``["P=positive"]`` -> ``{"P": "positive"}``."""
-    pairs = [word.partition("=") for word in words]
-    for word, (prefix, _, name) in zip(words, pairs, strict=True):
-        if not prefix or not name:
-            raise UserError(f"--prefix {word}: is written PREFIX=CLASS, such as P=positive")
-    return {prefix: name for prefix, _, name in pairs}
 
 
 def _print_counts(title: str, counts: dict[str, dict[str, int]]) -> None:

@@ -41,7 +41,7 @@ def _leave_out(shards: Shards, flags: dict[str, Any], exclude: tuple[str, ...]) 
     if any(flags.get(split) is None for split in shards.counts):
         raise UserError(
             f"{shards.folder}: nobody has looked for artefacts in these shards, so data.exclude "
-            "can't leave any out; run tfskin-prepare again, with --artefacts"
+            "can't leave any out; run tfskin-prepare again, with --find-artefacts"
         )
     counts = {
         split: {

@@ -4,6 +4,7 @@ from tfskin.startup import import_tensorflow_quietly
 
 import_tensorflow_quietly()
 
+from tfskin.experiment.auditing import audit  # noqa: E402
 from tfskin.experiment.comparison_run import compare  # noqa: E402
 from tfskin.experiment.deployment import ServingOptions, export  # noqa: E402
 from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
@@ -16,6 +17,7 @@ from tfskin.experiment.training_run import resume, train  # noqa: E402
 __all__ = [
     "PrepareOptions",
     "ServingOptions",
+    "audit",
     "compare",
     "ensemble",
     "evaluate",

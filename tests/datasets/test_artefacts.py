@@ -1,0 +1,62 @@
+import runpy
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image, ImageDraw
+
+from tfskin.datasets.artefacts import DETECTORS, find_artefacts
+from tfskin.datasets.pictures import read_picture
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_artefacts.py"
+PASTE = runpy.run_path(str(SCRIPT))["PASTE"]
+
+
+def make_skin(seed: int, *, size: tuple[int, int] = (320, 240)) -> Image.Image:
+    """Pink skin with a brown lesion in the middle."""
+    rng = np.random.default_rng(seed)
+    base = np.array([215, 160, 140]) + rng.normal(0, 8, 3)
+    skin = base + rng.normal(0, 3, (size[1], size[0], 3))
+    image = Image.fromarray(np.clip(skin, 0, 255).astype(np.uint8))
+    x, y = size[0] / 2, size[1] / 2
+    box = [x - 60, y - 45, x + 60, y + 45]
+    ImageDraw.Draw(image).ellipse(box, fill=(120, 75, 55))
+    return image
+
+
+def test_plain_skin_has_no_artefact():
+    for seed in range(3):
+        assert find_artefacts(make_skin(seed)) == dict.fromkeys(DETECTORS, False)
+
+
+@pytest.mark.parametrize("name", DETECTORS)
+@pytest.mark.parametrize("size", [(200, 150), (320, 240), (800, 600)])
+def test_a_pasted_artefact_is_found_at_any_size_and_no_other_with_it(name, size):
+    rng = np.random.default_rng(1)
+    found = [find_artefacts(PASTE[name](make_skin(seed, size=size), rng)) for seed in range(4)]
+    assert all(flags[name] for flags in found)
+    others = [flag for flags in found for other, flag in flags.items() if other != name]
+    assert not any(others)
+
+
+def test_a_bluish_picture_has_no_sticker():
+    tinted = np.asarray(make_skin(0), float) * (0.55, 0.9, 1.4)
+    image = Image.fromarray(np.clip(tinted, 0, 255).astype(np.uint8))
+    assert not find_artefacts(image)["sticker"]
+
+
+def test_tiny_and_black_pictures_are_no_error():
+    for size in ((1, 1), (3, 200), (40, 30)):
+        assert set(find_artefacts(Image.new("RGB", size))) == set(DETECTORS)
+
+
+def test_the_real_pictures_are_flagged_as_they_were_judged(real_isic_archive):
+    expected = {
+        "ISIC_0000004": {"dark_corners"},
+        "ISIC_0000043": {"hair"},
+        "ISIC_0000016": set(),
+        "ISIC_0000293": {"dark_corners"},
+    }
+    for name, flags in expected.items():
+        picture = read_picture(real_isic_archive / f"{name}.jpg", at_least=512)
+        assert {flag for flag, hit in find_artefacts(picture).items() if hit} == flags

@@ -1,0 +1,79 @@
+"""A data set on disk -> what is wrong with it, before anything is trained."""
+
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from tfskin.datasets.audit import audit_records, describe_problems
+from tfskin.datasets.audit_report import write_audit
+from tfskin.experiment.preparation import PHANTOM, PrepareOptions, gather_records
+
+
+def audit(
+    source: str,
+    path: Path | str | None = None,
+    *,
+    output: Path | str | None = None,
+    options: PrepareOptions | None = None,
+    say: Callable[[str], None] = print,
+) -> dict[str, Any]:
+    """What was found, as counts; tables and a page are written to ``audits/<name>``.
+
+    Looks at every file (unreadable, cut off, no image, CMYK, 16 bits, animated, transparent,
+    turned, absurdly large), at near duplicates within and across sources, at artefacts, and at
+    what each artefact and each metadata field says about the diagnosis.
+
+    Args:
+        source: a layout on disk, a name of ``datasets.sources.SOURCES``.
+        path: where it lies; none for phantoms, which are generated.
+        output: where ``report.html``, ``images.csv``, ``duplicates.csv``, ``associations.csv``
+            and ``summary.json`` go.
+        options: further sources, on_error, what to look for; splits and shards are passed over.
+        say: where a line of news goes.
+
+    Returns:
+        The content of ``summary.json``.
+
+    Raises:
+        UserError: as ``read_records``; an unusable picture, where ``on_error`` is "fail".
+
+    Example:
+        >>> from tfskin.datasets.sources import SourceOptions
+        >>> from tfskin.datasets.sources.phantom import PhantomOptions
+        >>> few = SourceOptions(phantom=PhantomOptions(lesions=20))
+        >>> options = tfskin.PrepareOptions(source=few)
+        >>> found = tfskin.audit("phantom", output="audits/phantom", options=options)
+        >>> found["problems"]
+        0
+    """
+    chosen = options or PrepareOptions(on_error="skip")
+    name = chosen.name or source
+    folder = Path(output) if output else Path("audits") / name
+    if source == PHANTOM and path is None:
+        with tempfile.TemporaryDirectory() as drawn:
+            return _audit(source, Path(drawn) / name, folder, chosen, say)
+    return _audit(source, path, folder, chosen, say)
+
+
+def _audit(
+    source: str,
+    path: Path | str | None,
+    folder: Path,
+    options: PrepareOptions,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    records = gather_records(source, path, options=options, say=say)
+    found = audit_records(
+        records,
+        on_error=options.on_error,
+        near_duplicates=options.near_duplicates,
+        artefacts=options.artefacts,
+        workers=options.shards.workers,
+    )
+    if len(found.problems):
+        say(f"warning: {describe_problems(found)}")
+    title = ", ".join(
+        dict.fromkeys([options.name or source, *(other for other, _ in options.also)])
+    )
+    return write_audit(folder, found, title=title)
