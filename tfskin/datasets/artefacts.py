@@ -19,7 +19,7 @@ real pictures have them to measure one.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from PIL import Image, ImageFilter
@@ -106,24 +106,28 @@ def has_sticker(image: Image.Image) -> bool:
     is above one half and whose hue lies between yellow and violet. Red and orange stickers look
     like vascular lesions and are not looked for.
     """
-    pixels = np.asarray(image, np.float32)
-    bright = pixels.max(axis=2) > 50
+    # Planes, not pixels: NumPy takes the maximum of three planes ten times as fast.
+    own = [np.asarray(band, np.float32) for band in image.split()]
+    own_high, own_low = _highest(own), _lowest(own)
+    bright = own_high > 50
     if bright.sum() < 100:
         return False
-    median = np.median(pixels[bright], axis=0)
-    balanced = pixels * (median.mean() / np.maximum(median, 1))
-    high, low = balanced.max(axis=2), balanced.min(axis=2)
-    saturation = (high - low) / np.maximum(high, 1)
-    red, green, blue = balanced[..., 0], balanced[..., 1], balanced[..., 2]
+    median = np.array([np.median(plane[bright]) for plane in own], np.float32)
+    red, green, blue = balanced = [
+        plane * (median.mean() / max(level, 1)) for plane, level in zip(own, median, strict=True)
+    ]
+    high = _highest(balanced)
+    saturation = (high - _lowest(balanced)) / np.maximum(high, 1)
     violet = (red > green) & (blue > green) & (red > 0.75 * blue)
     cool = (np.maximum(green, blue) >= red) & ~violet
     # As it is, not balanced: brown pigment on pink skin would turn yellow.
-    yellow = (pixels[..., 1] > 0.8 * pixels[..., 0]) & (pixels[..., 0] > 140)
-    yellow &= pixels[..., 2] < 0.5 * pixels[..., 0]
+    yellow = (own[1] > 0.8 * own[0]) & (own[0] > 140) & (own[2] < 0.5 * own[0])
     # Both as it is and balanced: pale skin around a large brown lesion balances to blue.
-    cool &= np.maximum(pixels[..., 1], pixels[..., 2]) >= 0.95 * pixels[..., 0]
-    cool &= pixels.min(axis=2) < _OWN_SATURATION * pixels.max(axis=2)
+    cool &= np.maximum(own[1], own[2]) >= 0.95 * own[0]
+    cool &= own_low < _OWN_SATURATION * own_high
     spot = bright & (saturation > _STICKER_SATURATION) & (yellow | cool)
+    if spot.sum() < _STICKER_AREA * spot.size:
+        return False
     spot = ndimage.binary_opening(spot, iterations=2)
     labels, count = ndimage.label(spot)
     areas = np.bincount(labels.ravel(), minlength=count + 1)
@@ -139,6 +143,14 @@ DETECTORS: dict[str, Callable[[Image.Image], bool]] = {
     "sticker": has_sticker,
 }
 """Name of the flag -> detector; the order of the flags everywhere."""
+
+
+def _highest(planes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.maximum(np.maximum(planes[0], planes[1]), planes[2])
+
+
+def _lowest(planes: Sequence[np.ndarray]) -> np.ndarray:
+    return np.minimum(np.minimum(planes[0], planes[1]), planes[2])
 
 
 def _field_of_view(grey: np.ndarray) -> np.ndarray:
