@@ -65,7 +65,8 @@ def test_metrics_hold_what_the_schema_says(whole):
     assert points["specificity_0.9"]["specificity"]["value"] >= 0.9
     assert metrics["conformal"]["splits"]["calibration"]["coverage"]["value"] >= 0.9
     assert set(metrics["calibration"]["methods"]) == {"none", "temperature", "isotonic"}
-    assert metrics["subgroups"]["headings"]["artefacts"]["recorded"] is False
+    for heading in ("dark corners", "hair", "sticker", "any artefact"):
+        assert metrics["subgroups"]["headings"][heading]["recorded"] is True, heading
     assert metrics["subgroups"]["headings"]["sex"]["recorded"] is True
     assert metrics["reliance"]["images"] == min(6, metrics["splits"]["test"]["images"])
 
