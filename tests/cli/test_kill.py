@@ -18,7 +18,7 @@ def start(folder, shards):
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
         "import sys; from tfskin.cli.train import main; sys.argv[0] = 'tfskin-train'; main()"
     )
-    overrides = [*TINY, "train.epochs=30", f"data.shards={shards}", "train.schedule=constant"]
+    overrides = [*TINY, "train.epochs=12", f"data.shards={shards}", "train.schedule=constant"]
     return subprocess.Popen(
         [
             sys.executable,

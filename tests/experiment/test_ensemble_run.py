@@ -14,6 +14,9 @@ def silent(_: str) -> None:
     """Swallow the news."""
 
 
+QUICK = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
+
+
 @pytest.mark.parametrize(
     "combination", ["mean_probabilities", "mean_logits", "weights", "stacking"]
 )
@@ -21,7 +24,7 @@ def test_an_ensemble_is_a_run_like_any_other(tmp_path, tiny_runs, combination):
     config = tfskin.EnsembleConfig(
         members=[str(run) for run in tiny_runs],
         combination=combination,
-        evaluate=EvaluateConfig(resamples=100),
+        evaluate=QUICK,
     )
     run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
     metrics = run.metrics()
@@ -38,7 +41,7 @@ def test_the_mean_is_the_mean_of_the_members(tmp_path, tiny_runs):
     config = tfskin.EnsembleConfig(
         members=[str(run) for run in tiny_runs],
         temperature=False,
-        evaluate=EvaluateConfig(resamples=100),
+        evaluate=QUICK,
     )
     run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
     names = run.class_names()
@@ -54,9 +57,7 @@ def test_the_mean_is_the_mean_of_the_members(tmp_path, tiny_runs):
 
 
 def test_an_ensemble_is_judged_on_another_data_set(tmp_path, tiny_runs, phantom_shards):
-    config = tfskin.EnsembleConfig(
-        members=[str(run) for run in tiny_runs], evaluate=EvaluateConfig(resamples=100)
-    )
+    config = tfskin.EnsembleConfig(members=[str(run) for run in tiny_runs], evaluate=QUICK)
     run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
     external = tfskin.ExternalConfig(
         name="elsewhere",
