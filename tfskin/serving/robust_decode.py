@@ -93,11 +93,6 @@ def decode_batch(
     return Decoded(images, valid, reason, sizes)
 
 
-def is_size_allowed(height: int, width: int, max_pixels: int = MAX_PIXELS) -> bool:
-    """Whether an image of this size is decoded."""
-    return bool(_is_allowed(tf.constant([height, width], tf.int64), max_pixels))
-
-
 def _find_reasons(encoded: tf.Tensor, valid: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """Strings (N,): why each row could not be read."""
     count = tf.shape(encoded)[0]
