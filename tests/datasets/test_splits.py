@@ -103,6 +103,33 @@ def test_no_chain_of_links_leaves_a_split_whatever_the_graph_fractions_and_seed(
     assert split.equals(again)
 
 
+@pytest.mark.parametrize(
+    ("groups", "diagnoses", "parts", "seed"),
+    [
+        pytest.param(
+            [0, 1, 1, 2, 1, 3, 1, 1, 4, 1, 1, 5, 2],
+            "eafaacaaabaed",
+            (0.01, 0.3, 0.3),
+            1290,
+            id="one fold holds the groups of the later splits",
+        ),
+        pytest.param(
+            [int(digit) for digit in "0011231451211163614715811161491"],
+            "aebeaafaabccabdadeaaadafdcdaaaa",
+            (0.01, 0.2, 0.2),
+            141,
+            id="scikit-learn leaves a fold empty",
+        ),
+    ],
+)
+def test_few_large_groups_of_many_classes_still_give_every_split(groups, diagnoses, parts, seed):
+    records = make_table(diagnoses, [f"l{group}" for group in groups])
+    numbers = group_records(records, no_duplicates())
+    split = make_splits(records, numbers, fractions=Fractions(1 - sum(parts), *parts), seed=seed)
+    assert set(split) == set(SPLITS)
+    expect_closed(records, no_duplicates(), split)
+
+
 @settings(deadline=None, max_examples=60)
 @given(data=data_sets(), names=st.lists(st.sampled_from(["", "train", "val", "test"]), min_size=60))
 def test_given_splits_are_kept_or_refused(data, names):

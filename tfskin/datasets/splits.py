@@ -321,7 +321,7 @@ def _cut_fold(
     from sklearn.model_selection import StratifiedGroupKFold
 
     there = len(np.unique(groups))
-    folds, wanted = _count_folds(fraction, there)
+    folds, wanted = _count_folds(fraction, there, at_least=leave + 1)
     wanted = max(1, min(wanted, folds - leave))
     if folds == 1:
         return np.arange(len(groups))
@@ -331,15 +331,22 @@ def _cut_fold(
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="The least populated class")
         parts = [part for _, part in splitter.split(groups, strata, groups)]
+        if not all(map(len, parts)):  # a few large groups of rare classes can leave a fold empty
+            strata = np.zeros_like(strata)
+            parts = [part for _, part in splitter.split(groups, strata, groups)]
     chosen = _choose_folds([strata[part] for part in parts], wanted)
     return np.concatenate([parts[index] for index in chosen])
 
 
-def _count_folds(fraction: float, groups: int) -> tuple[int, int]:
-    """``(folds, how many of them)`` with the fewest folds that come close to ``fraction``."""
+def _count_folds(fraction: float, groups: int, *, at_least: int) -> tuple[int, int]:
+    """``(folds, how many of them)`` with the fewest folds that come close to ``fraction``.
+
+    Fewer than ``at_least`` folds would not leave a group for each later split: one fold may hold
+    several groups.
+    """
     tolerance = min(0.005, fraction / 20) + 1e-9
     limit = min(groups, 100)
-    for folds in range(2, limit + 1):
+    for folds in range(max(2, at_least), limit + 1):
         if abs(round(fraction * folds) / folds - fraction) <= tolerance:
             return folds, round(fraction * folds)
     return limit, round(fraction * limit)
