@@ -33,17 +33,18 @@ def build_five_layer(
     """A network of five convolution blocks from RGB images 0..255 to float32 logits.
 
     Input ``image`` (N, H, W, 3) float32 in 0..255, output ``logits`` (N, num_classes) float32.
-    The colour space, then five times: 3 x 3 convolution (stride 1, same padding, no bias), batch
-    normalisation, activation, 2 x 2 max-pooling; then global average pooling, dropout and a dense
+    The colour space, then five times: 3 x 3 convolution (stride 1, same padding, no bias), 2 x 2
+    max-pooling, batch normalisation, activation; then global average pooling, dropout and a dense
     layer.
 
     The source describes "a five-layer net trained separately on RGB, HSV and FFT inputs and then
     ensembled" and leaves the rest open. Chosen here: "layers" are convolution blocks, the dense
     head comes on top; widths that double from 24 to 384 (0.89 million parameters; trains 1.4
     times as fast on two CPU cores as 32 to 256, whose first blocks cost the most); ReLU with
-    He-normal kernels; batch normalisation before the activation; global pooling in place of
-    flattening, so that the size of the input does not change the number of weights; one log
-    spectrum per channel for FFT and a turned hue for HSV
+    He-normal kernels; batch normalisation before the activation, and both after the pooling, where
+    they touch a quarter of the values (a step takes 0.7 times as long on two CPU cores); global
+    pooling in place of flattening, so that the size of the input does not change the number of
+    weights; one log spectrum per channel for FFT and a turned hue for HSV
     (:class:`~tfskin.layers.color.ColorSpace`). The momentum 0.9 lets the moving statistics settle
     within a few dozen updates, which a small data set's first epoch has.
 
@@ -83,11 +84,11 @@ def build_five_layer(
             kernel_regularizer=keras.regularizers.L2(l2) if l2 else None,
             name=f"block{number}_conv",
         )(x)
+        x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
         x = BatchNorm(
             mode=batch_norm, momentum=bn_momentum, epsilon=bn_epsilon, name=f"block{number}_bn"
         )(x)
         x = layers.Activation(activation, name=f"block{number}_activation")(x)
-        x = layers.MaxPooling2D(2, name=f"block{number}_pool")(x)
     head_norm = Norm(batch_norm, bn_momentum, bn_epsilon) if head_bn else None
     logits = attach_logits(x, num_classes, dropout=dropout, head_norm=head_norm)
     return keras.Model(image, logits, name="five_layer")
