@@ -131,7 +131,8 @@ def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_sh
     path = tmp_path / "two.yaml"
     path.write_text(
         "name: two\nmodel: {image_size: 32}\ntrain: {epochs: 1, batch_size: 16, recalibrate: 24}\n"
-        f"evaluate: {{resamples: 100}}\ndata: {{shards: {phantom_shards}}}\n"
+        "evaluate: {resamples: 100, reliance_images: 0, explained_images: 0}\n"
+        f"data: {{shards: {phantom_shards}}}\n"
         "variants:\n  small: ['model.widths=[4, 4, 4, 4, 4]']\n"
         "  lenet: [model.name=lenet, train.learning_rate=1e-2]\n"
     )
