@@ -188,6 +188,9 @@ class TrainConfig(_Schema):
         "auc", description="the figure on val that chooses the best epoch"
     )
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    checkpoint_minutes: float = Field(
+        5.0, ge=0, description="minutes between checkpoints within an epoch; 0: at its end only"
+    )
     recalibrate: int = Field(
         0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
     )

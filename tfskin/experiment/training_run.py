@@ -22,7 +22,7 @@ from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
-from tfskin.files import read_json, write_json, write_text
+from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
     InputOptions,
     class_names,
@@ -39,7 +39,7 @@ from tfskin.runs import (
     write_environment,
 )
 from tfskin.schema import ExperimentConfig
-from tfskin.training.checkpoints import newest_state
+from tfskin.training.checkpoints import read_checkpoint
 from tfskin.training.fit import FitData, FitOptions, stalled
 from tfskin.training.stages import fit_stages
 
@@ -87,13 +87,14 @@ def train(
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
     )
-    if overwrite or newest_state(run.folder / "checkpoints") is None:
+    if overwrite or read_checkpoint(run.folder / "checkpoints") is None:
         precision |= start_weights(model, config.model, say=say)
     elif (run.folder / "environment.json").is_file():
         former = read_json(run.folder / "environment.json")
         precision |= {key: former[key] for key in ("weights",) if key in former}
     if overwrite:
         remove_run(run.folder)  # not before the new run is known to be possible
+    remove_leftovers(run.folder)
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
     stages = plan_stages(config, steps_per_epoch=data.steps_per_epoch)
@@ -176,8 +177,8 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
     train_options = _input_options(config)
     images = len(labels["train"])
 
-    def make_epoch(epoch: int) -> Any:
-        return make_dataset(shards, "train", options=train_options, epoch=epoch)
+    def make_epoch(epoch: int, steps: int) -> Any:
+        return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
 
     def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
         return _flat(compute_metrics(truth, probabilities, names))
@@ -223,6 +224,7 @@ def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:
         folder=run.folder,
         monitor=config.train.monitor,
         patience=config.train.patience,
+        checkpoint_minutes=config.train.checkpoint_minutes,
     )
 
 

@@ -1,4 +1,4 @@
-"""The fit: one fresh data set an epoch, best weights kept, every epoch resumable."""
+"""The fit: one fresh data set an epoch, best weights kept, resumable from any checkpoint."""
 
 import time
 from collections.abc import Callable
@@ -12,9 +12,10 @@ import numpy as np
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.progress import progress_bar
-from tfskin.training.checkpoints import FitState, restore_checkpoint, save_checkpoint
+from tfskin.training.checkpoints import FitState, read_checkpoint, save_checkpoint
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
+from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
 
 Figures = dict[str, float | None]
@@ -25,6 +26,8 @@ class FitOptions:
     """How long, what chooses the best epoch, and where things are kept.
 
     ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
+    ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
+    written at the end of each epoch anyway.
     """
 
     epochs: int
@@ -32,6 +35,12 @@ class FitOptions:
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
     later_epochs: int = 0
+    checkpoint_minutes: float = 0.0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where what resumption needs is kept."""
+        return self.folder / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,8 @@ class FitData:
     """Where an epoch's batches come from, and how its figures are computed.
 
     Attributes:
-        make_epoch: epoch -> batches of (images, labels), a pure function of the epoch.
+        make_epoch: (epoch, steps) -> its batches of (images, labels) without the first ``steps``,
+            a pure function of the epoch.
         steps_per_epoch: number of those batches.
         images_per_epoch: number of training images.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
@@ -48,7 +58,7 @@ class FitData:
         score_confusion: (C, C) counts -> figures, for train.
     """
 
-    make_epoch: Callable[[int], Any]
+    make_epoch: Callable[[int, int], Any]
     steps_per_epoch: int
     images_per_epoch: int
     val_batches: Any
@@ -88,39 +98,65 @@ def fit(
     """Train a compiled model to the end and return how it went.
 
     ``<folder>/model.keras`` holds the weights of the best epoch, ``<folder>/checkpoints`` what
-    resumption needs: a second call goes on from there. The state of an epoch is a pure function
-    of the one before and of the epoch's data, so a resumed fit equals an uninterrupted one.
+    resumption needs: a second call goes on from there. What follows a step is a pure function of
+    the state before it and of the epoch's data, so a resumed fit equals an uninterrupted one.
     ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
 
     Raises:
         UserError: the loss became NaN or infinite; the best weights stay as they are.
-        KeyboardInterrupt: passed on; finished epochs are kept.
+        KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
-    checkpoints = options.folder / "checkpoints"
-    if state is None:
-        state = restore_checkpoint(checkpoints, model) or FitState()
-        if state.epoch:
-            say(f"going on after epoch {state.epoch} of {_last_epoch(state, options)}")
+    state = state or resume_fit(model, options, say=say)
     log = make_epoch_logger(options.folder / "tb", model)
     start = time.monotonic()
     first = state.epoch
     while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
-        row = _train_epoch(model, data, state.epoch, _last_epoch(state, options))
+        row = _train_epoch(model, data, state, options, say)
         row |= _validate(model, data)
         score = _monitored(row, options.monitor)
         state.history.append(row)
         log(row)
         state.epoch += 1
         state.stage_epoch += 1
+        state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
         if score > state.best_score or state.best_epoch < 0:
             state.best_score, state.best_epoch = score, state.epoch
             with replace_file(options.folder / "model.keras") as temporary:
                 model.save(temporary)
-        save_checkpoint(checkpoints, model, state)
+        _save(model, state, options, say)
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
         say(_epoch_line(row, state, options, seconds_left=left))
     return state
+
+
+def resume_fit(
+    model: keras.Model, options: FitOptions, *, say: Callable[[str], None] = print
+) -> FitState:
+    """Bring a compiled model to its newest checkpoint; how far that is, or a fresh state.
+
+    Raises:
+        UserError: the checkpoint is of another network or optimizer.
+    """
+    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    if checkpoint is None:
+        return FitState()
+    checkpoint.restore(model)
+    say(f"going on after {checkpoint.state}")
+    return checkpoint.state
+
+
+def _save(
+    model: keras.Model, state: FitState, options: FitOptions, say: Callable[[str], None]
+) -> None:
+    """Write a checkpoint; a full disk is no reason to lose what is still in memory."""
+    try:
+        save_checkpoint(options.checkpoints, model, state)
+    except OSError as error:
+        say(
+            f"warning: the checkpoint after {state} could not be written ({error.strerror}); "
+            "training goes on, the checkpoint before stays"
+        )
 
 
 def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
@@ -140,33 +176,44 @@ def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
     )
 
 
-def _train_epoch(model: keras.Model, data: FitData, epoch: int, epochs: int) -> dict[str, Any]:
-    start, start_cpu = time.monotonic(), time.process_time()
-    title = f"epoch {epoch + 1}/{epochs}"
+def _train_epoch(
+    model: keras.Model,
+    data: FitData,
+    state: FitState,
+    options: FitOptions,
+    say: Callable[[str], None],
+) -> dict[str, Any]:
+    """Train on what is left of an epoch; the figures of all of it."""
+    title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
     with progress_bar(title, total=data.steps_per_epoch) as advance:
-        batches = data.make_epoch(epoch)
-        watch = _Watch(advance)
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
-    loss = logs["loss"][-1]
-    if not np.isfinite(loss):
-        rate = _learning_rate(model)
-        raise UserError(
-            f"epoch {epoch + 1}: the loss is {loss} at learning rate {rate:.3g}; try a lower "
-            "train.learning_rate or train.precision=float32 (the last good weights are kept)"
+        watch = StepWatch(
+            state,
+            steps=data.steps_per_epoch,
+            checkpoint_minutes=options.checkpoint_minutes,
+            save=lambda: _save(model, state, options, say),
+            advance=advance,
+            last_good=lambda: _last_good(options),
         )
+        batches = data.make_epoch(state.epoch, state.step)
+        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
     figures = data.score_confusion(confusion)
-    seconds = time.monotonic() - start
+    watch.measure_time()
     return {
-        "epoch": epoch + 1,
-        "loss": loss,
+        "epoch": state.epoch + 1,
+        "loss": logs["loss"][-1],
         "learning_rate": _learning_rate(model),
         "auc": logs["auc"][-1],
         **figures,
-        "seconds": seconds,
-        "cpu_seconds": time.process_time() - start_cpu,  # of all threads: fair where others work
-        "images_per_second": data.images_per_epoch / seconds,
+        "seconds": state.seconds,
+        "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
+        "images_per_second": data.images_per_epoch / state.seconds,
     }
+
+
+def _last_good(options: FitOptions) -> str:
+    checkpoint = read_checkpoint(options.checkpoints)
+    return f"the checkpoint after {checkpoint.state}" if checkpoint else "no checkpoint yet"
 
 
 def _validate(model: keras.Model, data: FitData) -> dict[str, Any]:
@@ -227,14 +274,3 @@ def _metrics(model: keras.Model) -> list[keras.metrics.Metric]:
     for metric in model.metrics:
         found.extend(getattr(metric, "metrics", None) or [metric])
     return found
-
-
-class _Watch(keras.callbacks.Callback):
-    """Moves the progress bar."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        super().__init__()
-        self.advance = advance
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.advance(1)

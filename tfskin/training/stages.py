@@ -8,7 +8,7 @@ import keras
 from tfskin.errors import UserError, nearest_hint
 from tfskin.layers.batch_norm import BatchNormMode, set_batch_norm_mode
 from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
-from tfskin.training.checkpoints import FitState, newest_state
+from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.fit import FitData, FitOptions, fit
 
 
@@ -114,16 +114,17 @@ def fit_stages(
         options: as for a single fit; ``epochs`` is not used.
         say: where a line of news goes.
     """
-    saved = newest_state(options.folder / "checkpoints")
-    begin = saved.stage if saved else 0
-    state: FitState | None = None
-    for number in range(begin, len(stages)):
+    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    state = checkpoint.state if checkpoint else FitState()
+    for number in range(state.stage, len(stages)):
         line = prepare_stage(model, stages[number])
         say(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
-        if state is not None:
+        if number > state.stage:
             state.stage, state.stage_epoch = number, 0
+        elif checkpoint:
+            checkpoint.restore(model)
+            say(f"going on after {state}")
         later = sum(stage.epochs for stage in stages[number + 1 :])
         stage_options = replace(options, epochs=stages[number].epochs, later_epochs=later)
         state = fit(model, data, options=stage_options, state=state, say=say)
-    assert state is not None
     return state
