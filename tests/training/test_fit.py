@@ -6,15 +6,15 @@ import keras
 import numpy as np
 import pytest
 
-import tfskin.training.fit as room
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics, metrics_from_confusion
-from tfskin.training.checkpoints import read_checkpoint
+from tfskin.training.checkpoints import read_checkpoint, save_checkpoint
 from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
 
+SAVE = "tfskin.training.fit.save_checkpoint"
 NAMES = ["nevus", "melanoma"]
 
 
@@ -143,18 +143,18 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, w
     """It stops after step 3 of the first epoch, and once more after step 2 of the next."""
     options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
     with monkeypatch.context() as patch:
-        patch.setattr(room, "save_checkpoint", killing(room.save_checkpoint, 3))
+        patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
             fit(make_model(policy), make_data(), options=options, say=lambda _: None)
     lines: list[str] = []
     with monkeypatch.context() as patch:
-        patch.setattr(room, "save_checkpoint", killing(room.save_checkpoint, 3))
+        patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
             fit(make_model(policy), make_data(), options=options, say=lines.append)
     last = make_model(policy)
     state = fit(last, make_data(), options=options, say=lines.append)
-    assert lines[0] == "going on after epoch 0 and 3 steps of the next"
-    assert "going on after epoch 1 and 2 steps of the next" in lines
+    assert lines[0] == "going on after epoch 0 and step 3 of the next"
+    assert "going on after epoch 1 and step 2 of the next" in lines
     weights, history = whole
     if policy != "float32":
         model = make_model(policy)
@@ -187,16 +187,16 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
 
 
 def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch, whole):
-    save, lines = room.save_checkpoint, []
+    lines: list[str] = []
 
     def full_in_epoch_two(folder, model, state):
         if state.epoch == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
-        save(folder, model, state)
+        save_checkpoint(folder, model, state)
         if state.epoch == 3:
             raise Killed
 
-    monkeypatch.setattr(room, "save_checkpoint", full_in_epoch_two)
+    monkeypatch.setattr(SAVE, full_in_epoch_two)
     options = FitOptions(4, tmp_path / "full")
     with pytest.raises(Killed):
         fit(make_model(), make_data(), options=options, say=lines.append)
@@ -219,7 +219,7 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
-    message = r"epoch 2, step 3: the loss is nan at .*after epoch 1 and 1 steps"
+    message = r"epoch 2, step 3: the loss is nan at .*after epoch 1 and step 1"
     options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
     with pytest.raises(UserError, match=message):
         fit(make_model(), make_data(broken=True), options=options, say=print)

@@ -44,8 +44,8 @@ class FitState:
     metrics: list[np.ndarray] = field(default_factory=list, repr=False)
 
     def __str__(self) -> str:
-        """``epoch 3`` or ``epoch 3 and 120 steps of the next``."""
-        return f"epoch {self.epoch}" + (f" and {self.step} steps of the next" if self.step else "")
+        """``epoch 3``, or ``epoch 3 and step 120 of the next``."""
+        return f"epoch {self.epoch}" + (f" and step {self.step} of the next" if self.step else "")
 
 
 @dataclass(frozen=True)
@@ -81,7 +81,7 @@ def save_checkpoint(folder: Path, model: keras.Model, state: FitState) -> Path:
     Raises:
         OSError: such as a full disk; the checkpoints that were there stay.
     """
-    arrays = {
+    arrays: dict[str, Any] = {
         **_numbered("variable", [variable.numpy() for variable in _variables(model)]),
         **_numbered("metric", state.metrics),
     }
