@@ -32,6 +32,13 @@ class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
+RANDOM_CHANGES = (
+    *("rotation", "zoom", "shift", "shear"),
+    *("brightness", "contrast", "saturation", "hue"),
+)
+"""What ``rand_augment`` chooses from, without those that are set on their own."""
+
+
 class AugmentConfig(_Schema):
     """Random changes of a training image; a change whose strength is 0 (or false) is left out."""
 
@@ -53,6 +60,18 @@ class AugmentConfig(_Schema):
     contrast: float = Field(0.0, ge=0, lt=1, description="scale contrast by 1-c to 1+c")
     saturation: float = Field(0.0, ge=0, lt=1, description="scale saturation by 1-s to 1+s")
     hue: float = Field(0.0, ge=0, le=0.5, description="turn the hue by up to this fraction of 1")
+    rand_augment: int = Field(
+        0, ge=0, le=8, description="so many random changes a picture, of those left at 0 above"
+    )
+    rand_magnitude: Fraction = Field(
+        0.3, description="rand_augment: strength as a fraction of the strongest"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=100, description="mix pictures; alpha of their shares' Beta distribution"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=100, description="paste a box of another picture; alpha as for mixup"
+    )
 
     @model_validator(mode="after")
     def _check_ranges(self) -> AugmentConfig:
@@ -62,6 +81,12 @@ class AugmentConfig(_Schema):
                 raise ValueError(f"{name} must be [low, high] with 0 < low <= high <= 1")
         if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
             raise ValueError("crop_aspect must be [low, high] with 0 < low <= high")
+        free = sum(not getattr(self, name) for name in RANDOM_CHANGES)
+        if self.rand_augment > free:
+            raise ValueError(
+                f"rand_augment chooses {self.rand_augment} changes, but only {free} of "
+                f"{', '.join(RANDOM_CHANGES)} are left at 0"
+            )
         return self
 
 
@@ -107,6 +132,9 @@ class ModelConfig(_Schema):
     image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
     resize: Resize = Field("squash", description="how an image is brought to image_size")
     color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
+    color_constancy: bool = Field(
+        False, description="a first layer that takes the colour of the light out (shades of grey)"
+    )
     widths: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
         None, description="channels of each block"
     )
