@@ -42,7 +42,7 @@ STAGES = (
 )
 EXPERIMENT = (
     *(AUGMENT, STAGES, "model.dropout=0.3", "model.image_size=48"),
-    *("train.batch_size=4", "train.patience=2", "train.checkpoint_minutes=0.001"),
+    *("train.batch_size=4", "train.patience=2", "train.checkpoint_minutes=0.001", "train.ema=0.9"),
     *("evaluate.resamples=100", "evaluate.reliance_images=0", "evaluate.explained_images=0"),
 )
 POLICIES = ("float32", "mixed_float16")

@@ -84,8 +84,9 @@ def train(
     names = class_names(shards, config.data.classes)
     check_class_names(names)
     data = _fit_data(config, shards, names)
+    steps, counts = data.steps_per_epoch, data.class_counts
     model, precision = build_compiled(
-        config, num_classes=len(names), steps_per_epoch=data.steps_per_epoch, say=say
+        config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
     )
     if overwrite or read_checkpoint(run.folder / "checkpoints") is None:
         precision |= start_weights(model, config.model, say=say)
@@ -97,7 +98,7 @@ def train(
     remove_leftovers(run.folder)
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
-    stages = plan_stages(config, steps_per_epoch=data.steps_per_epoch)
+    stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
     with damage_named(shards, "train"), damage_named(shards, "val"):
         state = fit_stages(model, data, stages, options=_fit_options(config, run), say=say)
     if config.train.recalibrate:
@@ -176,6 +177,7 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
     train_options = _input_options(config)
     images = len(labels["train"])
+    counts = np.bincount(labels["train"]["label"], minlength=len(names))
 
     def make_epoch(epoch: int, steps: int) -> Any:
         return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
@@ -190,6 +192,7 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
         make_epoch=make_epoch,
         steps_per_epoch=-(-images // config.train.batch_size),
         images_per_epoch=images,
+        class_counts=dict(zip(names, counts.tolist(), strict=True)),
         val_batches=make_dataset(shards, "val", options=train_options),
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
@@ -225,6 +228,8 @@ def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:
         monitor=config.train.monitor,
         patience=config.train.patience,
         checkpoint_minutes=config.train.checkpoint_minutes,
+        plateau_patience=config.train.plateau_patience,
+        plateau_factor=config.train.step_factor,
     )
 
 

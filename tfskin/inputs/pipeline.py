@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tfskin.inputs.augment import make_augment
-from tfskin.inputs.classes import count_images, label_table
+from tfskin.inputs.classes import class_names, count_images, label_table
 from tfskin.inputs.decode import decode_image, make_resize
+from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
 from tfskin.schema import AugmentConfig, Resize
 
 if TYPE_CHECKING:
@@ -60,7 +61,9 @@ def make_dataset(
     """Batches ``(images, labels)`` of one pass over a split, of known cardinality.
 
     ``images`` is float32 (batch, height, width, 3) in 0..255, ``labels`` int32 (batch,), an index
-    into :func:`tfskin.inputs.class_names`.
+    into :func:`tfskin.inputs.class_names`. Where pictures are mixed (``mixup`` or ``cutmix``, in
+    passes that have an epoch), ``labels`` are float32 (batch, classes), a share of each class; a
+    picture's partner is the next one of its batch, so then the batch size matters.
 
     Args:
         shards: what ``load_shards`` gave.
@@ -106,6 +109,13 @@ def make_dataset(
         lambda *record: load(now, *record), num_parallel_calls=calls, deterministic=True
     )
     batches = batches.batch(options.batch_size)
+    if epoch is not None and mixes(options.augment):
+        classes = len(class_names(shards, options.classes))
+        batches = batches.map(
+            lambda images, labels, numbers: mix_batch(images, labels, numbers, num_classes=classes),
+            num_parallel_calls=calls,
+            deterministic=True,
+        )
     total = -(-count // options.batch_size)
     batches = batches.apply(tf.data.experimental.assert_cardinality(max(total - skip_batches, 0)))
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -135,21 +145,24 @@ def _compile_load(
     likely_size: tuple[int, int],
     augment: AugmentConfig | None,
     seed: int,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[..., tuple[tf.Tensor, ...]]:
     """``(epoch, index, encoded, label) -> (image, label)``, traced once for all epochs.
 
-    Tracing takes a third of a second, in which a fast pipeline reads hundreds of pictures.
+    Where pictures are mixed, ``(image, label, numbers)`` with :func:`draw_mix`'s numbers. Tracing
+    takes a third of a second, in which a fast pipeline reads hundreds of pictures.
     """
     to_size = make_resize(image_size, resize, likely_size=likely_size)
 
     def load(
         epoch: tf.Tensor, index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, ...]:
         image = to_size(decode_image(encoded))
         if augment is not None:
             image = make_augment(augment, image_size=image_size, seed=seed, epoch=epoch)(
                 image, index
             )
+            if mixes(augment):
+                return image, label, draw_mix(augment, seed=seed, epoch=epoch, index=index)
         return image, label
 
     scalar = tf.TensorSpec([], tf.int64)

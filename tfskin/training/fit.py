@@ -2,7 +2,7 @@
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,10 +13,13 @@ from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.progress import progress_bar
 from tfskin.training.checkpoints import FitState, read_checkpoint, save_checkpoint
+from tfskin.training.guards import WHAT_TO_TRY
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
+from tfskin.training.schedules import find_plateau, plateau_factor
 from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
+from tfskin.training.updates import CountingLossScale, averaged_weights, skipped_steps
 
 Figures = dict[str, float | None]
 
@@ -35,6 +38,8 @@ class FitOptions:
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
     later_epochs: int = 0
+    plateau_patience: int = 5
+    plateau_factor: float = 0.1
     checkpoint_minutes: float = 0.0
 
     @property
@@ -56,6 +61,7 @@ class FitData:
         val_labels: (N,) integers.
         score: (labels, probabilities (N, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
+        class_counts: class -> training images of it in an epoch.
     """
 
     make_epoch: Callable[[int, int], Any]
@@ -65,23 +71,27 @@ class FitData:
     val_labels: np.ndarray
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
+    class_counts: dict[str, int] = field(default_factory=dict)
 
 
 def compile_model(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     *,
-    label_smoothing: float = 0.0,
+    loss: keras.losses.Loss | None = None,
     jit_compile: bool = False,
 ) -> None:
-    """Compile for logits: cross-entropy, and the counts from which train figures are made.
+    """Compile for logits: a loss, and the counts from which train figures are made.
 
-    Under mixed_float16 Keras wraps the optimiser in loss scaling here.
+    The loss is the cross-entropy unless given. Under mixed_float16 the optimiser is wrapped in
+    loss scaling.
     """
     classes = model.output_shape[-1]
+    if model.dtype_policy.name == "mixed_float16":
+        optimizer = CountingLossScale(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=CrossEntropy(label_smoothing),
+        loss=loss or CrossEntropy(),
         metrics=[ConfusionMatrix(classes), MacroAUC(classes)],
         jit_compile=jit_compile,
     )
@@ -103,7 +113,7 @@ def fit(
     ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
 
     Raises:
-        UserError: the loss became NaN or infinite; the best weights stay as they are.
+        UserError: the loss became NaN or infinite; what was written stays as it is.
         KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
     state = state or resume_fit(model, options, say=say)
@@ -111,18 +121,21 @@ def fit(
     start = time.monotonic()
     first = state.epoch
     while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
+        _set_plateau(model, state, options)
         row = _train_epoch(model, data, state, options, say)
-        row |= _validate(model, data)
-        score = _monitored(row, options.monitor)
-        state.history.append(row)
-        log(row)
-        state.epoch += 1
-        state.stage_epoch += 1
-        state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
-        if score > state.best_score or state.best_epoch < 0:
-            state.best_score, state.best_epoch = score, state.epoch
-            with replace_file(options.folder / "model.keras") as temporary:
-                model.save(temporary)
+        row |= _skipped(model, state)
+        with averaged_weights(model):
+            row |= _validate(model, data)
+            score = _monitored(row, options.monitor)
+            state.history.append(row)
+            log(row)
+            state.epoch += 1
+            state.stage_epoch += 1
+            state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
+            if score > state.best_score or state.best_epoch < 0:
+                state.best_score, state.best_epoch = score, state.epoch
+                with replace_file(options.folder / "model.keras") as temporary:
+                    model.save(temporary)
         _save(model, state, options, say)
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
@@ -176,6 +189,27 @@ def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
     )
 
 
+def _set_plateau(model: keras.Model, state: FitState, options: FitOptions) -> None:
+    """Let the rate of a plateau schedule be what the scores of this stage's epochs make it."""
+    plateau = find_plateau(model.optimizer)
+    if plateau is None:
+        return
+    rows = state.history[len(state.history) - state.stage_epoch :]
+    scores = [_monitored(row, options.monitor) for row in rows]
+    plateau.factor.assign(
+        plateau_factor(scores, patience=options.plateau_patience, factor=options.plateau_factor)
+    )
+
+
+def _skipped(model: keras.Model, state: FitState) -> dict[str, int]:
+    """How many steps of this epoch overflow has cost, where the loss is scaled."""
+    total = skipped_steps(model.optimizer)
+    if total is None:
+        return {}
+    before = state.history[len(state.history) - state.stage_epoch :]
+    return {"skipped_steps": total - sum(row["skipped_steps"] for row in before)}
+
+
 def _train_epoch(
     model: keras.Model,
     data: FitData,
@@ -192,7 +226,7 @@ def _train_epoch(
             checkpoint_minutes=options.checkpoint_minutes,
             save=lambda: _save(model, state, options, say),
             advance=advance,
-            last_good=lambda: _last_good(options),
+            checkpoints=options.checkpoints,
         )
         batches = data.make_epoch(state.epoch, state.step)
         logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
@@ -211,17 +245,12 @@ def _train_epoch(
     }
 
 
-def _last_good(options: FitOptions) -> str:
-    checkpoint = read_checkpoint(options.checkpoints)
-    return f"the checkpoint after {checkpoint.state}" if checkpoint else "no checkpoint yet"
-
-
 def _validate(model: keras.Model, data: FitData) -> dict[str, Any]:
     logits = model.predict(data.val_batches, verbose=0)
     if not np.isfinite(logits).all():
         raise UserError(
-            "the network's outputs on val are not finite; try a lower train.learning_rate or "
-            "train.precision=float32 (the last good weights are kept)"
+            f"the network's outputs on val are not finite; {WHAT_TO_TRY} (the last good weights "
+            "are kept)"
         )
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
     figures = data.score(data.val_labels, probabilities)
@@ -255,8 +284,14 @@ def _epoch_line(
         f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
         f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
         f"{row['images_per_second']:.0f} images/s  "
+        f"{_overflows(row)}"
         f"{_clock(seconds_left)} left{best}"
     )
+
+
+def _overflows(row: dict[str, Any]) -> str:
+    count = row.get("skipped_steps", 0)
+    return f"{count} step{'s' * (count > 1)} skipped by overflow  " if count else ""
 
 
 def _clock(seconds: float) -> str:

@@ -2,12 +2,12 @@
 
 import time
 from collections.abc import Callable
+from pathlib import Path
 
 import keras
-import numpy as np
 
-from tfskin.errors import UserError
 from tfskin.training.checkpoints import FitState, assign_all
+from tfskin.training.guards import check_loss
 
 
 class StepWatch(keras.callbacks.Callback):
@@ -22,7 +22,7 @@ class StepWatch(keras.callbacks.Callback):
         checkpoint_minutes: time between checkpoints within the epoch; 0: none.
         save: writes a checkpoint.
         advance: moves the progress bar on by so many steps.
-        last_good: names the checkpoint that is kept if the loss is lost.
+        checkpoints: where checkpoints are written.
     """
 
     def __init__(
@@ -33,7 +33,7 @@ class StepWatch(keras.callbacks.Callback):
         checkpoint_minutes: float,
         save: Callable[[], None],
         advance: Callable[[int], None],
-        last_good: Callable[[], str],
+        checkpoints: Path,
     ) -> None:
         super().__init__()
         self.state = state
@@ -41,7 +41,7 @@ class StepWatch(keras.callbacks.Callback):
         self.interval = 60 * checkpoint_minutes
         self.save = save
         self.advance = advance
-        self.last_good = last_good
+        self.checkpoints = checkpoints
         self.first = state.step
         self.saved = time.monotonic()
         # The clocks as if the epoch had begun in this process.
@@ -63,13 +63,9 @@ class StepWatch(keras.callbacks.Callback):
         """
         step = self.first + batch + 1
         loss = (logs or {}).get("loss", 0.0)
-        if not np.isfinite(loss):
-            rate = float(keras.ops.convert_to_numpy(self.model.optimizer.learning_rate))
-            raise UserError(
-                f"epoch {self.state.epoch + 1}, step {step}: the loss is {loss} at learning rate "
-                f"{rate:.3g}; try a lower train.learning_rate or train.precision=float32 "
-                f"(kept: the best weights and {self.last_good()})"
-            )
+        check_loss(
+            loss, self.model, epoch=self.state.epoch + 1, step=step, checkpoints=self.checkpoints
+        )
         self.advance(step - self.state.step)
         self.state.step = step
         self.measure_time()
