@@ -1,7 +1,7 @@
 """Kills trainings with ``kill -9`` at random moments, resumes them, and compares with undisturbed.
 
-Each round trains the same experiment: phantoms, every kind of random change, dropout, two stages,
-patience, a checkpoint every 60 ms. The process is killed up to three times, at moments that are
+Each round trains the same experiment: phantoms, many random changes, MixUp, dropout, two stages,
+accumulation, averaged weights, patience, a checkpoint every 60 ms. The process is killed up to three times, at moments that are
 drawn from the seed and fall on start-up, in the middle of epochs, in writes and on the evaluation;
 then ``tfskin-train --resume`` is left to finish. What it ends with must be, bit for bit, what an
 uninterrupted process ended with: weights of the best epoch, the last checkpoint (weights,
@@ -34,15 +34,15 @@ import pandas as pd
 
 AUGMENT = (
     "data.augment={rotation: 180, zoom: 0.2, shear: 5, shift: 0.1, brightness: 0.1, "
-    "contrast: 0.1, saturation: 0.1, hue: 0.05, erasing: 0.5, crop: [0.6, 1.0]}"
+    "contrast: 0.1, saturation: 0.1, hue: 0.05, erasing: 0.5, crop: [0.6, 1.0], mixup: 0.2}"
 )
 STAGES = (
     "train.stages=[{unfreeze: head, epochs: 2, batch_norm: {backbone: frozen, head: update}}, "
     "{unfreeze: all, epochs: 4, learning_rate: 3.0e-4, depth_decay: 0.3}]"
 )
 EXPERIMENT = (
-    *(AUGMENT, STAGES, "model.dropout=0.3", "model.image_size=48"),
-    *("train.batch_size=4", "train.patience=2", "train.checkpoint_minutes=0.001", "train.ema=0.9"),
+    *(AUGMENT, STAGES, "model.dropout=0.3", "model.image_size=48", "train.batch_size=4"),
+    *("train.patience=2", "train.ema=0.9", "train.accumulate=2", "train.checkpoint_minutes=0.001"),
     *("evaluate.resamples=100", "evaluate.reliance_images=0", "evaluate.explained_images=0"),
 )
 POLICIES = ("float32", "mixed_float16")
