@@ -1,12 +1,12 @@
 """Kills trainings with ``kill -9`` at random moments, resumes them, and compares with undisturbed.
 
 Each round trains the same experiment: phantoms, many random changes, MixUp, dropout, two stages,
-accumulation, averaged weights, patience, a checkpoint every 60 ms. The process is killed up to three times, at moments that are
-drawn from the seed and fall on start-up, in the middle of epochs, in writes and on the evaluation;
-then ``tfskin-train --resume`` is left to finish. What it ends with must be, bit for bit, what an
-uninterrupted process ended with: weights of the best epoch, the last checkpoint (weights,
-optimizer, loss scale, dropout seeds, early stopping), history, predictions, figures. Rounds
-alternate between float32 and mixed_float16.
+accumulation, averaged weights, patience, a checkpoint every 60 ms. The process is killed up to
+three times, at moments that are drawn from the seed and fall on start-up, in the middle of epochs,
+in writes and on the evaluation; then ``tfskin-train --resume`` is left to finish. What it ends with
+must be, bit for bit, what an uninterrupted process ended with: weights of the best epoch, the last
+checkpoint (weights, optimizer, loss scale, dropout seeds, early stopping), history, predictions,
+figures. Rounds alternate between float32 and mixed_float16.
 
     python scripts/check_resumption.py --rounds 20 --seed 0
 """

@@ -14,7 +14,7 @@ from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
 
-SAVE = "tfskin.training.fit.save_checkpoint"
+SAVE = "tfskin.training.keeping.save_checkpoint"
 NAMES = ["nevus", "melanoma"]
 
 
@@ -129,8 +129,8 @@ def killing(save, number):
     """``save_checkpoint``, and the end of the process after so many calls."""
     left = [number]
 
-    def save_and_die(*args):
-        save(*args)
+    def save_and_die(*args, **kwargs):
+        save(*args, **kwargs)
         left[0] -= 1
         if not left[0]:
             raise Killed
@@ -189,7 +189,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
 def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch, whole):
     lines: list[str] = []
 
-    def full_in_epoch_two(folder, model, state):
+    def full_in_epoch_two(folder, model, state, whole):
         if state.epoch == 2:
             raise OSError(errno.ENOSPC, "No space left on device")
         save_checkpoint(folder, model, state)

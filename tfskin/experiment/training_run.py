@@ -20,11 +20,11 @@ from tfskin.evaluation.metrics import (
 )
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
+from tfskin.experiment.feature_cache import input_options, with_features
 from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
-    InputOptions,
     class_names,
     damage_named,
     make_dataset,
@@ -83,7 +83,7 @@ def train(
     shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
-    data = _fit_data(config, shards, names)
+    data = with_features(_fit_data(config, shards, names), config, shards, run.folder, say=say)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
@@ -175,7 +175,7 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
     for split, table in labels.items():
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    train_options = _input_options(config)
+    train_options = input_options(config)
     images = len(labels["train"])
     counts = np.bincount(labels["train"]["label"], minlength=len(names))
 
@@ -197,18 +197,6 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
         score_confusion=score_confusion,
-    )
-
-
-def _input_options(config: ExperimentConfig) -> InputOptions:
-    return InputOptions(
-        image_size=config.model.image_size,
-        resize=config.model.resize,
-        batch_size=config.train.batch_size,
-        classes=config.data.classes,
-        augment=config.data.augment,
-        seed=config.seed,
-        shuffle_buffer=config.data.shuffle_buffer,
     )
 
 

@@ -56,14 +56,14 @@ class Checkpoint:
     state: FitState
     values: list[np.ndarray]
 
-    def restore(self, model: keras.Model) -> None:
-        """Bring a compiled model and its optimizer to where they were.
+    def restore(self, model: keras.Model, *, whole: keras.Model | None = None) -> None:
+        """Bring a compiled model and its optimizer to where they were; see ``save_checkpoint``.
 
         Raises:
             UserError: the checkpoint is of another network or optimizer.
         """
         try:
-            assign_all(_variables(model), self.values)
+            assign_all(_variables(model, whole), self.values)
         except ValueError as error:
             raise UserError(
                 f"{self.path}: does not fit the network and optimizer of the config ({error}); "
@@ -71,18 +71,22 @@ class Checkpoint:
             ) from None
 
 
-def save_checkpoint(folder: Path, model: keras.Model, state: FitState) -> Path:
+def save_checkpoint(
+    folder: Path, model: keras.Model, state: FitState, *, whole: keras.Model | None = None
+) -> Path:
     """Write every variable of the model and its optimizer, and ``state``, as one file.
 
     The variables include the states of seed generators (dropout), the loss scale and gradients
-    under accumulation. The last two checkpoints are kept, so that a torn one falls back to the
-    one before; any that lies ahead of this one was damaged, or is of an abandoned way, and goes.
+    under accumulation. ``whole`` is the network whose variables are kept, where ``model``, whose
+    optimizer is kept, is but its head. The last two checkpoints are kept, so that a torn one
+    falls back to the one before; any that lies ahead of this one was damaged, or is of an
+    abandoned way, and goes.
 
     Raises:
         OSError: such as a full disk; the checkpoints that were there stay.
     """
     arrays: dict[str, Any] = {
-        **_numbered("variable", [variable.numpy() for variable in _variables(model)]),
+        **_numbered("variable", [variable.numpy() for variable in _variables(model, whole)]),
         **_numbered("metric", state.metrics),
     }
     facts = {name: value for name, value in vars(state).items() if name != "metrics"}
@@ -150,7 +154,7 @@ def _files(folder: Path) -> list[Path]:
     return sorted(folder.glob("epoch-*-step-*.npz"))
 
 
-def _variables(model: keras.Model) -> list[Any]:
+def _variables(model: keras.Model, whole: keras.Model | None) -> list[Any]:
     if not model.optimizer.built:
         model.optimizer.build(model.trainable_variables)
-    return [*model.variables, *model.optimizer.variables]
+    return [*(model if whole is None else whole).variables, *model.optimizer.variables]

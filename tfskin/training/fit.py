@@ -10,10 +10,10 @@ import keras
 import numpy as np
 
 from tfskin.errors import UserError
-from tfskin.files import replace_file
 from tfskin.progress import progress_bar
-from tfskin.training.checkpoints import FitState, read_checkpoint, save_checkpoint
+from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.guards import WHAT_TO_TRY
+from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
 from tfskin.training.schedules import find_plateau, plateau_factor
@@ -30,7 +30,7 @@ class FitOptions:
 
     ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
     ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
-    written at the end of each epoch anyway.
+    written at the end of each epoch anyway, or of those that are ``save_seconds`` apart.
     """
 
     epochs: int
@@ -41,6 +41,7 @@ class FitOptions:
     plateau_patience: int = 5
     plateau_factor: float = 0.1
     checkpoint_minutes: float = 0.0
+    save_seconds: float = 0.0
 
     @property
     def checkpoints(self) -> Path:
@@ -62,6 +63,9 @@ class FitData:
         score: (labels, probabilities (N, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
         class_counts: class -> training images of it in an epoch.
+        from_backbone: backbone -> the same data with its features in place of images, for stages
+            that train the head alone.
+        of_views: the same data with few random views of each image, for the same stages.
     """
 
     make_epoch: Callable[[int, int], Any]
@@ -72,6 +76,8 @@ class FitData:
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
     class_counts: dict[str, int] = field(default_factory=dict)
+    from_backbone: "Callable[[keras.Model], FitData] | None" = None
+    of_views: "FitData | None" = None
 
 
 def compile_model(
@@ -103,6 +109,7 @@ def fit(
     *,
     options: FitOptions,
     state: FitState | None = None,
+    whole: keras.Model | None = None,
     say: Callable[[str], None] = print,
 ) -> FitState:
     """Train a compiled model to the end and return how it went.
@@ -111,6 +118,7 @@ def fit(
     resumption needs: a second call goes on from there. What follows a step is a pure function of
     the state before it and of the epoch's data, so a resumed fit equals an uninterrupted one.
     ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
+    ``whole`` is the network that is kept, where ``model`` is but its head.
 
     Raises:
         UserError: the loss became NaN or infinite; what was written stays as it is.
@@ -118,11 +126,12 @@ def fit(
     """
     state = state or resume_fit(model, options, say=say)
     log = make_epoch_logger(options.folder / "tb", model)
+    keeper = Keeper(options.folder, model, whole=whole, seconds=options.save_seconds, say=say)
     start = time.monotonic()
     first = state.epoch
-    while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
+    while not _is_over(state, options):
         _set_plateau(model, state, options)
-        row = _train_epoch(model, data, state, options, say)
+        row = _train_epoch(model, data, state, options, keeper)
         row |= _skipped(model, state)
         with averaged_weights(model):
             row |= _validate(model, data)
@@ -134,9 +143,8 @@ def fit(
             state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
             if score > state.best_score or state.best_epoch < 0:
                 state.best_score, state.best_epoch = score, state.epoch
-                with replace_file(options.folder / "model.keras") as temporary:
-                    model.save(temporary)
-        _save(model, state, options, say)
+                keeper.keep_best()
+        keeper.end_epoch(state, last=_is_over(state, options))
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
         say(_epoch_line(row, state, options, seconds_left=left))
@@ -157,19 +165,6 @@ def resume_fit(
     checkpoint.restore(model)
     say(f"going on after {checkpoint.state}")
     return checkpoint.state
-
-
-def _save(
-    model: keras.Model, state: FitState, options: FitOptions, say: Callable[[str], None]
-) -> None:
-    """Write a checkpoint; a full disk is no reason to lose what is still in memory."""
-    try:
-        save_checkpoint(options.checkpoints, model, state)
-    except OSError as error:
-        say(
-            f"warning: the checkpoint after {state} could not be written ({error.strerror}); "
-            "training goes on, the checkpoint before stays"
-        )
 
 
 def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
@@ -215,7 +210,7 @@ def _train_epoch(
     data: FitData,
     state: FitState,
     options: FitOptions,
-    say: Callable[[str], None],
+    keeper: Keeper,
 ) -> dict[str, Any]:
     """Train on what is left of an epoch; the figures of all of it."""
     title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
@@ -224,7 +219,7 @@ def _train_epoch(
             state,
             steps=data.steps_per_epoch,
             checkpoint_minutes=options.checkpoint_minutes,
-            save=lambda: _save(model, state, options, say),
+            save=lambda: keeper.save(state),
             advance=advance,
             checkpoints=options.checkpoints,
         )
@@ -262,6 +257,11 @@ def _monitored(row: dict[str, Any], monitor: str) -> float:
     if value is None:
         return float("-inf")
     return -value if monitor == "loss" else value
+
+
+def _is_over(state: FitState, options: FitOptions) -> bool:
+    """Whether the stage has come to its end."""
+    return state.stage_epoch >= options.epochs or _out_of_patience(state, options.patience)
 
 
 def _out_of_patience(state: FitState, patience: int) -> bool:
