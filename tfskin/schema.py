@@ -10,6 +10,7 @@ Resize = Literal["squash", "crop", "pad"]
 ColorSpaceName = Literal["rgb", "hsv", "fft"]
 BatchNormMode = Literal["update", "affine", "frozen"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+Schedule = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
 Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -29,6 +30,13 @@ ImageSize = Annotated[
 
 class _Schema(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+RANDOM_CHANGES = (
+    *("rotation", "zoom", "shift", "shear"),
+    *("brightness", "contrast", "saturation", "hue"),
+)
+"""What ``rand_augment`` chooses from, without those that are set on their own."""
 
 
 class AugmentConfig(_Schema):
@@ -52,6 +60,18 @@ class AugmentConfig(_Schema):
     contrast: float = Field(0.0, ge=0, lt=1, description="scale contrast by 1-c to 1+c")
     saturation: float = Field(0.0, ge=0, lt=1, description="scale saturation by 1-s to 1+s")
     hue: float = Field(0.0, ge=0, le=0.5, description="turn the hue by up to this fraction of 1")
+    rand_augment: int = Field(
+        0, ge=0, le=8, description="so many random changes a picture, of those left at 0 above"
+    )
+    rand_magnitude: Fraction = Field(
+        0.3, description="rand_augment: strength as a fraction of the strongest"
+    )
+    mixup: float = Field(
+        0.0, ge=0, le=100, description="mix pictures; alpha of their shares' Beta distribution"
+    )
+    cutmix: float = Field(
+        0.0, ge=0, le=100, description="paste a box of another picture; alpha as for mixup"
+    )
 
     @model_validator(mode="after")
     def _check_ranges(self) -> AugmentConfig:
@@ -61,6 +81,12 @@ class AugmentConfig(_Schema):
                 raise ValueError(f"{name} must be [low, high] with 0 < low <= high <= 1")
         if not 0 < self.crop_aspect[0] <= self.crop_aspect[1]:
             raise ValueError("crop_aspect must be [low, high] with 0 < low <= high")
+        free = sum(not getattr(self, name) for name in RANDOM_CHANGES)
+        if self.rand_augment > free:
+            raise ValueError(
+                f"rand_augment chooses {self.rand_augment} changes, but only {free} of "
+                f"{', '.join(RANDOM_CHANGES)} are left at 0"
+            )
         return self
 
 
@@ -106,6 +132,9 @@ class ModelConfig(_Schema):
     image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
     resize: Resize = Field("squash", description="how an image is brought to image_size")
     color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
+    color_constancy: bool = Field(
+        False, description="a first layer that takes the colour of the light out (shades of grey)"
+    )
     widths: tuple[Annotated[int, Field(ge=1, le=65536)], ...] | None = Field(
         None, description="channels of each block"
     )
@@ -156,9 +185,7 @@ class StageConfig(_Schema):
     batch_norm: Annotated[BatchNormParts | None, BeforeValidator(_as_parts)] = Field(
         None, description="BatchNorm's mode, one word or one a part"
     )
-    schedule: Literal["constant", "exponential", "cosine"] | None = Field(
-        None, description="how the learning rate falls"
-    )
+    schedule: Schedule | None = Field(None, description="how the learning rate falls")
     warmup_epochs: float | None = Field(None, ge=0, description="epochs of linear rise from 0")
 
 
@@ -169,18 +196,42 @@ class TrainConfig(_Schema):
     stages: tuple[StageConfig, ...] = Field(
         (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
     )
-    batch_size: int = Field(32, ge=1, le=65536, description="images an update")
+    batch_size: int = Field(32, ge=1, le=65536, description="images a step")
+    accumulate: int = Field(
+        1, ge=1, le=65536, description="steps whose gradients make one update, as a larger batch"
+    )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
     weight_decay: float = Field(1e-4, ge=0, description="decoupled decay (adamw only)")
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
     nesterov: bool = Field(True, description="Nesterov's momentum (sgd only)")
-    schedule: Literal["constant", "exponential", "cosine"] = Field(
-        "cosine", description="how the learning rate falls"
+    clip_norm: float | None = Field(
+        None, gt=0, description="longest gradient of an update, over all weights (none: any)"
     )
+    ema: float = Field(
+        0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none"
+    )
+    schedule: Schedule = Field("cosine", description="how the learning rate falls")
     warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise from 0")
     decay_rate: float = Field(0.98, gt=0, le=1, description="exponential: factor an epoch")
-    final_fraction: Fraction = Field(0.0, description="cosine: last rate as a fraction")
+    final_fraction: Fraction = Field(0.0, description="cosine, one_cycle: last rate as a fraction")
+    step_epochs: int = Field(10, ge=1, description="step: epochs between two falls")
+    step_factor: float = Field(0.1, gt=0, le=1, description="step, plateau: factor of a fall")
+    plateau_patience: int = Field(
+        5, ge=1, description="plateau: epochs without a better monitor before a fall"
+    )
+    rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the updates that rise")
+    loss: Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"] = Field(
+        "cross_entropy", description="what is minimised"
+    )
+    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
+        "none", description="weight of an image's loss by its class; a class left out has 1"
+    )
+    focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")
+    effective_beta: float = Field(
+        0.999, ge=0, lt=1, description="class_balanced: 0 weighs classes alike, near 1 by 1/images"
+    )
+    logit_tau: float = Field(1.0, ge=0, le=10, description="logit_adjusted: strength")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
     precision: Precision = Field("auto", description="auto: mixed_float16 on a GPU, else float32")
     jit_compile: Literal["auto", "on", "off"] = Field("auto", description="XLA; auto: on a GPU")
@@ -188,9 +239,31 @@ class TrainConfig(_Schema):
         "auc", description="the figure on val that chooses the best epoch"
     )
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    checkpoint_minutes: float = Field(
+        5.0, ge=0, description="minutes between checkpoints within an epoch; 0: at its end only"
+    )
+    feature_views: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="stages that train the head alone: see each image in so many random views, "
+        "whose features are computed once; 0: a new view an epoch, computed each time",
+    )
+    feature_cache: Literal["on", "off"] = Field(
+        "on", description="off: compute the same views' features in each epoch, to compare"
+    )
+    feature_folder: str | None = Field(
+        None, description="where features are kept, for several runs (none: within the run)"
+    )
     recalibrate: int = Field(
         0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
     )
+
+    @model_validator(mode="after")
+    def _check_weights(self) -> TrainConfig:
+        if self.loss == "class_balanced" and self.class_weights != "none":
+            raise ValueError("loss class_balanced has its own weights; set class_weights to none")
+        return self
 
 
 class EvaluateConfig(_Schema):

@@ -2,7 +2,12 @@ import keras
 import numpy as np
 import pytest
 
-from tfskin.training.losses import CrossEntropy
+from tfskin.training.losses import (
+    CrossEntropy,
+    balanced_weights,
+    build_loss,
+    effective_weights,
+)
 
 
 def softmax(logits: np.ndarray) -> np.ndarray:
@@ -38,3 +43,99 @@ def test_it_is_saved_with_its_smoothing():
         keras.saving.serialize_keras_object(CrossEntropy(0.2))
     )
     assert loss.label_smoothing == 0.2
+
+
+COUNTS = {"a": 10, "b": 40, "c": 950}
+
+
+def random_batch(seed: int = 2, size: int = 16) -> tuple[np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    return rng.integers(0, 3, size), (rng.normal(size=(size, 3)) * 3).astype("float32")
+
+
+def value(name, labels, logits, **options) -> float:
+    return float(build_loss(name, counts=COUNTS, **options)(labels, logits))
+
+
+def test_focal_is_the_formula_and_with_gamma_0_the_cross_entropy():
+    labels, logits = random_batch()
+    right = softmax(logits)[np.arange(16), labels]
+    expected = -((1 - right) ** 1.5 * np.log(right)).mean()
+    assert value("focal", labels, logits, focal_gamma=1.5) == pytest.approx(expected, rel=1e-4)
+    plain = value("cross_entropy", labels, logits)
+    assert value("focal", labels, logits, focal_gamma=0.0) == pytest.approx(plain, rel=1e-6)
+
+
+def test_the_gradient_of_the_focal_loss_stays_finite_where_an_image_is_surely_right():
+    logits = keras.Variable(np.array([[200.0, 0.0, 0.0]], "float32"))
+    tensorflow = pytest.importorskip("tensorflow")
+    with tensorflow.GradientTape() as tape:
+        loss = build_loss("focal", counts=COUNTS, focal_gamma=0.5)(np.array([0]), logits)
+    assert np.isfinite(tape.gradient(loss, logits.value).numpy()).all()
+
+
+def test_logit_adjustment_is_the_formula_and_with_tau_0_the_cross_entropy():
+    labels, logits = random_batch()
+    prior = np.array([10, 40, 950]) / 1000
+    shifted = softmax(logits + 0.5 * np.log(prior))
+    expected = -np.log(shifted[np.arange(16), labels]).mean()
+    found = value("logit_adjusted", labels, logits, logit_tau=0.5)
+    assert found == pytest.approx(expected, rel=1e-5)
+    plain = value("cross_entropy", labels, logits)
+    assert value("logit_adjusted", labels, logits, logit_tau=0.0) == pytest.approx(plain, rel=1e-6)
+
+
+def test_class_balanced_weighs_by_the_effective_number():
+    labels, logits = random_batch()
+    weights = np.array([(1 - 0.99) / (1 - 0.99**n) for n in COUNTS.values()])
+    weights *= 3 / weights.sum()
+    right = softmax(logits)[np.arange(16), labels]
+    expected = -(weights[labels] * np.log(right)).mean()
+    found = value("class_balanced", labels, logits, effective_beta=0.99)
+    assert found == pytest.approx(expected, rel=1e-5)
+    plain = value("cross_entropy", labels, logits)
+    assert value("class_balanced", labels, logits, effective_beta=0.0) == pytest.approx(plain)
+    inverse = 1 / np.array(list(COUNTS.values()))
+    limit = effective_weights(list(COUNTS.values()), 1 - 1e-9)
+    assert limit == pytest.approx(3 * inverse / inverse.sum(), rel=1e-4)
+
+
+def test_balanced_weights_are_scikit_learns():
+    from sklearn.utils.class_weight import compute_class_weight
+
+    labels = np.repeat([0, 1, 2], list(COUNTS.values()))
+    expected = compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    assert balanced_weights(list(COUNTS.values())) == pytest.approx(expected.tolist())
+    assert np.mean(expected[labels]) == pytest.approx(1)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
+def test_class_weights_multiply_the_loss_of_their_images(name):
+    labels, logits = random_batch()
+    weights = np.array([3.0, 1.0, 0.25])
+    single = [value(name, labels[i : i + 1], logits[i : i + 1]) for i in range(16)]
+    found = value(name, labels, logits, class_weights={"a": 3.0, "c": 0.25})
+    assert found == pytest.approx((weights[labels] * single).mean(), rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "logit_adjusted"])
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_shares_of_one_class_are_its_label_and_mixed_ones_lie_between(name, smoothing):
+    labels, logits = random_batch()
+    options = {"label_smoothing": smoothing}
+    whole = value(name, labels, logits, **options)
+    shares = np.eye(3, dtype="float32")[labels]
+    assert value(name, shares, logits, **options) == pytest.approx(whole, rel=1e-6)
+    if name == "cross_entropy":
+        others = np.roll(shares, 1, axis=0)
+        mixed = value(name, 0.7 * shares + 0.3 * others, logits, **options)
+        other = value(name, others, logits, **options)
+        assert mixed == pytest.approx(0.7 * whole + 0.3 * other, rel=1e-5)
+
+
+@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "logit_adjusted"])
+def test_every_loss_is_saved_whole(name):
+    labels, logits = random_batch()
+    loss = build_loss(name, counts=COUNTS, label_smoothing=0.1, focal_gamma=3.0, logit_tau=0.3)
+    again = keras.saving.deserialize_keras_object(keras.saving.serialize_keras_object(loss))
+    assert float(again(labels, logits)) == float(loss(labels, logits))

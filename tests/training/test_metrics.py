@@ -36,3 +36,14 @@ def test_macro_auc_is_close_to_the_exact_one():
     powers = np.exp(logits)
     exact = roc_auc_score(labels, powers / powers.sum(axis=1, keepdims=True), multi_class="ovr")
     assert float(metric.result()) == pytest.approx(exact, abs=0.005)
+
+
+@pytest.mark.parametrize("metric", [ConfusionMatrix(3), MacroAUC(3)])
+def test_a_mixed_image_counts_for_the_class_with_most_of_it(metric):
+    for labels, logits in batches(2):
+        metric.update_state(labels, logits)
+    expected = np.array(metric.result())
+    metric.reset_state()
+    for labels, logits in batches(2):
+        metric.update_state(0.7 * np.eye(3)[labels] + 0.1, logits)
+    assert np.array(metric.result()) == expected

@@ -8,8 +8,8 @@ from tests.training.test_fit import make_data, weights_of
 from tfskin.errors import UserError
 from tfskin.layers import BatchNorm
 from tfskin.training.fit import FitOptions, compile_model
-from tfskin.training.layerwise import LayerwiseAdamW, LayerwiseSGD, depth_rates
-from tfskin.training.optimizers import build_optimizer
+from tfskin.training.layerwise import depth_rates
+from tfskin.training.optimizers import RecipeAdamW, RecipeSGD, build_optimizer
 from tfskin.training.stages import (
     Stage,
     describe_batch_norm,
@@ -159,12 +159,12 @@ def step(optimizer, start, gradients):
 def test_a_factor_is_that_of_the_learning_rate_decay_included():
     start = [np.array([1.0, -2.0], "float32"), np.array([3.0], "float32")]
     gradients = [np.array([0.5, 0.1], "float32"), np.array([-1.0], "float32")]
-    found = step(LayerwiseAdamW(0.1, weight_decay=0.2, rates={"v1": 0.01}), start, gradients)
+    found = step(RecipeAdamW(0.1, weight_decay=0.2, rates={"v1": 0.01}), start, gradients)
     whole = step(keras.optimizers.AdamW(0.1, weight_decay=0.2), start, gradients)
     small = step(keras.optimizers.AdamW(0.001, weight_decay=0.2), start, gradients)
     np.testing.assert_allclose(found[0], whole[0], rtol=1e-6)
     np.testing.assert_allclose(found[1], small[1], rtol=1e-6)
-    found = step(LayerwiseSGD(0.1, rates={"v0": 0.5}, momentum=0.9), start, gradients)
+    found = step(RecipeSGD(0.1, rates={"v0": 0.5}, momentum=0.9), start, gradients)
     half = step(keras.optimizers.SGD(0.05, momentum=0.9), start, gradients)
     np.testing.assert_allclose(found[0], half[0], rtol=1e-6)
 

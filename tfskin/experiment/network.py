@@ -1,18 +1,21 @@
 """A config -> its network, and the stages in which it is trained."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import keras
 
+from tfskin.errors import UserError, nearest_hint
 from tfskin.models import build_model, load_weights
-from tfskin.schema import ExperimentConfig, ModelConfig, StageConfig
+from tfskin.schema import ExperimentConfig, ModelConfig, StageConfig, TrainConfig
 from tfskin.training.fit import compile_model
 from tfskin.training.layerwise import depth_rates
+from tfskin.training.losses import build_loss
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
 from tfskin.training.stages import Stage, prepare_stage, unfreeze
+from tfskin.training.updates import average_statistics
 
 
 def build_compiled(
@@ -20,11 +23,13 @@ def build_compiled(
     *,
     num_classes: int,
     steps_per_epoch: int,
+    class_counts: Mapping[str, int] | None = None,
     say: Callable[[str], None],
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network of a config, ready for its first stage; and its precision.
 
-    Its weights are fresh: :func:`start_weights` puts others in.
+    Its weights are fresh: :func:`start_weights` puts others in. ``class_counts`` are the images of
+    each class in an epoch; equally many unless given.
     """
     policy, reason = choose_precision(config.train.precision)
     say(f"precision {policy} ({reason})")
@@ -36,7 +41,8 @@ def build_compiled(
             num_classes=num_classes,
             **model_arguments(config.model),
         )
-    stages = plan_stages(config, steps_per_epoch=steps_per_epoch)
+    counts = class_counts or dict.fromkeys(map(str, range(num_classes)), config.train.batch_size)
+    stages = plan_stages(config, steps_per_epoch=steps_per_epoch, class_counts=counts)
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
     prepare_stage(model, stages[0])
@@ -55,25 +61,20 @@ def start_weights(
     return {"weights": vars(report)}
 
 
-def plan_stages(config: ExperimentConfig, *, steps_per_epoch: int) -> list[Stage]:
+def plan_stages(
+    config: ExperimentConfig, *, steps_per_epoch: int, class_counts: Mapping[str, int]
+) -> list[Stage]:
     """The stages of a config; one in which everything trains where it names none.
 
     A key that a stage leaves out is that of ``train`` (``model`` for ``batch_norm``).
+    ``class_counts`` are the images of each class in an epoch, in the order of the logits.
     """
     train = config.train
     stages = train.stages or (StageConfig(unfreeze="all", epochs=train.epochs),)
+    loss = _loss(train, class_counts)
 
     def plan(stage: StageConfig) -> Stage:
-        warmup = train.warmup_epochs if stage.warmup_epochs is None else stage.warmup_epochs
-        schedule = make_schedule(
-            stage.schedule or train.schedule,
-            learning_rate=stage.learning_rate or train.learning_rate,
-            steps_per_epoch=steps_per_epoch,
-            epochs=stage.epochs,
-            warmup_epochs=warmup,
-            decay_rate=train.decay_rate,
-            final_fraction=train.final_fraction,
-        )
+        schedule = _schedule(train, stage, steps_per_epoch)
 
         def compile_stage(model: keras.Model) -> None:
             optimizer = build_optimizer(
@@ -83,14 +84,16 @@ def plan_stages(config: ExperimentConfig, *, steps_per_epoch: int) -> list[Stage
                 momentum=train.momentum,
                 nesterov=train.nesterov,
                 rates=depth_rates(model, stage.depth_decay) if stage.depth_decay < 1 else None,
+                clip_norm=train.clip_norm,
+                accumulate=train.accumulate,
+                batches_per_epoch=steps_per_epoch,
+                last_batch=_last_batch(train, steps_per_epoch, class_counts),
+                ema=train.ema,
             )
+            if train.ema:
+                average_statistics(optimizer, model)
             with dtype_policy(choose_precision(train.precision)[0]):
-                compile_model(
-                    model,
-                    optimizer,
-                    label_smoothing=train.label_smoothing,
-                    jit_compile=_jit(config),
-                )
+                compile_model(model, optimizer, loss=loss, jit_compile=_jit(config))
 
         modes = stage.batch_norm or config.model.batch_norm
         return Stage(
@@ -101,6 +104,49 @@ def plan_stages(config: ExperimentConfig, *, steps_per_epoch: int) -> list[Stage
         )
 
     return [plan(stage) for stage in stages]
+
+
+def _schedule(
+    train: TrainConfig, stage: StageConfig, steps_per_epoch: int
+) -> keras.optimizers.schedules.LearningRateSchedule:
+    return make_schedule(
+        stage.schedule or train.schedule,
+        learning_rate=stage.learning_rate or train.learning_rate,
+        steps_per_epoch=-(-steps_per_epoch // train.accumulate),
+        epochs=stage.epochs,
+        warmup_epochs=(train.warmup_epochs if stage.warmup_epochs is None else stage.warmup_epochs),
+        decay_rate=train.decay_rate,
+        final_fraction=train.final_fraction,
+        step_epochs=train.step_epochs,
+        step_factor=train.step_factor,
+        rise=train.rise,
+    )
+
+
+def _loss(train: TrainConfig, class_counts: Mapping[str, int]) -> keras.losses.Loss:
+    if isinstance(train.class_weights, dict):
+        for name in train.class_weights:
+            if name not in class_counts:
+                raise UserError(
+                    f"train.class_weights: no class '{name}'"
+                    f"{nearest_hint(name, list(class_counts))}; "
+                    f"classes: {', '.join(class_counts)}"
+                )
+    return build_loss(
+        train.loss,
+        counts=class_counts,
+        label_smoothing=train.label_smoothing,
+        class_weights=train.class_weights,
+        focal_gamma=train.focal_gamma,
+        effective_beta=train.effective_beta,
+        logit_tau=train.logit_tau,
+    )
+
+
+def _last_batch(train: TrainConfig, steps_per_epoch: int, class_counts: Mapping[str, int]) -> float:
+    """Images of an epoch's last batch as a fraction of a batch."""
+    left = sum(class_counts.values()) - (steps_per_epoch - 1) * train.batch_size
+    return left / train.batch_size if 0 < left < train.batch_size else 1.0
 
 
 def model_arguments(config: ModelConfig) -> dict[str, Any]:

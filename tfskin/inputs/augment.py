@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 import tensorflow as tf
 
+from tfskin.inputs.rand_augment import RAND_NUMBERS, choose_changes, with_limits
 from tfskin.schema import AugmentConfig
 
 # Each random number has a place of its own, so switching one change on leaves the others as is.
@@ -24,6 +25,7 @@ NUMBERS = (
     *("crop_area", "crop_aspect", "crop_y", "crop_x"),
     *("erasing", "erasing_area", "erasing_aspect", "erasing_y", "erasing_x"),
     *("brightness", "contrast", "saturation", "hue"),
+    *RAND_NUMBERS,
 )
 
 # Rows: luma (ITU-R BT.601), orange minus blue, purple minus green.
@@ -60,6 +62,9 @@ def make_augment(
       in 0.3..3.3, inside the frame) gets the picture's mean colour. Zhong et al., "Random Erasing
       Data Augmentation" (2020), algorithm 1, fills it with noise instead.
 
+    With ``rand_augment``, strengths that are 0 become those of
+    :func:`tfskin.inputs.rand_augment.choose_changes`.
+
     The geometry is one bilinear resampling (:func:`resample`); flips and quarter turns of square
     frames move pixels without interpolation.
     """
@@ -84,9 +89,11 @@ def _compile_change(
     config: AugmentConfig, image_size: tuple[int, int]
 ) -> Callable[[tf.Tensor, tf.Tensor], tf.Tensor]:
     """One compiled function for all epochs: tracing and compiling take about a second."""
+    wished, config = config, with_limits(config)
 
     def change(image: tf.Tensor, drawn: tf.Tensor) -> tf.Tensor:
         numbers: Numbers = dict(zip(NUMBERS, tf.unstack(drawn), strict=True))
+        numbers = choose_changes(wished, numbers)
         if _moves_pixels(config):
             image = resample(
                 image,

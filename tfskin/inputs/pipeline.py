@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING
 import tensorflow as tf
 
 from tfskin.inputs.augment import make_augment
-from tfskin.inputs.classes import count_images, label_table
+from tfskin.inputs.classes import class_names, count_images, label_table
 from tfskin.inputs.decode import decode_image, make_resize
+from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
 from tfskin.schema import AugmentConfig, Resize
 
 if TYPE_CHECKING:
@@ -55,12 +56,15 @@ def make_dataset(
     *,
     options: InputOptions,
     epoch: int | None = None,
+    view: int | None = None,
     skip_batches: int = 0,
 ) -> tf.data.Dataset:
     """Batches ``(images, labels)`` of one pass over a split, of known cardinality.
 
     ``images`` is float32 (batch, height, width, 3) in 0..255, ``labels`` int32 (batch,), an index
-    into :func:`tfskin.inputs.class_names`.
+    into :func:`tfskin.inputs.class_names`. Where pictures are mixed (``mixup`` or ``cutmix``, in
+    passes that have an epoch), ``labels`` are float32 (batch, classes), a share of each class; a
+    picture's partner is the next one of its batch, so then the batch size matters.
 
     Args:
         shards: what ``load_shards`` gave.
@@ -70,6 +74,7 @@ def make_dataset(
             an order and random changes that depend on ``(options.seed, epoch)`` and on each
             picture's place in the files, and on nothing else: not on threads, on TensorFlow's
             global seed, or on the batch size.
+        view: take the random changes of this epoch, whatever the order is.
         skip_batches: leave out so many batches at the start, before anything is decoded; what
             follows is the same as without.
 
@@ -90,22 +95,30 @@ def make_dataset(
     calls = options.parallel_calls or tf.data.AUTOTUNE
     records = _read_pictures(shards, split, options.classes)
     if epoch is not None:
-        records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
+        records = shuffle_records(records, count, options=options, epoch=epoch)
     records = records.skip(skip_batches * options.batch_size)
     files = shards.files.get(split, [])
     likely_size = _first_size(files[0]) if files else options.image_size
+    changes = epoch if view is None else view
     load = _compile_load(
         options.image_size,
         options.resize,
         likely_size,
-        options.augment if epoch is not None else None,
+        options.augment if changes is not None else None,
         options.seed,
     )
-    now = tf.constant(epoch or 0, tf.int64)
+    now = tf.constant(changes or 0, tf.int64)
     batches = records.map(
         lambda *record: load(now, *record), num_parallel_calls=calls, deterministic=True
     )
     batches = batches.batch(options.batch_size)
+    if changes is not None and mixes(options.augment):
+        classes = len(class_names(shards, options.classes))
+        batches = batches.map(
+            lambda images, labels, numbers: mix_batch(images, labels, numbers, num_classes=classes),
+            num_parallel_calls=calls,
+            deterministic=True,
+        )
     total = -(-count // options.batch_size)
     batches = batches.apply(tf.data.experimental.assert_cardinality(max(total - skip_batches, 0)))
     return batches.prefetch(tf.data.AUTOTUNE)
@@ -135,21 +148,24 @@ def _compile_load(
     likely_size: tuple[int, int],
     augment: AugmentConfig | None,
     seed: int,
-) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:
+) -> Callable[..., tuple[tf.Tensor, ...]]:
     """``(epoch, index, encoded, label) -> (image, label)``, traced once for all epochs.
 
-    Tracing takes a third of a second, in which a fast pipeline reads hundreds of pictures.
+    Where pictures are mixed, ``(image, label, numbers)`` with :func:`draw_mix`'s numbers. Tracing
+    takes a third of a second, in which a fast pipeline reads hundreds of pictures.
     """
     to_size = make_resize(image_size, resize, likely_size=likely_size)
 
     def load(
         epoch: tf.Tensor, index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor
-    ) -> tuple[tf.Tensor, tf.Tensor]:
+    ) -> tuple[tf.Tensor, ...]:
         image = to_size(decode_image(encoded))
         if augment is not None:
             image = make_augment(augment, image_size=image_size, seed=seed, epoch=epoch)(
                 image, index
             )
+            if mixes(augment):
+                return image, label, draw_mix(augment, seed=seed, epoch=epoch, index=index)
         return image, label
 
     scalar = tf.TensorSpec([], tf.int64)
@@ -215,20 +231,23 @@ def _first_size(file: str) -> tuple[int, int]:
     return 1, 1
 
 
-def _shuffle(records: tf.data.Dataset, buffer: int, seed: int, epoch: int) -> tf.data.Dataset:
-    """``records`` in an order that depends on ``(seed, epoch)`` alone.
+def shuffle_records(
+    records: tf.data.Dataset, count: int, *, options: InputOptions, epoch: int
+) -> tf.data.Dataset:
+    """``count`` records in an order that depends on ``(options.seed, epoch)`` alone.
 
     ``Dataset.shuffle`` mixes TensorFlow's global seed into its own, so the op is called directly.
     """
     spec = records.element_spec
+    parts = tf.nest.flatten(spec)
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(records),
-        buffer_size=buffer,
+        buffer_size=min(options.shuffle_buffer, max(count, 1)),
         # The op takes (0, 0) for "choose at random".
-        seed=seed + 1,
+        seed=options.seed + 1,
         seed2=epoch,
-        output_types=[part.dtype for part in spec],
-        output_shapes=[part.shape for part in spec],
+        output_types=[part.dtype for part in parts],
+        output_shapes=[part.shape for part in parts],
         reshuffle_each_iteration=False,
     )
     return tf.data.experimental.from_variant(shuffled, spec)

@@ -13,6 +13,7 @@ import keras
 
 from tfskin.errors import UserError, nearest_hint
 from tfskin.layers.batch_norm import set_batch_norm_mode
+from tfskin.layers.color_constancy import ShadesOfGray
 from tfskin.models.alexnet import build_alexnet
 from tfskin.models.arguments import ArgumentError
 from tfskin.models.auxiliary import WithAuxiliaries
@@ -22,6 +23,7 @@ from tfskin.models.efficientnet_v2 import (
     build_efficientnet_v2_m,
     build_efficientnet_v2_s,
 )
+from tfskin.models.first_layer import put_in_front
 from tfskin.models.five_layer import build_five_layer
 from tfskin.models.googlenet import build_googlenet
 from tfskin.models.heads import to_probabilities
@@ -92,6 +94,7 @@ def build_model(
     *,
     image_size: tuple[int, int] = (96, 96),
     num_classes: int,
+    color_constancy: bool = False,
     **arguments: Any,
 ) -> keras.Model:
     """The network of that name, its weights freshly initialised.
@@ -100,6 +103,8 @@ def build_model(
         name: a name of :data:`MODELS`.
         image_size: height and width of the input in pixels.
         num_classes: number of logits.
+        color_constancy: begin with a layer that takes the colour of the light out
+            (:class:`tfskin.layers.ShadesOfGray`).
         **arguments: arguments of the builder; one that is none keeps the builder's default.
             ``batch_norm`` may also be ``{"backbone": mode, "head": mode}``.
 
@@ -132,4 +137,6 @@ def build_model(
         raise UserError(f"model.{error.argument}: {error.reason} (network '{name}')") from None
     if isinstance(modes, dict):
         set_batch_norm_mode(model, modes["head"], part="head")
+    if color_constancy:
+        model = put_in_front(model, ShadesOfGray(name="color_constancy"))
     return model

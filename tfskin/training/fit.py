@@ -1,8 +1,8 @@
-"""The fit: one fresh data set an epoch, best weights kept, every epoch resumable."""
+"""The fit: one fresh data set an epoch, best weights kept, resumable from any checkpoint."""
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,12 +10,16 @@ import keras
 import numpy as np
 
 from tfskin.errors import UserError
-from tfskin.files import replace_file
 from tfskin.progress import progress_bar
-from tfskin.training.checkpoints import FitState, restore_checkpoint, save_checkpoint
+from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.guards import WHAT_TO_TRY
+from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
+from tfskin.training.schedules import find_plateau, plateau_factor
+from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
+from tfskin.training.updates import CountingLossScale, averaged_weights, skipped_steps
 
 Figures = dict[str, float | None]
 
@@ -25,6 +29,8 @@ class FitOptions:
     """How long, what chooses the best epoch, and where things are kept.
 
     ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
+    ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
+    written at the end of each epoch anyway, or of those that are ``save_seconds`` apart.
     """
 
     epochs: int
@@ -32,6 +38,15 @@ class FitOptions:
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
     later_epochs: int = 0
+    plateau_patience: int = 5
+    plateau_factor: float = 0.1
+    checkpoint_minutes: float = 0.0
+    save_seconds: float = 0.0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where what resumption needs is kept."""
+        return self.folder / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -39,39 +54,50 @@ class FitData:
     """Where an epoch's batches come from, and how its figures are computed.
 
     Attributes:
-        make_epoch: epoch -> batches of (images, labels), a pure function of the epoch.
+        make_epoch: (epoch, steps) -> its batches of (images, labels) without the first ``steps``,
+            a pure function of the epoch.
         steps_per_epoch: number of those batches.
         images_per_epoch: number of training images.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
         val_labels: (N,) integers.
         score: (labels, probabilities (N, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
+        class_counts: class -> training images of it in an epoch.
+        from_backbone: backbone -> the same data with its features in place of images, for stages
+            that train the head alone.
+        of_views: the same data with few random views of each image, for the same stages.
     """
 
-    make_epoch: Callable[[int], Any]
+    make_epoch: Callable[[int, int], Any]
     steps_per_epoch: int
     images_per_epoch: int
     val_batches: Any
     val_labels: np.ndarray
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
+    class_counts: dict[str, int] = field(default_factory=dict)
+    from_backbone: "Callable[[keras.Model], FitData] | None" = None
+    of_views: "FitData | None" = None
 
 
 def compile_model(
     model: keras.Model,
     optimizer: keras.optimizers.Optimizer,
     *,
-    label_smoothing: float = 0.0,
+    loss: keras.losses.Loss | None = None,
     jit_compile: bool = False,
 ) -> None:
-    """Compile for logits: cross-entropy, and the counts from which train figures are made.
+    """Compile for logits: a loss, and the counts from which train figures are made.
 
-    Under mixed_float16 Keras wraps the optimiser in loss scaling here.
+    The loss is the cross-entropy unless given. Under mixed_float16 the optimiser is wrapped in
+    loss scaling.
     """
     classes = model.output_shape[-1]
+    if model.dtype_policy.name == "mixed_float16":
+        optimizer = CountingLossScale(optimizer)
     model.compile(
         optimizer=optimizer,
-        loss=CrossEntropy(label_smoothing),
+        loss=loss or CrossEntropy(),
         metrics=[ConfusionMatrix(classes), MacroAUC(classes)],
         jit_compile=jit_compile,
     )
@@ -83,44 +109,62 @@ def fit(
     *,
     options: FitOptions,
     state: FitState | None = None,
+    whole: keras.Model | None = None,
     say: Callable[[str], None] = print,
 ) -> FitState:
     """Train a compiled model to the end and return how it went.
 
     ``<folder>/model.keras`` holds the weights of the best epoch, ``<folder>/checkpoints`` what
-    resumption needs: a second call goes on from there. The state of an epoch is a pure function
-    of the one before and of the epoch's data, so a resumed fit equals an uninterrupted one.
+    resumption needs: a second call goes on from there. What follows a step is a pure function of
+    the state before it and of the epoch's data, so a resumed fit equals an uninterrupted one.
     ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
+    ``whole`` is the network that is kept, where ``model`` is but its head.
 
     Raises:
-        UserError: the loss became NaN or infinite; the best weights stay as they are.
-        KeyboardInterrupt: passed on; finished epochs are kept.
+        UserError: the loss became NaN or infinite; what was written stays as it is.
+        KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
-    checkpoints = options.folder / "checkpoints"
-    if state is None:
-        state = restore_checkpoint(checkpoints, model) or FitState()
-        if state.epoch:
-            say(f"going on after epoch {state.epoch} of {_last_epoch(state, options)}")
+    state = state or resume_fit(model, options, say=say)
     log = make_epoch_logger(options.folder / "tb", model)
+    keeper = Keeper(options.folder, model, whole=whole, seconds=options.save_seconds, say=say)
     start = time.monotonic()
     first = state.epoch
-    while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
-        row = _train_epoch(model, data, state.epoch, _last_epoch(state, options))
-        row |= _validate(model, data)
-        score = _monitored(row, options.monitor)
-        state.history.append(row)
-        log(row)
-        state.epoch += 1
-        state.stage_epoch += 1
-        if score > state.best_score or state.best_epoch < 0:
-            state.best_score, state.best_epoch = score, state.epoch
-            with replace_file(options.folder / "model.keras") as temporary:
-                model.save(temporary)
-        save_checkpoint(checkpoints, model, state)
+    while not _is_over(state, options):
+        _set_plateau(model, state, options)
+        row = _train_epoch(model, data, state, options, keeper)
+        row |= _skipped(model, state)
+        with averaged_weights(model):
+            row |= _validate(model, data)
+            score = _monitored(row, options.monitor)
+            state.history.append(row)
+            log(row)
+            state.epoch += 1
+            state.stage_epoch += 1
+            state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
+            if score > state.best_score or state.best_epoch < 0:
+                state.best_score, state.best_epoch = score, state.epoch
+                keeper.keep_best()
+        keeper.end_epoch(state, last=_is_over(state, options))
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
         say(_epoch_line(row, state, options, seconds_left=left))
     return state
+
+
+def resume_fit(
+    model: keras.Model, options: FitOptions, *, say: Callable[[str], None] = print
+) -> FitState:
+    """Bring a compiled model to its newest checkpoint; how far that is, or a fresh state.
+
+    Raises:
+        UserError: the checkpoint is of another network or optimizer.
+    """
+    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    if checkpoint is None:
+        return FitState()
+    checkpoint.restore(model)
+    say(f"going on after {checkpoint.state}")
+    return checkpoint.state
 
 
 def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
@@ -140,32 +184,59 @@ def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
     )
 
 
-def _train_epoch(model: keras.Model, data: FitData, epoch: int, epochs: int) -> dict[str, Any]:
-    start, start_cpu = time.monotonic(), time.process_time()
-    title = f"epoch {epoch + 1}/{epochs}"
+def _set_plateau(model: keras.Model, state: FitState, options: FitOptions) -> None:
+    """Let the rate of a plateau schedule be what the scores of this stage's epochs make it."""
+    plateau = find_plateau(model.optimizer)
+    if plateau is None:
+        return
+    rows = state.history[len(state.history) - state.stage_epoch :]
+    scores = [_monitored(row, options.monitor) for row in rows]
+    plateau.factor.assign(
+        plateau_factor(scores, patience=options.plateau_patience, factor=options.plateau_factor)
+    )
+
+
+def _skipped(model: keras.Model, state: FitState) -> dict[str, int]:
+    """How many steps of this epoch overflow has cost, where the loss is scaled."""
+    total = skipped_steps(model.optimizer)
+    if total is None:
+        return {}
+    before = state.history[len(state.history) - state.stage_epoch :]
+    return {"skipped_steps": total - sum(row["skipped_steps"] for row in before)}
+
+
+def _train_epoch(
+    model: keras.Model,
+    data: FitData,
+    state: FitState,
+    options: FitOptions,
+    keeper: Keeper,
+) -> dict[str, Any]:
+    """Train on what is left of an epoch; the figures of all of it."""
+    title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
     with progress_bar(title, total=data.steps_per_epoch) as advance:
-        batches = data.make_epoch(epoch)
-        watch = _Watch(advance)
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
-    loss = logs["loss"][-1]
-    if not np.isfinite(loss):
-        rate = _learning_rate(model)
-        raise UserError(
-            f"epoch {epoch + 1}: the loss is {loss} at learning rate {rate:.3g}; try a lower "
-            "train.learning_rate or train.precision=float32 (the last good weights are kept)"
+        watch = StepWatch(
+            state,
+            steps=data.steps_per_epoch,
+            checkpoint_minutes=options.checkpoint_minutes,
+            save=lambda: keeper.save(state),
+            advance=advance,
+            checkpoints=options.checkpoints,
         )
+        batches = data.make_epoch(state.epoch, state.step)
+        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
     figures = data.score_confusion(confusion)
-    seconds = time.monotonic() - start
+    watch.measure_time()
     return {
-        "epoch": epoch + 1,
-        "loss": loss,
+        "epoch": state.epoch + 1,
+        "loss": logs["loss"][-1],
         "learning_rate": _learning_rate(model),
         "auc": logs["auc"][-1],
         **figures,
-        "seconds": seconds,
-        "cpu_seconds": time.process_time() - start_cpu,  # of all threads: fair where others work
-        "images_per_second": data.images_per_epoch / seconds,
+        "seconds": state.seconds,
+        "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
+        "images_per_second": data.images_per_epoch / state.seconds,
     }
 
 
@@ -173,8 +244,8 @@ def _validate(model: keras.Model, data: FitData) -> dict[str, Any]:
     logits = model.predict(data.val_batches, verbose=0)
     if not np.isfinite(logits).all():
         raise UserError(
-            "the network's outputs on val are not finite; try a lower train.learning_rate or "
-            "train.precision=float32 (the last good weights are kept)"
+            f"the network's outputs on val are not finite; {WHAT_TO_TRY} (the last good weights "
+            "are kept)"
         )
     probabilities = keras.ops.convert_to_numpy(keras.ops.softmax(logits, axis=-1))
     figures = data.score(data.val_labels, probabilities)
@@ -186,6 +257,11 @@ def _monitored(row: dict[str, Any], monitor: str) -> float:
     if value is None:
         return float("-inf")
     return -value if monitor == "loss" else value
+
+
+def _is_over(state: FitState, options: FitOptions) -> bool:
+    """Whether the stage has come to its end."""
+    return state.stage_epoch >= options.epochs or _out_of_patience(state, options.patience)
 
 
 def _out_of_patience(state: FitState, patience: int) -> bool:
@@ -208,8 +284,14 @@ def _epoch_line(
         f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
         f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
         f"{row['images_per_second']:.0f} images/s  "
+        f"{_overflows(row)}"
         f"{_clock(seconds_left)} left{best}"
     )
+
+
+def _overflows(row: dict[str, Any]) -> str:
+    count = row.get("skipped_steps", 0)
+    return f"{count} step{'s' * (count > 1)} skipped by overflow  " if count else ""
 
 
 def _clock(seconds: float) -> str:
@@ -227,14 +309,3 @@ def _metrics(model: keras.Model) -> list[keras.metrics.Metric]:
     for metric in model.metrics:
         found.extend(getattr(metric, "metrics", None) or [metric])
     return found
-
-
-class _Watch(keras.callbacks.Callback):
-    """Moves the progress bar."""
-
-    def __init__(self, advance: Callable[[int], None]) -> None:
-        super().__init__()
-        self.advance = advance
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.advance(1)

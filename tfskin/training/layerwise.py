@@ -36,7 +36,7 @@ def depth_rates(model: keras.Model, decay: float) -> dict[str, float]:
     return rates
 
 
-class _Layerwise:
+class Layerwise:
     """An optimizer's step with a factor of the learning rate for each weight.
 
     ``rates`` maps the path of a weight to its factor, 1 for others. Decoupled weight decay, which
@@ -72,18 +72,3 @@ class _Layerwise:
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this optimizer again."""
         return {**super().get_config(), "rates": self.rates}  # type: ignore[misc]
-
-
-@keras.saving.register_keras_serializable(package="tfskin")
-class LayerwiseAdam(_Layerwise, keras.optimizers.Adam):
-    """Adam with a factor of the learning rate for each weight."""
-
-
-@keras.saving.register_keras_serializable(package="tfskin")
-class LayerwiseAdamW(_Layerwise, keras.optimizers.AdamW):
-    """AdamW with a factor of the learning rate, and so of the decay, for each weight."""
-
-
-@keras.saving.register_keras_serializable(package="tfskin")
-class LayerwiseSGD(_Layerwise, keras.optimizers.SGD):
-    """SGD with momentum and a factor of the learning rate for each weight."""

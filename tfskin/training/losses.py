@@ -1,18 +1,60 @@
 """Losses on logits, in float32 whatever the policy of the network."""
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import Any, Literal
 
 import keras
+import numpy as np
 from keras import ops
+
+LossName = Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"]
+
+
+class _LogitLoss(keras.losses.Loss):
+    """Mean over images of ``weight * loss(target, logits)``.
+
+    Labels are integers (N,) or, of mixed images, a share of each class (N, C) with sum 1; logits
+    are (N, C). The target is ``(1 - s) * share + s / C`` with the label smoothing ``s`` (Szegedy
+    et al., "Rethinking the Inception Architecture", arXiv:1512.00567, section 7). An image's
+    weight is that of its class, of a mixed image the mean over its shares; the sum is divided by
+    the number of images, so weights other than 1 on average are a factor of the learning rate.
+    Losses take logits only, so that a softmax can't be applied twice.
+    """
+
+    def __init__(
+        self,
+        label_smoothing: float = 0.0,
+        class_weights: Sequence[float] | None = None,
+        name: str | None = None,
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
+        self.label_smoothing = label_smoothing
+        self.class_weights = None if class_weights is None else [float(w) for w in class_weights]
+
+    def call(self, y_true: Any, y_pred: Any) -> Any:
+        """The loss of each image, (N,)."""
+        classes = ops.shape(y_pred)[-1]
+        shares = class_shares(y_true, classes)
+        target = shares * (1.0 - self.label_smoothing) + self.label_smoothing / classes
+        losses = self.of_targets(target, ops.cast(y_pred, "float32"))
+        if self.class_weights is None:
+            return losses
+        return losses * ops.sum(shares * ops.array(self.class_weights, "float32"), axis=-1)
+
+    def of_targets(self, target: Any, logits: Any) -> Any:
+        """The unweighted loss (N,) of targets and logits (N, C)."""
+        return -ops.sum(target * ops.log_softmax(logits, axis=-1), axis=-1)
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that makes this loss again."""
+        own = {"label_smoothing": self.label_smoothing, "class_weights": self.class_weights}
+        return super().get_config() | own
 
 
 @keras.saving.register_keras_serializable(package="tfskin")
-class CrossEntropy(keras.losses.Loss):
-    """Mean cross-entropy of integer labels (N,) and logits (N, C), with label smoothing.
-
-    The target of label y is ``(1 - s) * onehot(y) + s / C`` (Szegedy et al., "Rethinking the
-    Inception Architecture", arXiv:1512.00567, section 7). It takes logits only, so that a
-    softmax can't be applied twice.
+class CrossEntropy(_LogitLoss):
+    """``-sum_c t_c log p_c`` of targets t and probabilities p.
 
     Example:
         >>> loss = CrossEntropy()
@@ -20,21 +62,125 @@ class CrossEntropy(keras.losses.Loss):
         0.6931
     """
 
-    def __init__(
-        self, label_smoothing: float = 0.0, name: str = "cross_entropy", **kwargs: Any
-    ) -> None:
-        super().__init__(name=name, **(kwargs | {"dtype": "float32"}))
-        self.label_smoothing = label_smoothing
 
-    def call(self, y_true: Any, y_pred: Any) -> Any:
-        """The loss of each image, (N,)."""
-        classes = ops.shape(y_pred)[-1]
-        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        target = ops.one_hot(labels, classes, dtype="float32")
-        smooth = self.label_smoothing
-        target = target * (1.0 - smooth) + smooth / classes
-        return -ops.sum(target * ops.log_softmax(y_pred, axis=-1), axis=-1)
+@keras.saving.register_keras_serializable(package="tfskin")
+class Focal(_LogitLoss):
+    """``-sum_c t_c (1 - p_c)^gamma log p_c``: images that are right already count less.
+
+    Lin et al., "Focal Loss for Dense Object Detection", 2017, arXiv:1708.02002, equation 4, for a
+    softmax in place of a sigmoid. With ``gamma`` 0 it is the cross-entropy.
+    """
+
+    def __init__(self, gamma: float = 2.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.gamma = gamma
+
+    def of_targets(self, target: Any, logits: Any) -> Any:
+        """The unweighted loss (N,)."""
+        logs = ops.log_softmax(logits, axis=-1)
+        # 1 - p from below 0 by rounding would have no power.
+        missing = ops.maximum(1.0 - ops.exp(logs), 1e-7)
+        return -ops.sum(target * ops.power(missing, self.gamma) * logs, axis=-1)
 
     def get_config(self) -> dict[str, Any]:
         """Everything that makes this loss again."""
-        return super().get_config() | {"label_smoothing": self.label_smoothing}
+        return super().get_config() | {"gamma": self.gamma}
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class LogitAdjusted(_LogitLoss):
+    """The cross-entropy of ``logits + tau * log(share of each class in training)``.
+
+    Menon et al., "Long-tail learning via logit adjustment", 2020, arXiv:2007.07314, equation 10.
+    The network then learns logits for classes that are equally frequent, which raises the balanced
+    accuracy; its probabilities are those of such a population. With ``tau`` 0 or equal shares it
+    is the cross-entropy.
+
+    Args:
+        prior: share of each class in training, (C,), sum 1.
+        tau: strength.
+    """
+
+    def __init__(self, prior: Sequence[float], tau: float = 1.0, **kwargs: Any) -> None:
+        super().__init__(**kwargs)
+        self.prior = [float(share) for share in prior]
+        self.tau = tau
+
+    def of_targets(self, target: Any, logits: Any) -> Any:
+        """The unweighted loss (N,)."""
+        return super().of_targets(target, logits + self.tau * ops.log(ops.array(self.prior)))
+
+    def get_config(self) -> dict[str, Any]:
+        """Everything that makes this loss again."""
+        return super().get_config() | {"prior": self.prior, "tau": self.tau}
+
+
+def class_shares(labels: Any, num_classes: int) -> Any:
+    """Labels (N,), (N, 1) or shares (N, C) as float32 shares (N, C)."""
+    labels = ops.convert_to_tensor(labels)
+    if len(labels.shape) == 2 and labels.shape[-1] == num_classes and num_classes > 1:
+        return ops.cast(labels, "float32")
+    return ops.one_hot(ops.reshape(ops.cast(labels, "int32"), (-1,)), num_classes, dtype="float32")
+
+
+def balanced_weights(counts: Sequence[int]) -> list[float]:
+    """``n / (C n_c)``: 1 on average over the images, and every class weighs as much as another."""
+    numbers = np.asarray(counts, "float64")
+    return (numbers.sum() / (len(numbers) * np.maximum(numbers, 1))).tolist()
+
+
+def effective_weights(counts: Sequence[int], beta: float) -> list[float]:
+    """``(1 - beta) / (1 - beta^n_c)``, scaled to sum C.
+
+    Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", 2019,
+    arXiv:1901.05555, equation 5 and section 4. ``beta`` 0 weighs all classes alike; towards 1 the
+    weights go to those by ``1 / n_c``.
+    """
+    numbers = np.maximum(np.asarray(counts, "float64"), 1)
+    weights = (1 - beta) / -np.expm1(numbers * np.log(beta)) if beta else np.ones(len(numbers))
+    return (weights * len(weights) / weights.sum()).tolist()
+
+
+def class_prior(counts: Sequence[int]) -> list[float]:
+    """Share of each class; a class without an image counts as if it had one."""
+    numbers = np.maximum(np.asarray(counts, "float64"), 1)
+    return (numbers / numbers.sum()).tolist()
+
+
+def build_loss(
+    loss: LossName,
+    *,
+    counts: Mapping[str, int],
+    label_smoothing: float = 0.0,
+    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none",
+    focal_gamma: float = 2.0,
+    effective_beta: float = 0.999,
+    logit_tau: float = 1.0,
+) -> keras.losses.Loss:
+    """A loss by name.
+
+    Args:
+        loss: ``cross_entropy``; ``focal``; ``class_balanced``: cross-entropy with
+            :func:`effective_weights`; ``logit_adjusted``.
+        counts: class -> images of it in an epoch of training, in the order of the logits.
+        label_smoothing: see :class:`CrossEntropy`.
+        class_weights: ``balanced``: :func:`balanced_weights`; or class -> weight, 1 where not
+            named.
+        focal_gamma: of the focal loss.
+        effective_beta: of the class-balanced loss.
+        logit_tau: of the logit-adjusted loss.
+    """
+    numbers = list(counts.values())
+    weights: list[float] | None = None
+    if loss == "class_balanced":
+        weights = effective_weights(numbers, effective_beta)
+    elif class_weights == "balanced":
+        weights = balanced_weights(numbers)
+    elif isinstance(class_weights, Mapping):
+        weights = [float(class_weights.get(name, 1.0)) for name in counts]
+    common: dict[str, Any] = {"label_smoothing": label_smoothing, "class_weights": weights}
+    if loss == "focal":
+        return Focal(focal_gamma, **common)
+    if loss == "logit_adjusted":
+        return LogitAdjusted(class_prior(numbers), logit_tau, **common)
+    return CrossEntropy(**common)

@@ -6,6 +6,14 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfskin.training.losses import class_shares
+
+
+def largest_share(labels: Any, num_classes: int) -> Any:
+    """Labels (N,) or, of mixed images, shares (N, C) as one-hot rows: the class with most of it."""
+    shares = class_shares(labels, num_classes)
+    return ops.one_hot(ops.argmax(shares, axis=-1), num_classes, dtype="float32")
+
 
 class ConfusionMatrix(keras.metrics.Metric):
     """Counts of (label, predicted class) since the last reset, as a (C, C) int array."""
@@ -19,8 +27,7 @@ class ConfusionMatrix(keras.metrics.Metric):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch of labels (N,) and logits (N, C)."""
-        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        truth = ops.one_hot(labels, self.num_classes, dtype="int32")
+        truth = ops.cast(largest_share(y_true, self.num_classes), "int32")
         found = ops.one_hot(ops.argmax(y_pred, axis=-1), self.num_classes, dtype="int32")
         self.counts.assign_add(ops.sum(truth[:, :, None] * found[:, None, :], axis=0))
 
@@ -43,6 +50,5 @@ class MacroAUC(keras.metrics.AUC):
 
     def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
         """Count a batch of labels (N,) and logits (N, C)."""
-        labels = ops.reshape(ops.cast(y_true, "int32"), (-1,))
-        truth = ops.one_hot(labels, self.num_classes, dtype="float32")
+        truth = largest_share(y_true, self.num_classes)
         super().update_state(truth, ops.softmax(ops.cast(y_pred, "float32"), axis=-1))

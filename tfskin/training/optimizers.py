@@ -3,9 +3,24 @@
 from typing import Any, Literal
 
 import keras
-from keras.optimizers import SGD, Adam, AdamW
 
-from tfskin.training.layerwise import LayerwiseAdam, LayerwiseAdamW, LayerwiseSGD
+from tfskin.training.layerwise import Layerwise
+from tfskin.training.updates import OncePerUpdate
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class RecipeAdam(OncePerUpdate, Layerwise, keras.optimizers.Adam):
+    """Adam with factors of the learning rate, accumulation and averages of the weights."""
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class RecipeAdamW(OncePerUpdate, Layerwise, keras.optimizers.AdamW):
+    """AdamW, whose decay has the same factors, with accumulation and averages of the weights."""
+
+
+@keras.saving.register_keras_serializable(package="tfskin")
+class RecipeSGD(OncePerUpdate, Layerwise, keras.optimizers.SGD):
+    """SGD with factors of the learning rate, accumulation and averages of the weights."""
 
 
 def build_optimizer(
@@ -16,27 +31,46 @@ def build_optimizer(
     momentum: float = 0.9,
     nesterov: bool = True,
     rates: dict[str, float] | None = None,
+    clip_norm: float | None = None,
+    accumulate: int = 1,
+    batches_per_epoch: int | None = None,
+    last_batch: float = 1.0,
+    ema: float = 0.0,
 ) -> keras.optimizers.Optimizer:
     """A Keras optimiser.
 
-    ``weight_decay`` is decoupled (Loshchilov and Hutter, arXiv:1711.05101) and applies to adamw
-    only. Biases and BatchNorm's gamma and beta are not decayed: it would pull them from values
-    that only set the scale of what follows. ``rates`` are factors of the learning rate by the path
-    of a weight (:func:`tfskin.training.layerwise.depth_rates`).
+    Args:
+        optimizer: its name.
+        learning_rate: a number, or a schedule over updates.
+        weight_decay: decoupled (Loshchilov and Hutter, arXiv:1711.05101), of adamw only. Biases
+            and BatchNorm's gamma and beta are not decayed: it would pull them from values that
+            only set the scale of what follows.
+        momentum: of sgd.
+        nesterov: Nesterov's momentum, of sgd.
+        rates: factors of the learning rate by the path of a weight
+            (:func:`tfskin.training.layerwise.depth_rates`).
+        clip_norm: longest gradient, over all weights together; longer ones are shortened to it.
+        accumulate: batches an update; see :class:`tfskin.training.updates.OncePerUpdate`.
+        batches_per_epoch: as there.
+        last_batch: as there.
+        ema: as there.
     """
+    options: dict[str, Any] = {"learning_rate": learning_rate, "global_clipnorm": clip_norm}
+    recipe = bool(rates or ema or accumulate > 1)
+    if recipe:
+        options |= {
+            "rates": rates,
+            "accumulate": accumulate,
+            "batches_per_epoch": batches_per_epoch,
+            "last_batch": last_batch,
+            "ema": ema,
+        }
     if optimizer == "adam":
-        return LayerwiseAdam(learning_rate, rates=rates) if rates else Adam(learning_rate)
+        return RecipeAdam(**options) if recipe else keras.optimizers.Adam(**options)
     if optimizer == "sgd":
-        options: dict[str, Any] = {"momentum": momentum, "nesterov": nesterov}
-        return (
-            LayerwiseSGD(learning_rate, rates=rates, **options)
-            if rates
-            else SGD(learning_rate, **options)
-        )
-    made: Any = (
-        LayerwiseAdamW(learning_rate, weight_decay=weight_decay, rates=rates)
-        if rates
-        else AdamW(learning_rate, weight_decay=weight_decay)
-    )
+        options |= {"momentum": momentum, "nesterov": nesterov}
+        return RecipeSGD(**options) if recipe else keras.optimizers.SGD(**options)
+    options["weight_decay"] = weight_decay
+    made = RecipeAdamW(**options) if recipe else keras.optimizers.AdamW(**options)
     made.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
     return made
