@@ -74,12 +74,47 @@ def list_experiments(config: ComparisonConfig) -> dict[str, ExperimentConfig]:
     Raises:
         UserError: an override with an unknown key or a wrong value.
     """
-    found = {}
-    for name, overrides in config.variants.items():
-        values = config.model_dump(mode="json", exclude={"variants"}) | {"name": name}
-        for override in overrides:
-            _apply_override(values, override)
-        found[name] = parse_config(values, ExperimentConfig, source=f"variants: {name}")
+    return {
+        name: change_config(config, overrides, name=name, source=f"variants: {name}")
+        for name, overrides in config.variants.items()
+    }
+
+
+def change_config(
+    config: ExperimentConfig, overrides: Sequence[str], *, name: str, source: str
+) -> ExperimentConfig:
+    """Another experiment: of this name, with ``section.key=value`` overrides applied.
+
+    Raises:
+        UserError: an override with an unknown key or a wrong value; ``source`` is named.
+    """
+    values = config.model_dump(mode="json", include=set(ExperimentConfig.model_fields))
+    values["name"] = name
+    for override in overrides:
+        _apply_override(values, override)
+    return parse_config(values, ExperimentConfig, source=source)
+
+
+def split_sweep(sweeps: Sequence[str]) -> dict[str, list[Any]]:
+    """``["train.learning_rate=1e-3,1e-4"]`` -> ``{"train.learning_rate": [0.001, 0.0001]}``.
+
+    Raises:
+        UserError: not ``key=a,b``, a key given twice, a value given twice.
+    """
+    found: dict[str, list[Any]] = {}
+    for sweep in sweeps:
+        key, equals, text = sweep.partition("=")
+        try:
+            values = YAML(typ="safe", pure=True).load(f"[{text}]")
+        except (YAMLError, RecursionError) as error:
+            raise UserError(f"--sweep '{sweep}': {' '.join(str(error).split())}") from None
+        if not equals or not key or len(values) < 2:
+            raise UserError(
+                f"--sweep '{sweep}': is written key=a,b, such as train.learning_rate=1e-3,1e-4"
+            )
+        if key in found or any(value in values[:place] for place, value in enumerate(values)):
+            raise UserError(f"--sweep '{sweep}': a key or value is given twice")
+        found[key] = values
     return found
 
 

@@ -60,6 +60,15 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
         shutil.rmtree(temporary, ignore_errors=True)
 
 
+def remove_leftovers(folder: Path) -> None:
+    """Delete what killed writers left in a folder and those within; nobody may write there now."""
+    for path in list(folder.rglob(".writing-*")):
+        if path.is_dir():
+            shutil.rmtree(path, ignore_errors=True)
+        else:
+            path.unlink(missing_ok=True)
+
+
 def _move_folder(source: Path, target: Path) -> None:
     """Rename a folder to a name that is free; the system never replaces a folder with files."""
     try:

@@ -239,6 +239,22 @@ class TrainConfig(_Schema):
         "auc", description="the figure on val that chooses the best epoch"
     )
     patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    checkpoint_minutes: float = Field(
+        5.0, ge=0, description="minutes between checkpoints within an epoch; 0: at its end only"
+    )
+    feature_views: int = Field(
+        0,
+        ge=0,
+        le=1000,
+        description="stages that train the head alone: see each image in so many random views, "
+        "whose features are computed once; 0: a new view an epoch, computed each time",
+    )
+    feature_cache: Literal["on", "off"] = Field(
+        "on", description="off: compute the same views' features in each epoch, to compare"
+    )
+    feature_folder: str | None = Field(
+        None, description="where features are kept, for several runs (none: within the run)"
+    )
     recalibrate: int = Field(
         0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
     )

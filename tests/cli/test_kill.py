@@ -4,70 +4,77 @@ import os
 import signal
 import subprocess
 import sys
-import time
 
-import pandas as pd
+import pytest
 
+import tfskin
 from tests.conftest import TINY
+from tests.scripts import load_script
 from tfskin.runs import open_run
 
+# A job in the background of a script inherits that Ctrl-C is ignored.
+START = """
+import signal; signal.signal(signal.SIGINT, signal.default_int_handler)
+import sys; from tfskin.cli.train import main; sys.argv[0] = 'tfskin-train'; main()
+"""
+# The process dies in the middle of writing its n-th checkpoint.
+KILLED_IN_WRITE = """
+import io, os, signal, numpy
+from itertools import count
+numbers, save = count(1), numpy.savez
+def torn(file, **arrays):
+    if next(numbers) < {n}:
+        return save(file, **arrays)
+    whole = io.BytesIO()
+    save(whole, **arrays)
+    file.write(whole.getvalue()[: len(whole.getvalue()) // 2])
+    file.flush()
+    os.kill(os.getpid(), signal.SIGKILL)
+numpy.savez = torn
+"""
 
-def start(folder, shards):
-    code = (
-        # A job in the background of a script inherits that Ctrl-C is ignored.
-        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler);"
-        "import sys; from tfskin.cli.train import main; sys.argv[0] = 'tfskin-train'; main()"
-    )
-    overrides = [*TINY, "train.epochs=12", f"data.shards={shards}", "train.schedule=constant"]
+
+def start(folder, shards, *more, code=START):
+    overrides = [*TINY, f"data.shards={shards}", *more]
     return subprocess.Popen(
-        [
-            sys.executable,
-            "-c",
-            code,
-            *overrides,
-            "--output",
-            folder,
-        ],
+        [sys.executable, "-c", code, *overrides, "--output", folder],
+        stdout=subprocess.DEVNULL,
         stderr=subprocess.PIPE,
         text=True,
         env=os.environ | {"PYTHONUNBUFFERED": "1"},
     )
 
 
-def wait_for_epoch(process, number):
-    for line in process.stderr:
-        if line.startswith(f"epoch {number:>3}/"):
-            return
-    raise AssertionError("the training ended before it could be stopped")
-
-
-def test_a_killed_training_goes_on_with_the_same_command(tmp_path, phantom_shards):
-    killed = tmp_path / "killed"
-    process = start(killed, phantom_shards)
-    wait_for_epoch(process, 2)
-    time.sleep(0.05)
-    process.kill()
-    process.communicate()
-    assert not open_run(killed).finished
-
-    process = start(killed, phantom_shards)
-    _, err = process.communicate(timeout=300)
-    assert process.returncode == 0, err
-    assert "going on after epoch" in err
-
-    whole = tmp_path / "whole"
-    process = start(whole, phantom_shards)
+def test_a_training_killed_within_an_epoch_ends_as_if_it_had_not_been(
+    tmp_path, phantom_shards, tiny_runs
+):
+    """Its process dies while it writes a checkpoint, after the second epoch's second step of 4."""
+    folder = tmp_path / "killed"
+    code = KILLED_IN_WRITE.format(n=6) + START
+    process = start(folder, phantom_shards, "train.checkpoint_minutes=1e-9", code=code)
     process.communicate(timeout=300)
-    for split in ("val", "test"):
-        pd.testing.assert_frame_equal(
-            open_run(killed).predictions(split), open_run(whole).predictions(split), rtol=1e-6
-        )
+    assert process.returncode == -signal.SIGKILL
+    assert not open_run(folder).finished
+    assert list((folder / "checkpoints").glob(".writing-*"))
+
+    lines: list[str] = []
+    assert tfskin.resume(folder, say=lines.append).finished
+    assert "going on after epoch 1 and step 1 of the next" in lines
+    assert not list(folder.rglob(".writing-*"))
+    check = load_script("check_resumption")
+    # The undisturbed run came from another process.
+    for part in (check.best_weights, check.history, check.predictions, check.figures):
+        one, other = part(tiny_runs[0]), part(folder)
+        assert one.keys() == other.keys()
+        assert [key for key in one if not check.same(one[key], other[key])] == []
 
 
 def test_ctrl_c_stops_in_words_and_says_how_to_go_on(tmp_path, phantom_shards):
     folder = tmp_path / "stopped"
-    process = start(folder, phantom_shards)
-    wait_for_epoch(process, 1)
+    process = start(folder, phantom_shards, "train.epochs=99")
+    for line in process.stderr:
+        if line.startswith("epoch   1/"):
+            break
     process.send_signal(signal.SIGINT)
     _, err = process.communicate(timeout=120)
     assert process.returncode == 130, err
@@ -75,3 +82,8 @@ def test_ctrl_c_stops_in_words_and_says_how_to_go_on(tmp_path, phantom_shards):
     assert "Traceback" not in err
     assert (folder / "model.keras").is_file()
     assert not list(folder.glob(".writing-*"))
+
+
+@pytest.mark.slow
+def test_trainings_killed_at_any_moment_end_as_if_they_had_not_been(tmp_path):
+    assert load_script("check_resumption").check(tmp_path, rounds=4, seed=1, lesions=60) == 0

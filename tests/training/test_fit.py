@@ -1,5 +1,6 @@
 """The fit on a tiny net: resumption, best weights, what is said."""
 
+import errno
 from typing import Any
 
 import keras
@@ -8,11 +9,13 @@ import pytest
 
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics, metrics_from_confusion
+from tfskin.training.checkpoints import read_checkpoint, save_checkpoint
 from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
 
+SAVE = "tfskin.training.keeping.save_checkpoint"
 NAMES = ["nevus", "melanoma"]
 
 
@@ -24,9 +27,9 @@ def make_images(seed: int, size: int = 40):
 
 
 class Batches(keras.utils.PyDataset):
-    def __init__(self, images, labels, size=10):
+    def __init__(self, images, labels, size=10, skip=0):
         super().__init__()
-        self.images, self.labels, self.size = images, labels, size
+        self.images, self.labels, self.size = images[skip * size :], labels[skip * size :], size
 
     def __len__(self):
         return -(-len(self.images) // self.size)
@@ -40,10 +43,12 @@ def make_data(broken: bool = False) -> FitData:
     images, labels = make_images(0)
     val_images, val_labels = make_images(1)
 
-    def make_epoch(epoch):
+    def make_epoch(epoch, steps):
         order = np.random.default_rng(epoch).permutation(len(images))
-        seen = images[order] * (np.nan if broken and epoch == 1 else 1)
-        return Batches(seen, labels[order])
+        seen = images[order]
+        if broken and epoch == 1:
+            seen[20:] = np.nan
+        return Batches(seen, labels[order], skip=steps)
 
     def score(truth, probabilities):
         figures = compute_metrics(truth, probabilities, NAMES)
@@ -105,50 +110,123 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
     assert compute_metrics(labels, np.asarray(probabilities), NAMES)["macro_auc"] == best
 
 
+def without_times(history):
+    return [{k: v for k, v in row.items() if "second" not in k} for row in history]
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory):
+    """A fit that nobody stops: its weights and history."""
+    model = make_model()
+    options = FitOptions(4, tmp_path_factory.mktemp("whole"))
+    state = fit(model, make_data(), options=options, say=lambda _: None)
+    return weights_of(model), without_times(state.history)
+
+
+class Killed(BaseException):
+    """What nothing in the fit catches."""
+
+
+def killing(save, number):
+    """``save_checkpoint``, and the end of the process after so many calls."""
+    left = [number]
+
+    def save_and_die(*args, **kwargs):
+        save(*args, **kwargs)
+        left[0] -= 1
+        if not left[0]:
+            raise Killed
+
+    return save_and_die
+
+
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
-def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, policy):
-    # In groups of three of the four batches, so that the end of an epoch ends a short group.
-    recipe: dict[str, Any] = {"accumulate": 3, "batches_per_epoch": 4, "ema": 0.9, "clip_norm": 1.0}
-    whole = make_model(policy, **recipe)
-    fit(whole, make_data(), options=FitOptions(4, tmp_path / "whole"), say=lambda _: None)
-
-    def stop_after_two(line):
-        if line.startswith("epoch   2"):
-            raise KeyboardInterrupt
-
-    folder = tmp_path / "parts"
-    first = make_model(policy, **recipe)
-    with pytest.raises(KeyboardInterrupt):
-        fit(first, make_data(), options=FitOptions(4, folder), say=stop_after_two)
-    second = make_model(policy, **recipe)
+def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, whole, policy):
+    """It stops after step 3 of the first epoch, and once more after step 2 of the next."""
+    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
+    with monkeypatch.context() as patch:
+        patch.setattr(SAVE, killing(save_checkpoint, 3))
+        with pytest.raises(Killed):
+            fit(make_model(policy), make_data(), options=options, say=lambda _: None)
     lines: list[str] = []
-    state = fit(second, make_data(), options=FitOptions(4, folder), say=lines.append)
-    assert "after epoch 2" in lines[0]
-    assert [row["epoch"] for row in state.history] == [1, 2, 3, 4]
-    for one, other in zip(weights_of(whole), weights_of(second), strict=True):
+    with monkeypatch.context() as patch:
+        patch.setattr(SAVE, killing(save_checkpoint, 3))
+        with pytest.raises(Killed):
+            fit(make_model(policy), make_data(), options=options, say=lines.append)
+    last = make_model(policy)
+    state = fit(last, make_data(), options=options, say=lines.append)
+    assert lines[0] == "going on after epoch 0 and step 3 of the next"
+    assert "going on after epoch 1 and step 2 of the next" in lines
+    weights, history = whole
+    if policy != "float32":
+        model = make_model(policy)
+        options = FitOptions(4, tmp_path / "whole")
+        undisturbed = fit(model, make_data(), options=options, say=lambda _: None)
+        weights, history = weights_of(model), without_times(undisturbed.history)
+    assert without_times(state.history) == history
+    for one, other in zip(weights, weights_of(last), strict=True):
         np.testing.assert_array_equal(one, other)
 
 
-def test_a_torn_checkpoint_falls_back_to_the_one_before(tmp_path):
-    fit(make_model(), make_data(), options=FitOptions(2, tmp_path), say=lambda _: None)
-    newest = sorted((tmp_path / "checkpoints").iterdir())[-1]
-    newest.write_bytes(newest.read_bytes()[:1000])
-    lines: list[str] = []
-    state = fit(make_model(), make_data(), options=FitOptions(2, tmp_path), say=lines.append)
-    assert "after epoch 1" in lines[0]
+def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
+    options = FitOptions(2, tmp_path)
+    fit(make_model(), make_data(), options=options, say=lambda _: None)
+    before, newest = sorted(options.checkpoints.iterdir())
+    content = newest.read_bytes()
+    flipped = bytearray(content)
+    flipped[len(content) // 2] ^= 1
+    for damaged in (content[:1000], bytes(flipped), b""):
+        newest.write_bytes(damaged)
+        lines: list[str] = []
+        found = read_checkpoint(options.checkpoints, say=lines.append)
+        assert found is not None
+        assert found.path == before
+        assert [f"{newest}: is damaged" in line for line in lines] == [True]
+    state = fit(make_model(), make_data(), options=options, say=lines.append)
+    assert lines[2] == "going on after epoch 1"
     assert state.epoch == 2
+    assert len(newest.read_bytes()) == len(content)
+
+
+def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch, whole):
+    lines: list[str] = []
+
+    def full_in_epoch_two(folder, model, state, whole):
+        if state.epoch == 2:
+            raise OSError(errno.ENOSPC, "No space left on device")
+        save_checkpoint(folder, model, state)
+        if state.epoch == 3:
+            raise Killed
+
+    monkeypatch.setattr(SAVE, full_in_epoch_two)
+    options = FitOptions(4, tmp_path / "full")
+    with pytest.raises(Killed):
+        fit(make_model(), make_data(), options=options, say=lines.append)
+    warnings = [line for line in lines if line.startswith("warning")]
+    assert len(warnings) == 1
+    assert "after epoch 2 could not be written (No space left on device)" in warnings[0]
+    names = [path.name for path in options.checkpoints.iterdir()]
+    assert sorted(names) == [f"epoch-0000{epoch}-step-00000000.npz" for epoch in (1, 3)]
+    monkeypatch.undo()
+    state = fit(make_model(), make_data(), options=options, say=lambda _: None)
+    assert without_times(state.history) == whole[1]
+
+
+def test_a_checkpoint_of_another_network_is_refused(tmp_path):
+    fit(make_model(), make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
+    other = make_model()
+    compile_model(other, build_optimizer("sgd", learning_rate=0.1))
+    with pytest.raises(UserError, match="does not fit the network and optimizer"):
+        fit(other, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
-    message = (
-        r"^epoch 2, step 1: the loss is nan at learning rate 0\.00\d+; try a lower "
-        r"train.learning_rate.*; the last good checkpoint is .*epoch-00001.npz$"
-    )
+    message = r"epoch 2, step 3: the loss is nan at .*epoch-00001-step-00000002"
+    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
     with pytest.raises(UserError, match=message):
-        fit(make_model(), make_data(broken=True), options=FitOptions(4, tmp_path), say=print)
+        fit(make_model(), make_data(broken=True), options=options, say=print)
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert all(np.isfinite(v.numpy()).all() for v in kept.variables)
-    assert [p.name for p in (tmp_path / "checkpoints").iterdir()] == ["epoch-00001.npz"]
 
 
 def test_patience_stops_when_nothing_gains(tmp_path):

@@ -3,7 +3,7 @@
 import json
 import sys
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -88,6 +88,20 @@ def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None
     for name, figures in rows:
         cells = [show_interval(figures[key]) for key in shown]
         table.add_row(name, str(figures["images"]), *cells)
+    print_table(table)
+
+
+def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
+    """A table on standard output: a column a key, numbers with thousands separators."""
+    from rich.table import Table
+
+    table = Table(title=title, title_justify="left")
+    for heading in rows[0]:
+        table.add_column(heading.replace("_", " "), justify="right")
+    for row in rows:
+        table.add_row(
+            *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
+        )
     print_table(table)
 
 

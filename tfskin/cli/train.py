@@ -15,6 +15,7 @@ from tfskin.cli.common import (
     Quiet,
     print_figures,
     print_json,
+    print_rows,
     print_table,
     run,
     say,
@@ -57,6 +58,18 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option(help="Short for seed=N.", min=0, show_default=False)
     ] = None,
+    folds: Annotated[
+        int | None,
+        typer.Option(help="Train a run for each of so many folds.", min=2, show_default=False),
+    ] = None,
+    seeds: Annotated[
+        int | None,
+        typer.Option(help="Train a run for each of so many seeds.", min=2, show_default=False),
+    ] = None,
+    sweep: Annotated[
+        list[str] | None,
+        typer.Option(metavar="KEY=A,B,C", help="Train a run for each value; several make a grid."),
+    ] = None,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -64,19 +77,26 @@ def train_command(
 ) -> None:
     """Train a network on shards; write a run directory.
 
-    A file with variants trains each, and ends in one table and one picture of curves.
+    A file with variants trains each, and ends in one table and one picture of curves. --folds,
+    --seeds and --sweep train several runs, and end in a table of means and spreads.
     """
     from tfskin.config import QUICKSTART, find_config, read_config, read_values
 
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    if resume and (path or overrides or output):
+    several = folds is not None or seeds is not None or bool(sweep)
+    if resume and (path or overrides or output or several):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
     if path and "variants" in read_values(find_config(path)):
+        if several:
+            raise UserError(f"{path}: has variants; --folds, --seeds and --sweep go without them")
         _compare(path, overrides, output=output, overwrite=overwrite, json=json)
         return
     config = None if resume else read_config(path or QUICKSTART, overrides)
+    if config and several:
+        _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
+        return
     from tfskin.experiment import train
     from tfskin.experiment.training_run import resume as resume_run
 
@@ -125,18 +145,39 @@ def _compare(
     if json:
         print_json({"folder": found.folder, "split": found.split, "variants": found.rows})
         return
-    from rich.table import Table
-
-    table = Table(title=f"{found.folder} on {found.split}", title_justify="left")
-    for heading in found.rows[0]:
-        table.add_column(heading.replace("_", " "), justify="right")
-    for row in found.rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
-        )
-    print_table(table)
+    print_rows(found.rows, title=f"{found.folder} on {found.split}")
     print(f"table: {found.folder / 'comparison.csv'}")
     print(f"curves: {found.folder / 'comparison.png'}")
+
+
+def _repeat(
+    config: Any,
+    folds: int | None,
+    seeds: int | None,
+    sweep: list[str],
+    *,
+    output: Path | None,
+    overwrite: bool,
+    json: bool,
+) -> None:
+    """Train several runs of one experiment and print means and spreads."""
+    from tfskin.cli.repeats import print_several
+    from tfskin.config import split_sweep
+    from tfskin.experiment.several_runs import Repeats, train_several
+
+    repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
+    try:
+        found = train_several(config, repeats, output=output, overwrite=overwrite, say=say)
+    except KeyboardInterrupt:
+        say("\nstopped; what is finished is kept. Go on with the same command")
+        raise typer.Exit(INTERRUPTED) from None
+    if json:
+        print_json(
+            {"folder": found.folder, "splits": found.splits, "runs": found.rows}
+            | {"summary": found.summary}
+        )
+        return
+    print_several(found, monitor=config.train.monitor)
 
 
 def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:

@@ -19,7 +19,7 @@ from tfskin.experiment.evaluation_run import (
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.inputs import read_labels
-from tfskin.runs import Run, check_removable, open_run, remove_run, write_environment
+from tfskin.runs import Run, RunInputs, check_removable, open_run, remove_run, write_environment
 from tfskin.schema import EnsembleConfig
 
 
@@ -67,10 +67,11 @@ def ensemble(
     check_members(members)
     _check_output(run, members)
     shards = load_run_shards(members[0])
+    inputs = _inputs(members, shards)
     combiner = _fit(members, shards, config)
     member_facts = [_member_facts(member) for member in members]
     remove_run(run.folder)  # what a killed call left, or what is overwritten
-    _write_run(run, members, combiner, config, shards)
+    _write_run(run, members, inputs, combiner, config)
     combination = describe_combiner(combiner, [member.name for member in members])
     say(f"combination: {combination}")
     facts = {
@@ -103,13 +104,10 @@ def check_members(members: Sequence[Run]) -> None:
                 f"{pair}: were trained on other shards or splits ({first.inputs().shards} and "
                 f"{other.inputs().shards}); train them on the same"
             )
-        if (first.inputs().exclude, first.inputs().fold) != (
-            other.inputs().exclude,
-            other.inputs().fold,
-        ):
+        if first.inputs().exclude != other.inputs().exclude:
             raise UserError(
-                f"{pair}: leave out other artefacts or hold out other folds, so what one has not "
-                "seen the other has; train them on the same data.exclude and data.fold"
+                f"{pair}: leave out other artefacts, so what one has not seen the other has; "
+                "train them on the same data.exclude"
             )
         if (first.inputs().image_size, first.inputs().resize) != (
             other.inputs().image_size,
@@ -176,11 +174,35 @@ def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Comb
     )
 
 
+def _inputs(members: Sequence[Run], shards: Shards) -> RunInputs:
+    """What the ensemble is fed. Where members held out different folds, no fold is its val.
+
+    Every fold is one that most members were trained on, so only calibration and test, which none
+    has seen, are judged.
+
+    Raises:
+        UserError: such members, and no test split.
+    """
+    inputs = members[0].inputs()
+    if len({member.inputs().fold for member in members}) == 1:
+        return inputs
+    if not len(read_labels(shards, "test", inputs.classes)):
+        raise UserError(
+            f"{shards.folder}: has no test split, and members that held out different folds can't "
+            "be judged together on any of them"
+        )
+    return inputs.model_copy(update={"fold": None})
+
+
 def _write_run(
-    run: Run, members: Sequence[Run], combiner: Combiner, config: EnsembleConfig, shards: Shards
+    run: Run,
+    members: Sequence[Run],
+    inputs: RunInputs,
+    combiner: Combiner,
+    config: EnsembleConfig,
 ) -> None:
     model = build_ensemble([member.load_model() for member in members], combiner)
-    write_json(run.folder / "inputs.json", members[0].inputs().model_dump(mode="json"))
+    write_json(run.folder / "inputs.json", inputs.model_dump(mode="json"))
     write_text(run.folder / "config.yaml", dump_config(config))
     with replace_file(run.model_path) as temporary:
         model.save(temporary)
@@ -190,7 +212,7 @@ def _write_run(
         {"temperature": 1.0, "split": "calibration", "inside_the_model": combiner.to_dict()},
     )
     more = {"members": [str(member.folder) for member in members]}
-    write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
+    write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
 
 
 def _member_facts(member: Run) -> dict[str, Any]:

@@ -20,11 +20,11 @@ from tfskin.evaluation.metrics import (
 )
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
+from tfskin.experiment.feature_cache import input_options, with_features
 from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
-from tfskin.files import read_json, write_json, write_text
+from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
-    InputOptions,
     class_names,
     damage_named,
     make_dataset,
@@ -39,7 +39,7 @@ from tfskin.runs import (
     write_environment,
 )
 from tfskin.schema import ExperimentConfig
-from tfskin.training.checkpoints import newest_state
+from tfskin.training.checkpoints import read_checkpoint
 from tfskin.training.fit import FitData, FitOptions, stalled
 from tfskin.training.stages import fit_stages
 
@@ -83,18 +83,19 @@ def train(
     shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
-    data = _fit_data(config, shards, names)
+    data = with_features(_fit_data(config, shards, names), config, shards, run.folder, say=say)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
     )
-    if overwrite or newest_state(run.folder / "checkpoints") is None:
+    if overwrite or read_checkpoint(run.folder / "checkpoints") is None:
         precision |= start_weights(model, config.model, say=say)
     elif (run.folder / "environment.json").is_file():
         former = read_json(run.folder / "environment.json")
         precision |= {key: former[key] for key in ("weights",) if key in former}
     if overwrite:
         remove_run(run.folder)  # not before the new run is known to be possible
+    remove_leftovers(run.folder)
     _write_facts(run, config, shards, names, more=precision)
     start = time.monotonic()
     stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
@@ -174,12 +175,12 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
     for split, table in labels.items():
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    train_options = _input_options(config)
+    train_options = input_options(config)
     images = len(labels["train"])
     counts = np.bincount(labels["train"]["label"], minlength=len(names))
 
-    def make_epoch(epoch: int) -> Any:
-        return make_dataset(shards, "train", options=train_options, epoch=epoch)
+    def make_epoch(epoch: int, steps: int) -> Any:
+        return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
 
     def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
         return _flat(compute_metrics(truth, probabilities, names))
@@ -199,18 +200,6 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
     )
 
 
-def _input_options(config: ExperimentConfig) -> InputOptions:
-    return InputOptions(
-        image_size=config.model.image_size,
-        resize=config.model.resize,
-        batch_size=config.train.batch_size,
-        classes=config.data.classes,
-        augment=config.data.augment,
-        seed=config.seed,
-        shuffle_buffer=config.data.shuffle_buffer,
-    )
-
-
 def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
     """``{"macro_auc": a, "per_class": {c: {...}}}`` -> ``{"auc": a, "recall_c": ...}``."""
     short = {"macro_auc": "auc", "macro_f1": "f1", "log_loss": "loss"}
@@ -226,6 +215,7 @@ def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:
         folder=run.folder,
         monitor=config.train.monitor,
         patience=config.train.patience,
+        checkpoint_minutes=config.train.checkpoint_minutes,
         plateau_patience=config.train.plateau_patience,
         plateau_factor=config.train.step_factor,
     )

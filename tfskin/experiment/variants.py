@@ -10,7 +10,7 @@ import pandas as pd
 from tfskin.config import list_experiments
 from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
 from tfskin.experiment.evaluation_run import headline_split
-from tfskin.experiment.training_run import train
+from tfskin.experiment.several_runs import train_each
 from tfskin.files import replace_file
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig
@@ -55,10 +55,7 @@ def train_variants(
     """
     folder = Path(output) if output else Path("runs") / config.name
     experiments = list_experiments(config)  # a wrong key is said before anything trains
-    runs = {}
-    for name, experiment in experiments.items():
-        say(f"variant {name}:")
-        runs[name] = train(experiment, output=folder / name, overwrite=overwrite, say=say)
+    runs = train_each(experiments, folder, overwrite=overwrite, say=say)
     metrics = {name: run.metrics() for name, run in runs.items()}
     split = headline_split(next(iter(metrics.values())))
     rows = [_row(name, found, split) for name, found in metrics.items()]

@@ -56,6 +56,7 @@ def make_dataset(
     *,
     options: InputOptions,
     epoch: int | None = None,
+    view: int | None = None,
     skip_batches: int = 0,
 ) -> tf.data.Dataset:
     """Batches ``(images, labels)`` of one pass over a split, of known cardinality.
@@ -73,6 +74,7 @@ def make_dataset(
             an order and random changes that depend on ``(options.seed, epoch)`` and on each
             picture's place in the files, and on nothing else: not on threads, on TensorFlow's
             global seed, or on the batch size.
+        view: take the random changes of this epoch, whatever the order is.
         skip_batches: leave out so many batches at the start, before anything is decoded; what
             follows is the same as without.
 
@@ -93,23 +95,24 @@ def make_dataset(
     calls = options.parallel_calls or tf.data.AUTOTUNE
     records = _read_pictures(shards, split, options.classes)
     if epoch is not None:
-        records = _shuffle(records, min(options.shuffle_buffer, max(count, 1)), options.seed, epoch)
+        records = shuffle_records(records, count, options=options, epoch=epoch)
     records = records.skip(skip_batches * options.batch_size)
     files = shards.files.get(split, [])
     likely_size = _first_size(files[0]) if files else options.image_size
+    changes = epoch if view is None else view
     load = _compile_load(
         options.image_size,
         options.resize,
         likely_size,
-        options.augment if epoch is not None else None,
+        options.augment if changes is not None else None,
         options.seed,
     )
-    now = tf.constant(epoch or 0, tf.int64)
+    now = tf.constant(changes or 0, tf.int64)
     batches = records.map(
         lambda *record: load(now, *record), num_parallel_calls=calls, deterministic=True
     )
     batches = batches.batch(options.batch_size)
-    if epoch is not None and mixes(options.augment):
+    if changes is not None and mixes(options.augment):
         classes = len(class_names(shards, options.classes))
         batches = batches.map(
             lambda images, labels, numbers: mix_batch(images, labels, numbers, num_classes=classes),
@@ -228,20 +231,23 @@ def _first_size(file: str) -> tuple[int, int]:
     return 1, 1
 
 
-def _shuffle(records: tf.data.Dataset, buffer: int, seed: int, epoch: int) -> tf.data.Dataset:
-    """``records`` in an order that depends on ``(seed, epoch)`` alone.
+def shuffle_records(
+    records: tf.data.Dataset, count: int, *, options: InputOptions, epoch: int
+) -> tf.data.Dataset:
+    """``count`` records in an order that depends on ``(options.seed, epoch)`` alone.
 
     ``Dataset.shuffle`` mixes TensorFlow's global seed into its own, so the op is called directly.
     """
     spec = records.element_spec
+    parts = tf.nest.flatten(spec)
     shuffled = tf.raw_ops.ShuffleDataset(
         input_dataset=tf.data.experimental.to_variant(records),
-        buffer_size=buffer,
+        buffer_size=min(options.shuffle_buffer, max(count, 1)),
         # The op takes (0, 0) for "choose at random".
-        seed=seed + 1,
+        seed=options.seed + 1,
         seed2=epoch,
-        output_types=[part.dtype for part in spec],
-        output_shapes=[part.shape for part in spec],
+        output_types=[part.dtype for part in parts],
+        output_shapes=[part.shape for part in parts],
         reshuffle_each_iteration=False,
     )
     return tf.data.experimental.from_variant(shuffled, spec)

@@ -1,4 +1,4 @@
-"""The fit: one fresh data set an epoch, best weights kept, every epoch resumable."""
+"""The fit: one fresh data set an epoch, best weights kept, resumable from any checkpoint."""
 
 import time
 from collections.abc import Callable
@@ -10,13 +10,14 @@ import keras
 import numpy as np
 
 from tfskin.errors import UserError
-from tfskin.files import replace_file
 from tfskin.progress import progress_bar
-from tfskin.training.checkpoints import FitState, restore_checkpoint, save_checkpoint
-from tfskin.training.guards import WHAT_TO_TRY, check_loss
+from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.guards import WHAT_TO_TRY
+from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
 from tfskin.training.schedules import find_plateau, plateau_factor
+from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
 from tfskin.training.updates import CountingLossScale, averaged_weights, skipped_steps
 
@@ -28,6 +29,8 @@ class FitOptions:
     """How long, what chooses the best epoch, and where things are kept.
 
     ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
+    ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
+    written at the end of each epoch anyway, or of those that are ``save_seconds`` apart.
     """
 
     epochs: int
@@ -37,6 +40,13 @@ class FitOptions:
     later_epochs: int = 0
     plateau_patience: int = 5
     plateau_factor: float = 0.1
+    checkpoint_minutes: float = 0.0
+    save_seconds: float = 0.0
+
+    @property
+    def checkpoints(self) -> Path:
+        """Where what resumption needs is kept."""
+        return self.folder / "checkpoints"
 
 
 @dataclass(frozen=True)
@@ -44,7 +54,8 @@ class FitData:
     """Where an epoch's batches come from, and how its figures are computed.
 
     Attributes:
-        make_epoch: epoch -> batches of (images, labels), a pure function of the epoch.
+        make_epoch: (epoch, steps) -> its batches of (images, labels) without the first ``steps``,
+            a pure function of the epoch.
         steps_per_epoch: number of those batches.
         images_per_epoch: number of training images.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
@@ -52,9 +63,12 @@ class FitData:
         score: (labels, probabilities (N, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
         class_counts: class -> training images of it in an epoch.
+        from_backbone: backbone -> the same data with its features in place of images, for stages
+            that train the head alone.
+        of_views: the same data with few random views of each image, for the same stages.
     """
 
-    make_epoch: Callable[[int], Any]
+    make_epoch: Callable[[int, int], Any]
     steps_per_epoch: int
     images_per_epoch: int
     val_batches: Any
@@ -62,6 +76,8 @@ class FitData:
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
     class_counts: dict[str, int] = field(default_factory=dict)
+    from_backbone: "Callable[[keras.Model], FitData] | None" = None
+    of_views: "FitData | None" = None
 
 
 def compile_model(
@@ -93,30 +109,29 @@ def fit(
     *,
     options: FitOptions,
     state: FitState | None = None,
+    whole: keras.Model | None = None,
     say: Callable[[str], None] = print,
 ) -> FitState:
     """Train a compiled model to the end and return how it went.
 
     ``<folder>/model.keras`` holds the weights of the best epoch, ``<folder>/checkpoints`` what
-    resumption needs: a second call goes on from there. The state of an epoch is a pure function
-    of the one before and of the epoch's data, so a resumed fit equals an uninterrupted one.
+    resumption needs: a second call goes on from there. What follows a step is a pure function of
+    the state before it and of the epoch's data, so a resumed fit equals an uninterrupted one.
     ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
+    ``whole`` is the network that is kept, where ``model`` is but its head.
 
     Raises:
         UserError: the loss became NaN or infinite; what was written stays as it is.
-        KeyboardInterrupt: passed on; finished epochs are kept.
+        KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
-    checkpoints = options.folder / "checkpoints"
-    if state is None:
-        state = restore_checkpoint(checkpoints, model) or FitState()
-        if state.epoch:
-            say(f"going on after epoch {state.epoch} of {_last_epoch(state, options)}")
+    state = state or resume_fit(model, options, say=say)
     log = make_epoch_logger(options.folder / "tb", model)
+    keeper = Keeper(options.folder, model, whole=whole, seconds=options.save_seconds, say=say)
     start = time.monotonic()
     first = state.epoch
-    while state.stage_epoch < options.epochs and not _out_of_patience(state, options.patience):
+    while not _is_over(state, options):
         _set_plateau(model, state, options)
-        row = _train_epoch(model, data, state.epoch, _last_epoch(state, options), checkpoints)
+        row = _train_epoch(model, data, state, options, keeper)
         row |= _skipped(model, state)
         with averaged_weights(model):
             row |= _validate(model, data)
@@ -125,15 +140,31 @@ def fit(
             log(row)
             state.epoch += 1
             state.stage_epoch += 1
+            state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
             if score > state.best_score or state.best_epoch < 0:
                 state.best_score, state.best_epoch = score, state.epoch
-                with replace_file(options.folder / "model.keras") as temporary:
-                    model.save(temporary)
-        save_checkpoint(checkpoints, model, state)
+                keeper.keep_best()
+        keeper.end_epoch(state, last=_is_over(state, options))
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
         say(_epoch_line(row, state, options, seconds_left=left))
     return state
+
+
+def resume_fit(
+    model: keras.Model, options: FitOptions, *, say: Callable[[str], None] = print
+) -> FitState:
+    """Bring a compiled model to its newest checkpoint; how far that is, or a fresh state.
+
+    Raises:
+        UserError: the checkpoint is of another network or optimizer.
+    """
+    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    if checkpoint is None:
+        return FitState()
+    checkpoint.restore(model)
+    say(f"going on after {checkpoint.state}")
+    return checkpoint.state
 
 
 def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
@@ -175,31 +206,37 @@ def _skipped(model: keras.Model, state: FitState) -> dict[str, int]:
 
 
 def _train_epoch(
-    model: keras.Model, data: FitData, epoch: int, epochs: int, checkpoints: Path
+    model: keras.Model,
+    data: FitData,
+    state: FitState,
+    options: FitOptions,
+    keeper: Keeper,
 ) -> dict[str, Any]:
-    start, start_cpu = time.monotonic(), time.process_time()
-    title = f"epoch {epoch + 1}/{epochs}"
-
-    def check(batch: int, loss: float) -> None:
-        check_loss(loss, model, epoch=epoch + 1, step=batch + 1, checkpoints=checkpoints)
-
+    """Train on what is left of an epoch; the figures of all of it."""
+    title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
     with progress_bar(title, total=data.steps_per_epoch) as advance:
-        batches = data.make_epoch(epoch)
-        watch = _Watch(advance, check)
+        watch = StepWatch(
+            state,
+            steps=data.steps_per_epoch,
+            checkpoint_minutes=options.checkpoint_minutes,
+            save=lambda: keeper.save(state),
+            advance=advance,
+            checkpoints=options.checkpoints,
+        )
+        batches = data.make_epoch(state.epoch, state.step)
         logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
-    loss = logs["loss"][-1]
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
     figures = data.score_confusion(confusion)
-    seconds = time.monotonic() - start
+    watch.measure_time()
     return {
-        "epoch": epoch + 1,
-        "loss": loss,
+        "epoch": state.epoch + 1,
+        "loss": logs["loss"][-1],
         "learning_rate": _learning_rate(model),
         "auc": logs["auc"][-1],
         **figures,
-        "seconds": seconds,
-        "cpu_seconds": time.process_time() - start_cpu,  # of all threads: fair where others work
-        "images_per_second": data.images_per_epoch / seconds,
+        "seconds": state.seconds,
+        "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
+        "images_per_second": data.images_per_epoch / state.seconds,
     }
 
 
@@ -220,6 +257,11 @@ def _monitored(row: dict[str, Any], monitor: str) -> float:
     if value is None:
         return float("-inf")
     return -value if monitor == "loss" else value
+
+
+def _is_over(state: FitState, options: FitOptions) -> bool:
+    """Whether the stage has come to its end."""
+    return state.stage_epoch >= options.epochs or _out_of_patience(state, options.patience)
 
 
 def _out_of_patience(state: FitState, patience: int) -> bool:
@@ -267,16 +309,3 @@ def _metrics(model: keras.Model) -> list[keras.metrics.Metric]:
     for metric in model.metrics:
         found.extend(getattr(metric, "metrics", None) or [metric])
     return found
-
-
-class _Watch(keras.callbacks.Callback):
-    """Moves the progress bar and checks the loss."""
-
-    def __init__(self, advance: Callable[[int], None], check: Callable[[int, float], None]) -> None:
-        super().__init__()
-        self.advance = advance
-        self.check = check
-
-    def on_train_batch_end(self, batch: int, logs: dict[str, float] | None = None) -> None:
-        self.advance(1)
-        self.check(batch, (logs or {})["loss"])

@@ -8,8 +8,12 @@ import keras
 from tfskin.errors import UserError, nearest_hint
 from tfskin.layers.batch_norm import BatchNormMode, set_batch_norm_mode
 from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
-from tfskin.training.checkpoints import FitState, newest_state
+from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.features import random_layers, split_head
 from tfskin.training.fit import FitData, FitOptions, fit
+
+SAVE_SECONDS = 30.0
+"""A head on kept features has epochs of a second: what they wrote would take longer than they."""
 
 
 @dataclass(frozen=True)
@@ -114,16 +118,36 @@ def fit_stages(
         options: as for a single fit; ``epochs`` is not used.
         say: where a line of news goes.
     """
-    saved = newest_state(options.folder / "checkpoints")
-    begin = saved.stage if saved else 0
-    state: FitState | None = None
-    for number in range(begin, len(stages)):
-        line = prepare_stage(model, stages[number])
+    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    state = checkpoint.state if checkpoint else FitState()
+    for number in range(state.stage, len(stages)):
+        stage = stages[number]
+        line = prepare_stage(model, stage)
         say(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
-        if state is not None:
+        backbone, head = None, model
+        if stage.unfreeze == "head" and data.from_backbone is not None:
+            backbone, head = split_head(model)
+            stage.compile(head)
+        if number > state.stage:
             state.stage, state.stage_epoch = number, 0
+        elif checkpoint:
+            checkpoint.restore(head, whole=model)
+            say(f"going on after {state}")
         later = sum(stage.epochs for stage in stages[number + 1 :])
-        stage_options = replace(options, epochs=stages[number].epochs, later_epochs=later)
-        state = fit(model, data, options=stage_options, state=state, say=say)
-    assert state is not None
+        stage_options = replace(options, epochs=stage.epochs, later_epochs=later)
+        if backbone is None:
+            of_stage = data.of_views if stage.unfreeze == "head" and data.of_views else data
+            state = fit(model, of_stage, options=stage_options, state=state, say=say)
+            continue
+        stage_options = replace(stage_options, save_seconds=SAVE_SECONDS)
+        features = _features(backbone, data, say)
+        state = fit(head, features, options=stage_options, state=state, whole=model, say=say)
     return state
+
+
+def _features(backbone: keras.Model, data: FitData, say: Callable[[str], None]) -> FitData:
+    assert data.from_backbone is not None
+    dropping = random_layers(backbone)
+    if dropping:
+        say(f"the frozen backbone drops nothing ({len(dropping)} layers, such as {dropping[0]})")
+    return data.from_backbone(backbone)

@@ -1,0 +1,63 @@
+"""The tables of several runs on the terminal."""
+
+from typing import TYPE_CHECKING, Any
+
+from tfskin.cli.common import print_rows
+
+if TYPE_CHECKING:
+    from tfskin.experiment.several_runs import SeveralRuns
+
+SHORT = {
+    "macro_auc": "macro AUC",
+    "balanced_accuracy": "balanced acc.",
+    "accuracy": "accuracy",
+    "macro_f1": "macro F1",
+    "log_loss": "log-loss",
+}
+
+
+def print_several(found: "SeveralRuns", *, monitor: str) -> None:
+    """One table a split: each run with mean and spread, or each setting of a sweep."""
+    sweep = len(found.summary) > 1
+    for split in found.splits:
+        if sweep:
+            rows = [_setting(row, split, monitor) for row in found.summary]
+            title = f"{found.folder} on {split}, best {monitor} first"
+        else:
+            rows = [_run(row, split) for row in found.rows]
+            rows += [_overall(found.summary[0], split, part) for part in ("mean", "spread")]
+            title = f"{found.folder} on {split}"
+        print_rows(rows, title=title)
+    print(f"tables: {found.folder / 'runs.csv'}, {found.folder / 'summary.csv'}")
+    if (found.folder / "ensemble.yaml").is_file():
+        print(f"as an ensemble: tfskin-ensemble {found.folder / 'ensemble.yaml'}")
+
+
+def _setting(row: dict[str, Any], split: str, monitor: str) -> dict[str, str]:
+    """The keys of a setting, then ``mean ± spread`` of each figure."""
+    end = list(row).index("runs")
+    cells = {key: str(value) for key, value in list(row.items())[:end]}
+    if row["failed"]:
+        return cells | {f"val {monitor}": "failed"} | dict.fromkeys(SHORT.values(), "-")
+    cells[f"val {monitor}"] = _number(row[monitor], row[f"{monitor}_spread"])
+    for figure, heading in SHORT.items():
+        name = f"{split}_{figure}"
+        cells[heading] = _number(row[name], row[f"{name}_spread"])
+    return cells
+
+
+def _run(row: dict[str, Any], split: str) -> dict[str, str]:
+    figures = {heading: _number(row[f"{split}_{key}"]) for key, heading in SHORT.items()}
+    return {"run": row["run"], "best epoch": str(row["best_epoch"])} | figures
+
+
+def _overall(row: dict[str, Any], split: str, part: str) -> dict[str, str]:
+    end = "_spread" if part == "spread" else ""
+    figures = {heading: _number(row[f"{split}_{key}{end}"]) for key, heading in SHORT.items()}
+    return {"run": part, "best epoch": ""} | figures
+
+
+def _number(value: float | None, spread: float | None = None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:.3f}" + (f" ± {spread:.3f}" if spread is not None else "")

@@ -1,0 +1,212 @@
+"""Features of a frozen backbone, computed once for each random view and kept on disk."""
+
+import hashlib
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import keras
+import numpy as np
+
+from tfskin.datasets.shards import Shards
+from tfskin.errors import UserError
+from tfskin.files import replace_file
+from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.inputs.features import make_feature_dataset
+from tfskin.progress import progress_bar
+from tfskin.schema import ExperimentConfig
+from tfskin.training.fit import FitData
+
+VERSION = 1
+"""Goes up with what the features of the same weights and pictures are."""
+
+
+def input_options(config: ExperimentConfig) -> InputOptions:
+    """How pictures are fed while the network of a config trains."""
+    return InputOptions(
+        image_size=config.model.image_size,
+        resize=config.model.resize,
+        batch_size=config.train.batch_size,
+        classes=config.data.classes,
+        augment=config.data.augment,
+        seed=config.seed,
+        shuffle_buffer=config.data.shuffle_buffer,
+    )
+
+
+def with_features(
+    data: FitData,
+    config: ExperimentConfig,
+    shards: Shards,
+    folder: Path,
+    *,
+    say: Callable[[str], None] = print,
+) -> FitData:
+    """The data of a fit, and where ``train.feature_views`` asks for it what its head stages see.
+
+    In such a stage epoch ``e`` sees view ``e % feature_views`` of each image, that is the random
+    changes of that epoch, in an order of its own.
+
+    Raises:
+        UserError: no stage trains the head alone, or pictures are mixed.
+    """
+    views = config.train.feature_views
+    if not views:
+        return data
+    if all(stage.unfreeze != "head" for stage in config.train.stages):
+        raise UserError(
+            "train.feature_views: no stage trains the head alone; write "
+            "train.stages=[{unfreeze: head, epochs: ...}], or leave it out"
+        )
+    if config.data.augment.mixup or config.data.augment.cutmix:
+        raise UserError(
+            "train.feature_views: mixed pictures have no features of their own; set "
+            "data.augment.mixup and cutmix to 0"
+        )
+    options = input_options(config)
+    if config.train.feature_cache == "off":
+
+        def make_epoch(epoch: int, steps: int) -> Any:
+            return make_dataset(
+                shards,
+                "train",
+                options=options,
+                epoch=epoch,
+                view=epoch % views,
+                skip_batches=steps,
+            )
+
+        return replace(data, of_views=replace(data, make_epoch=make_epoch))
+    where = Path(config.train.feature_folder or folder / "features")
+
+    def from_backbone(backbone: keras.Model) -> FitData:
+        cache = FeatureCache(where, backbone, shards, options, say=say)
+        labels = read_labels(shards, "train", options.classes)["label"].to_numpy()
+        kept = [cache.load("train", view) for view in range(views)]
+
+        def make_epoch(epoch: int, steps: int) -> Any:
+            return make_feature_dataset(
+                kept[epoch % views], labels, options=options, epoch=epoch, skip_batches=steps
+            )
+
+        val = make_feature_dataset(cache.load("val", None), data.val_labels, options=options)
+        return replace(data, make_epoch=make_epoch, val_batches=val, from_backbone=None)
+
+    return replace(data, from_backbone=from_backbone)
+
+
+BATCH_SIZE = 64
+
+
+class FeatureCache:
+    """Pooled features of a backbone, one file for each split and view.
+
+    The name of a file is a digest of everything that its content depends on: the backbone's
+    layers and weights, the content of the shards and what of them is read, the size, the random
+    changes and their seed. So a file of other weights, data or changes is never read.
+
+    Args:
+        folder: where files are kept.
+        backbone: RGB -> features (N, ...).
+        shards: the pictures.
+        options: how they are read.
+        say: where a line of news goes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        backbone: keras.Model,
+        shards: Shards,
+        options: InputOptions,
+        *,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.folder = folder
+        self.backbone = backbone
+        self.shards = shards
+        self.options = options
+        self.say = say
+        self._weights = digest_model(backbone)
+
+    def load(self, split: str, view: int | None) -> np.ndarray:
+        """(N, ...) float32 in file order, mapped from disk; computed first where they are not."""
+        path = self.path(split, view)
+        count = len(read_labels(self.shards, split, self.options.classes))
+        shape = (count, *self.backbone.output_shape[1:])
+        what = f"features of {split}" + ("" if view is None else f", view {view}")
+        try:
+            found = np.load(path, mmap_mode="r")
+            if found.shape == shape and found.dtype == np.float32:
+                self.say(f"{what}: from {path}")
+                return found
+        except (OSError, ValueError, EOFError):
+            pass  # not there, or damaged: made again
+        with replace_file(path) as temporary:
+            self._compute(temporary, split, view, shape, what)
+        return np.load(path, mmap_mode="r")
+
+    def path(self, split: str, view: int | None) -> Path:
+        """The file of a split and view."""
+        options = self.options
+        changes = None if view is None or options.augment is None else options.augment.model_dump()
+        facts = {
+            "version": VERSION,
+            "keras": keras.__version__,
+            "weights": self._weights,
+            "shards": self.shards.fingerprint,
+            "exclude": self.shards.exclude,
+            "fold": self.shards.fold,
+            "split": split,
+            "classes": options.classes,
+            "image_size": options.image_size,
+            "resize": options.resize,
+            "augment": changes,
+            "view": view,
+            "seed": None if view is None else options.seed,
+        }
+        digest = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+        return self.folder / f"{split}-{digest[:32]}.npy"
+
+    def _compute(
+        self, path: Path, split: str, view: int | None, shape: tuple[int, ...], what: str
+    ) -> None:
+        options = replace(self.options, batch_size=max(self.options.batch_size, BATCH_SIZE))
+        batches = make_dataset(self.shards, split, options=options, view=view)
+        array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
+        start = 0
+        title = f"{what} ({shape[0]} images)"
+        with damage_named(self.shards, split), progress_bar(title, total=shape[0]) as advance:
+            for images, _ in batches:
+                features = keras.ops.convert_to_numpy(self.backbone.predict_on_batch(images))
+                if not np.isfinite(features).all():
+                    raise UserError(
+                        f"{what}: the backbone gives no number (NaN or infinity); look at "
+                        "model.weights, or set train.precision=float32"
+                    )
+                array[start : start + len(features)] = features
+                start += len(features)
+                advance(len(features))
+        array.flush()
+        self.say(f"{what}: computed for {start} images")
+
+
+def digest_model(model: keras.Model) -> str:
+    """A digest of a model's layers, how they follow one another, their precision and weights.
+
+    Names are left out: those that Keras gives count up with each model of a process.
+    """
+    place = {id(layer): number for number, layer in enumerate(model.layers)}
+    digest = hashlib.sha256()
+    for layer in model.layers:
+        config = {key: value for key, value in layer.get_config().items() if key != "name"}
+        before = [place.get(id(node.operation)) for node in layer._inbound_nodes[0].parent_nodes]
+        facts = [type(layer).__name__, before, config]
+        digest.update(json.dumps(facts, sort_keys=True, default=repr).encode())
+        for variable in layer.variables:
+            value = np.ascontiguousarray(keras.ops.convert_to_numpy(variable))
+            digest.update(f"{value.dtype}{value.shape}".encode())
+            digest.update(value.tobytes())
+    return digest.hexdigest()

@@ -1,0 +1,86 @@
+"""What a fit writes, and when: the weights of its best epoch, and checkpoints."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import keras
+import numpy as np
+
+from tfskin.files import replace_file
+from tfskin.training.checkpoints import FitState, assign_all, save_checkpoint
+
+
+class Keeper:
+    """Writes ``<folder>/model.keras`` and ``<folder>/checkpoints``.
+
+    Args:
+        folder: the run.
+        model: what is fitted.
+        whole: the network that is kept, where ``model`` is but its head.
+        seconds: finished epochs are written when so much time has passed since the last one was,
+            and at the end; those in between are trained again after a kill, to the same end.
+        say: where a line of news goes.
+    """
+
+    def __init__(
+        self,
+        folder: Path,
+        model: keras.Model,
+        *,
+        whole: keras.Model | None = None,
+        seconds: float = 0.0,
+        say: Callable[[str], None] = print,
+    ) -> None:
+        self.folder = folder
+        self.model = model
+        self.whole = model if whole is None else whole
+        self.seconds = seconds
+        self.say = say
+        self.written = time.monotonic()
+        self.best: list[np.ndarray] | None = None
+
+    def keep_best(self) -> None:
+        """Remember the present weights as those of the best epoch."""
+        if self._is_due():
+            self.best = None
+            self._write_model()
+        else:
+            self.best = _values(self.whole)
+
+    def end_epoch(self, state: FitState, *, last: bool) -> None:
+        """Write what is remembered and a checkpoint, if it is time or the last epoch of a stage."""
+        if last or self._is_due():
+            self.save(state)
+            self.written = time.monotonic()
+
+    def save(self, state: FitState) -> None:
+        """Write what is remembered, and a checkpoint.
+
+        A full disk is no reason to lose what is still in memory: it is told of, and the fit goes
+        on with the checkpoint before as its last.
+        """
+        if self.best is not None:
+            now = _values(self.whole)
+            assign_all(self.whole.variables, self.best)
+            self._write_model()
+            assign_all(self.whole.variables, now)
+            self.best = None
+        try:
+            save_checkpoint(self.folder / "checkpoints", self.model, state, whole=self.whole)
+        except OSError as error:
+            self.say(
+                f"warning: the checkpoint after {state} could not be written ({error.strerror}); "
+                "training goes on, the checkpoint before stays"
+            )
+
+    def _is_due(self) -> bool:
+        return time.monotonic() - self.written >= self.seconds
+
+    def _write_model(self) -> None:
+        with replace_file(self.folder / "model.keras") as temporary:
+            self.whole.save(temporary)
+
+
+def _values(model: keras.Model) -> list[np.ndarray]:
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]
