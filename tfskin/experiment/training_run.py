@@ -21,7 +21,7 @@ from tfskin.evaluation.metrics import (
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.feature_cache import input_options, with_features
-from tfskin.experiment.network import build_compiled, plan_stages, start_weights
+from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
@@ -198,6 +198,7 @@ def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitD
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
         score_confusion=score_confusion,
+        at=lambda progress: fit_data(at_progress(config, progress), shards, names),
     )
 
 
