@@ -1,6 +1,7 @@
 """The fit on a tiny net: resumption, best weights, what is said."""
 
 import errno
+from typing import Any
 
 import keras
 import numpy as np
@@ -71,7 +72,7 @@ def make_data(broken: bool = False) -> FitData:
     )
 
 
-def make_model(policy: str = "float32", epochs: int = 4) -> keras.Model:
+def make_model(policy: str = "float32", epochs: int = 4, **recipe: Any) -> keras.Model:
     keras.utils.set_random_seed(3)
     with dtype_policy(policy):
         image = keras.Input((8, 8, 3), name="image")
@@ -82,8 +83,9 @@ def make_model(policy: str = "float32", epochs: int = 4) -> keras.Model:
         x = keras.layers.GlobalAveragePooling2D()(x)
         logits = keras.layers.Dense(2, name="logits", dtype="float32")(x)
         model = keras.Model(image, logits)
-        rate = make_schedule("cosine", learning_rate=0.01, steps_per_epoch=4, epochs=epochs)
-        compile_model(model, build_optimizer("adamw", learning_rate=rate))
+        kind = recipe.pop("schedule", "cosine")
+        rate = make_schedule(kind, learning_rate=0.01, steps_per_epoch=4, epochs=epochs)
+        compile_model(model, build_optimizer("adamw", learning_rate=rate, **recipe))
     return model
 
 
@@ -246,10 +248,46 @@ def test_a_figure_without_a_value_still_keeps_a_model(tmp_path):
     assert (tmp_path / "model.keras").is_file()
 
 
-def test_mixed_float16_really_updates(tmp_path):
+def test_mixed_float16_really_updates_and_counts_what_it_skips(tmp_path):
     model = make_model("mixed_float16")
-    fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
-    assert int(model.optimizer.inner_optimizer.iterations) > 0
+    model.optimizer.initial_scale = 2.0**40  # overflows until it has been halved often enough
+    lines: list[str] = []
+    state = fit(model, make_data(), options=FitOptions(7, tmp_path), say=lines.append)
+    updates = int(model.optimizer.inner_optimizer.iterations)
+    skipped = [row["skipped_steps"] for row in state.history]
+    assert skipped[0] == 4
+    assert "4 steps skipped by overflow" in lines[0]
+    assert updates > 0
+    assert updates + sum(skipped) == 7 * 4
+
+
+def test_what_is_judged_and_kept_are_the_averaged_weights(tmp_path):
+    model = make_model(ema=0.99)
+    state = fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    pairs = model.optimizer.averages()
+    places = {id(variable): place for place, variable in enumerate(model.variables)}
+    assert pairs
+    for variable, average in pairs:
+        found = kept.variables[places[id(variable)]].numpy()
+        np.testing.assert_array_equal(found, average.numpy())
+        assert (found != variable.numpy()).any()
+    images, labels = make_images(1)
+    probabilities = np.asarray(keras.ops.softmax(kept.predict(images, verbose=0)))
+    figures = compute_metrics(labels, probabilities, NAMES)
+    assert state.history[0]["val_loss"] == pytest.approx(figures["log_loss"])
+
+
+def test_the_rate_falls_on_a_plateau_of_this_stage(tmp_path):
+    data = make_data()
+    flat = FitData(
+        **{**vars(data), "score": lambda *_: {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}}
+    )
+    options = FitOptions(5, tmp_path, plateau_patience=2, plateau_factor=0.5)
+    model = make_model(schedule="plateau")
+    state = fit(model, flat, options=options, say=lambda _: None)
+    rates = [row["learning_rate"] for row in state.history]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.005, 0.005])
 
 
 def test_a_loss_that_has_not_moved_is_named():
