@@ -22,6 +22,8 @@ import tensorflow as tf
 Pictures = npt.NDArray[np.float32]
 
 STEPS = 32
+LEAST_SIDE = 4
+"""Places on a side of the map that Grad-CAM is made of, where a network has such a map."""
 
 
 @dataclass(frozen=True)
@@ -31,8 +33,8 @@ class Unit:
     Attributes:
         name: of the network.
         head: its last dense layer, whose input is the embedding; None where it has none.
-        features: the last layer with a map of two or more by two or more places; None where
-            there is none.
+        features: the last layer with a map of four or more by four or more places, else of two or
+            more; None where there is none.
         spectral: the map's axes are frequencies, not places.
     """
 
@@ -72,8 +74,8 @@ def explain_pictures(
 ) -> Explanation:
     """Grad-CAM and integrated gradients of the log-probability of a class.
 
-    Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2, on each network's last map of features,
-    brought to the picture's size and, for an ensemble, averaged over the members; scaled to a
+    Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2, on each network's last map of features
+    of 4 by 4 places or more (else of 2 by 2), brought to the picture's size and, for an ensemble, averaged over the members; scaled to a
     maximum of 1. Members whose maps are of frequencies (FFT) have no places and are left out.
 
     Integrated gradients: Sundararajan et al., ICML 2017, eq. 1, by the midpoint rule. The baseline
@@ -159,7 +161,9 @@ def find_units(model: keras.Model) -> list[Unit]:
 def _unit(network: keras.Model) -> Unit:
     leaves = list(_leaves(network))
     heads = [leaf for leaf in leaves if isinstance(leaf, keras.layers.Dense)]
-    maps = [leaf for leaf in leaves if _map_side(leaf) >= 2]
+    # A small picture's last map may be 2 by 2: it tells one quarter of the picture from another.
+    maps = [leaf for leaf in leaves if _map_side(leaf) >= LEAST_SIDE]
+    maps = maps or [leaf for leaf in leaves if _map_side(leaf) >= 2]
     spectral = any(getattr(leaf, "space", None) == "fft" for leaf in leaves)
     return Unit(network.name, heads[-1] if heads else None, maps[-1] if maps else None, spectral)
 

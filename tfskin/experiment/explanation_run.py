@@ -13,8 +13,9 @@ from tfskin.datasets.pictures import read_picture
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
-from tfskin.evaluation.curve_plots import overlay_gradients, overlay_heat, plot_explanation
+from tfskin.evaluation.curve_plots import plot_explanation
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
+from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
 from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
