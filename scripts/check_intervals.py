@@ -2,9 +2,9 @@
 
     python scripts/check_intervals.py --data-sets 1000
 
-Data sets are drawn from a model whose true figures are known from two million images: three classes of
-60, 25 and 15 % of the lesions, one to three images a lesion, and a lesion's images easy or hard
-together. A 95 % interval should hold the truth in 93 to 97 % of the data sets.
+Data sets are drawn from a model whose true figures are known from two million images: three
+classes of 60, 25 and 15 % of the lesions, one to three images a lesion, and a lesion's images easy
+or hard together. A 95 % interval should hold the truth in 93 to 97 % of the data sets.
 """
 
 import argparse

@@ -1,4 +1,4 @@
-"""More figures for people: precision-recall, calibration, corruption, several runs, explanations."""
+"""More figures for people: precision-recall, calibration, corruption, several runs."""
 
 from __future__ import annotations
 

@@ -233,7 +233,9 @@ def _views(
     views = [("as the network sees it", "The picture at the network's size", _whole(picture))]
     if found.grad_cam is not None:
         heat = overlay_heat(picture, found.grad_cam[n])
-        views.append((f"Grad-CAM for {name}", f"The picture, bright where {name} was seen", heat))
+        nowhere = ": no place speaks for it" * (not found.grad_cam[n].any())
+        text = f"The picture, bright where {name} was seen{nowhere}"
+        views.append((f"Grad-CAM for {name}{nowhere}", text, heat))
     slopes = overlay_gradients(picture, found.gradients[n])
     text = f"The picture in grey, orange where a pixel speaks for {name}, blue against it"
     views.append((f"integrated gradients for {name}", text, slopes))
