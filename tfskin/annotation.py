@@ -8,6 +8,7 @@ from PIL import Image, ImageDraw, ImageFont, ImageOps
 
 from tfskin.datasets.pictures import read_picture
 from tfskin.errors import UserError
+from tfskin.evaluation.overlays import overlay_heat
 from tfskin.files import replace_file
 from tfskin.prediction import HeatMap, Prediction
 
@@ -25,8 +26,6 @@ _LEAST_TEXT, _MOST_TEXT = 15, 60
 _TEXT_FRACTION = 1 / 28
 _JPEG_QUALITY = 92
 _COMMENT = b"annotated by tfskin-predict"
-# How much of a place's colour is the heat map's where the map is 1.
-_MOST_HEAT = 0.7
 
 
 def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
@@ -107,13 +106,7 @@ class Annotator:
 
 
 def lay_heat_map(picture: Image.Image, heat_map: HeatMap) -> Image.Image:
-    """The RGB picture with a heat map over the part of it that the network saw.
-
-    Colours go from dark violet over orange to light yellow (Matplotlib's "inferno"), which are
-    told apart by the colour-blind too; where the map is 0 the picture is left as it is.
-    """
-    import matplotlib
-
+    """The RGB picture with a heat map over the part of it that the network saw."""
     top, left, bottom, right = heat_map.box
     place = [left * picture.width, top * picture.height]
     place += [right * picture.width, bottom * picture.height]
@@ -122,11 +115,7 @@ def lay_heat_map(picture: Image.Image, heat_map: HeatMap) -> Image.Image:
     size = (max(1, x_end - x), max(1, y_end - y))
     whole = Image.new("F", picture.size)
     whole.paste(values.resize(size, Image.Resampling.BILINEAR), (x, y))
-    heat = np.clip(np.asarray(whole), 0, 1)
-    colors = matplotlib.colormaps["inferno"](heat)[..., :3] * 255
-    share = _MOST_HEAT * heat[..., np.newaxis]
-    mixed = np.asarray(picture) * (1 - share) + colors * share
-    return Image.fromarray(mixed.astype(np.uint8))
+    return Image.fromarray(overlay_heat(np.asarray(picture), np.asarray(whole)))
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:

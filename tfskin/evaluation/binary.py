@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tfskin.evaluation.figures import RANKING_FIGURES, Floats, Ints, Ranking
-from tfskin.evaluation.intervals import SCALES
+from tfskin.evaluation.intervals import SCALES, groups_of_ranking
 from tfskin.evaluation.resampling import Resampling, interval, ratio_intervals
 
 
@@ -24,17 +24,16 @@ def ranking_intervals(
     ranking = Ranking.of(positive, scores, resampling.group_of, resampling.count)
     values = ranking.figures(np.ones((resampling.count, 1)))
     drawn = resampling.run(ranking.figures)
-    groups = min(
-        len(np.unique(resampling.group_of[positive])),
-        len(np.unique(resampling.group_of[~positive])),
-    )
+    positives = len(np.unique(resampling.group_of[positive]))
+    negatives = len(np.unique(resampling.group_of[~positive]))
     return {
         name: interval(
             float(values[name][0]) if np.isfinite(values[name][0]) else None,
             drawn[name],
             confidence=confidence,
-            groups=groups,
+            groups=groups_of_ranking(name, positives, negatives),
             scale=SCALES[name],
+            unbias=name == "partial_auc",
         )
         for name in RANKING_FIGURES
     }

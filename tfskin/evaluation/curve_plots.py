@@ -1,4 +1,4 @@
-"""More figures for people: precision-recall, calibration, corruption, several runs, overlays."""
+"""More figures for people: precision-recall, calibration, corruption, several runs."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from matplotlib import colormaps
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
@@ -168,29 +167,6 @@ def plot_corruptions(
         axes.grid(color=GRID, linewidth=0.8)
         finish_figure(figure, axes, f"{heading} on corrupted pictures")
     return figure
-
-
-def overlay_heat(picture: npt.NDArray[Any], heat: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8: a picture in 0..255 under a map (H, W) in 0..1, dense where it is high."""
-    heat = np.clip(np.asarray(heat, float), 0, 1)
-    colours = np.asarray(colormaps["inferno"](heat))[..., :3] * 255
-    alpha = 0.15 + 0.45 * heat[..., None]
-    mixed = (1 - alpha) * np.asarray(picture, float) + alpha * colours
-    return np.clip(mixed + 0.5, 0, 255).astype(np.uint8)
-
-
-def overlay_gradients(picture: npt.NDArray[Any], map_: npt.NDArray[Any]) -> npt.NDArray[np.uint8]:
-    """(H, W, 3) uint8: grey picture, orange where the map speaks for the class, blue against it.
-
-    The map (H, W) is shown on the scale of its 99th percentile, so that one pixel does not hide
-    the rest.
-    """
-    grey = np.asarray(picture, float).mean(axis=2, keepdims=True) * 0.6 + 80
-    scale = max(float(np.quantile(np.abs(map_), 0.99)), 1e-12)
-    share = np.clip(np.asarray(map_, float) / scale, -1, 1)[..., None]
-    colour = np.where(share > 0, (230.0, 120.0, 0.0), (0.0, 114.0, 220.0))
-    alpha = np.abs(share) ** 0.7
-    return np.clip((1 - alpha) * grey + alpha * colour + 0.5, 0, 255).astype(np.uint8)
 
 
 def _square(entries: int) -> tuple[Figure, Axes]:

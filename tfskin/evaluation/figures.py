@@ -186,14 +186,13 @@ class Statistics:
         figures = figures_from_confusions(matrices)
         ranked = [ranking.figures(weights) for ranking in self.rankings]
         by_class = {n: np.stack([r[n] for r in ranked], axis=1) for n in RANKING_FIGURES}
-        images = weights_of_images = matrices.sum(axis=(1, 2))
+        images = matrices.sum(axis=(1, 2))
         totals = [ratio(row, images) for row in self.totals @ weights]
         hits = {
             f"top{k}_accuracy": row if k < size else np.full(len(row), np.nan)
             for k, row in zip(TOP, totals[2:], strict=True)
         }
         _, right, confidence = np.split(self.bins @ weights, 3)
-        ece = ratio(np.abs(right - confidence).sum(axis=0), weights_of_images)
         per_class = {**figures.per_class, **by_class}
         summary = {
             **figures.summary,
@@ -201,12 +200,20 @@ class Statistics:
             **hits,
             "log_loss": totals[0],
             "brier": totals[1],
-            "ece": ece,
+            "ece": ratio(np.abs(right - confidence).sum(axis=0), images),
         }
         return FigureArrays(
             {name: summary[name] for name in SUMMARY_FIGURES},
             {name: per_class[name] for name in CLASS_FIGURES},
         )
+
+    def calibration_gaps(self) -> Floats:
+        """(ECE_BINS, G) what each group adds to a bin's share of images right beyond confidence.
+
+        The expected calibration error is the sum over bins of the absolute sums over groups.
+        """
+        _, right, confidence = np.split(self.bins.toarray(), 3)
+        return np.asarray((right - confidence) / self.confusion.sum())
 
 
 def weighted_figures(labels: Ints, probabilities: Floats, weights: Floats) -> FigureArrays:

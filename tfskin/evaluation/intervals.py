@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import math
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +15,11 @@ from tfskin.evaluation.figures import (
     PARTIAL_FROM,
     SUMMARY_FIGURES,
     Floats,
+    Ints,
     Statistics,
 )
 from tfskin.evaluation.metrics import check_predictions, compute_metrics
-from tfskin.evaluation.resampling import Resampling, interval
+from tfskin.evaluation.resampling import Resampling, deviation_interval, interval
 
 # The highest value of the figures whose lowest is 0; kappa, MCC and the losses have no such range.
 SCALES = {
@@ -59,7 +61,8 @@ def bootstrap_intervals(
         "undefined"}``: ``undefined`` counts the resamples left out because the figure had no value
         there (a class may never be predicted in one). ``low`` and ``high`` are None where the
         figure has no value, or rests on a class of one group, which says nothing about the spread;
-        an average over classes does when any class has one group only. Beside ``images``:
+        an average over classes does when any class has one group only. They are None, too, where
+        every resample gives the same number. Beside ``images``:
         ``groups`` (also of each class), ``resamples`` and ``confidence``.
 
     Raises:
@@ -73,34 +76,98 @@ def bootstrap_intervals(
     statistics = Statistics.of(true, values, resampling.group_of, resampling.count)
     drawn = resampling.run(lambda weights: _flat(statistics, weights))
     metrics = compute_metrics(true, values, class_names)
-    count = resampling.count
-    result = {**metrics, "groups": count, "resamples": resamples, "confidence": confidence}
-    smallest = min(len(np.unique(resampling.group_of[true == c])) for c in np.unique(true))
-    averaged = {*AVERAGES, "kappa", "mcc"}
+    sizes = _groups_of_classes(true, resampling, len(class_names))
+    result = {**metrics, "groups": resampling.count, "resamples": resamples}
+    result["confidence"] = confidence
     for name in SUMMARY_FIGURES:
         result[name] = interval(
             metrics[name],
             drawn[name],
             confidence=confidence,
-            groups=smallest if name in averaged else resampling.varying,
+            groups=_groups_of_figure(name, drawn, sizes, resampling),
             scale=SCALES[name],
-            reflect=name == "ece",
+            unbias=name == "macro_partial_auc",
         )
-    result["per_class"] = {}
-    for c, name in enumerate(class_names):
-        own = len(np.unique(resampling.group_of[true == c]))
-        others = len(np.unique(resampling.group_of[true != c]))
-        entry = {"images": metrics["per_class"][name]["images"], "groups": own}
-        for figure in CLASS_FIGURES:
-            entry[figure] = interval(
-                metrics["per_class"][name][figure],
-                drawn[f"class {figure}"][:, c],
-                confidence=confidence,
-                groups=others if figure == "specificity" else own,
-                scale=SCALES[figure],
-            )
-        result["per_class"][name] = entry
+    if resampling.varying >= 2:
+        result["ece"] = deviation_interval(
+            metrics["ece"],
+            statistics.calibration_gaps(),
+            confidence=confidence,
+            resamples=resamples,
+            seed=seed,
+        )
+    result["per_class"] = {
+        name: _class_intervals(metrics["per_class"][name], c, drawn, sizes, confidence)
+        for c, name in enumerate(class_names)
+    }
     return result
+
+
+def groups_of_ranking(figure: str, positives: int, negatives: int) -> int:
+    """How many groups a ranking figure rests on: of the rarer kind, and of the tail it is made of.
+
+    A partial AUC above a sensitivity of 0.8 is the mean over the fifth of the positives that rank
+    lowest.
+    """
+    if figure == "partial_auc" and positives >= 2:
+        positives = max(2, math.ceil((1 - PARTIAL_FROM) * positives))
+    return min(positives, negatives)
+
+
+def _class_intervals(
+    metrics: Mapping[str, Any],
+    place: int,
+    drawn: Mapping[str, Floats],
+    sizes: Ints,
+    confidence: float,
+) -> dict[str, Any]:
+    """The figures of one class: images, groups, and each figure with its interval."""
+    own, others = int(sizes[0, place]), int(sizes[1, place])
+    entry: dict[str, Any] = {"images": metrics["images"], "groups": own}
+    for figure in CLASS_FIGURES:
+        rests_on = groups_of_ranking(figure, own, own)
+        entry[figure] = interval(
+            metrics[figure],
+            drawn[f"class {figure}"][:, place],
+            confidence=confidence,
+            groups=others if figure == "specificity" else rests_on,
+            scale=SCALES[figure],
+            unbias=figure == "partial_auc",
+        )
+    return entry
+
+
+def _groups_of_classes(labels: Ints, resampling: Resampling, count: int) -> Ints:
+    """(2, C) the groups with an image of each class, and those with one of another class."""
+    inside = np.zeros((resampling.count, count), bool)
+    inside[resampling.group_of, labels] = True
+    several = inside.sum(axis=1, keepdims=True)
+    return np.stack([inside.sum(axis=0), (several - inside > 0).sum(axis=0)])
+
+
+def _groups_of_figure(
+    name: str, drawn: Mapping[str, Floats], sizes: Ints, resampling: Resampling
+) -> float:
+    """How many groups a summary figure rests on.
+
+    A mean over classes has the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946),
+    ``(sum v_c)^2 / sum v_c^2 / (n_c - 1)`` of the classes' variances v and numbers of groups n: a
+    rare class counts as much as it varies. A class whose resamples are all alike varies at least
+    as a share of ``1 / (n + 2)`` does.
+    """
+    present = sizes[0][sizes[0] > 0]
+    if name in ("kappa", "mcc"):
+        return int(present.min())
+    if name not in AVERAGES:
+        return resampling.varying
+    if present.min() < 2:
+        return 1
+    values = drawn[f"class {AVERAGES[name]}"][:, sizes[0] > 0] / (SCALES[name] or 1.0)
+    if not np.isfinite(values).any(axis=0).all():
+        return 1
+    rare = 1 / (present + 2)
+    variances = np.maximum(np.nanvar(values, axis=0), rare * (1 - rare) / present)
+    return float(1 + variances.sum() ** 2 / (variances**2 / (present - 1)).sum())
 
 
 def _flat(statistics: Statistics, weights: Floats) -> dict[str, Floats]:

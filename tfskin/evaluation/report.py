@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from io import BytesIO
+from itertools import groupby
 from pathlib import Path
 from typing import Any
 
@@ -193,6 +194,9 @@ def _template() -> Template:
     environment.filters["picture_uri"] = picture_uri
     environment.filters["sides"] = _sides
     environment.filters["number"] = _number
+    environment.filters["decimals"] = _decimals
+    environment.filters["text_column"] = _is_text_column
+    environment.filters["groups"] = _neighbours
     environment.filters["anchor"] = lambda text: "".join(c if c.isalnum() else "-" for c in text)
     environment.tests["interval"] = lambda cell: isinstance(cell, Mapping)
     return environment.get_template("report.html.j2")
@@ -205,4 +209,19 @@ def _sides(figure: Figure) -> tuple[int, int]:
 
 
 def _number(cell: Any) -> str:
-    return f"{cell:,}" if isinstance(cell, int) else f"{cell:.3f}"
+    return f"{cell:,}" if isinstance(cell, int) else _decimals(cell)
+
+
+def _decimals(value: float) -> str:
+    """Three decimals with a real minus; what rounds to 0 has none."""
+    text = f"{value:.3f}".replace("-", "−")
+    return "0.000" if text == "−0.000" else text
+
+
+def _is_text_column(table: Table, place: int) -> bool:
+    return any(isinstance(row[place], str) for row in table.rows)
+
+
+def _neighbours(blocks: Sequence[Block]) -> list[tuple[str, list[Block]]]:
+    """Runs of blocks of the same kind: plots stand side by side where there is room."""
+    return [(kind, list(run)) for kind, run in groupby(blocks, key=lambda block: block.kind)]

@@ -202,12 +202,12 @@ def subgroup_report(metrics: Mapping[str, Any]) -> Section:
         if one["recorded"]:
             rows = [
                 [name, figures["images"], figures["groups"], figures["malignant"]]
-                + [figures["warning"] or None]
                 + [figures[key] for key in SUBGROUP_FIGURES]
+                + [figures["warning"]]
                 for name, figures in one["groups"].items()
             ]
-            counts = ["Images", "Groups", "Malignant", "Warning"]
-            columns = [*counts, *(HEADINGS[key] for key in SUBGROUP_FIGURES)]
+            counts = ["Images", "Groups", "Malignant"]
+            columns = [*counts, *(HEADINGS[key] for key in SUBGROUP_FIGURES), "Warning"]
             blocks.append(
                 Table(
                     caption=f"By {heading}",
@@ -310,9 +310,10 @@ def _about_intervals(main: Mapping[str, Any], split: str) -> str:
         f"Below each figure its {100 * main['confidence']:g} % interval from {main['resamples']:,} "
         "bootstrap resamples of whole groups within classes (images that share a lesion, a patient "
         f"or are near duplicates; {main['groups']:,} groups in {split}). A figure without one "
-        "rests on a single group. † marks a figure that had no value in some resamples. Balanced "
-        "accuracy is the mean recall; AUC is one class against the rest; macro figures average the "
-        "classes; log loss, Brier score and calibration error are lower the better."
+        "rests on a single group, or no resample changed it. † marks a figure that had no value in "
+        "some resamples. Balanced accuracy is the mean recall; AUC is one class against the rest; "
+        "macro figures average the classes; log loss, Brier score and calibration error are lower "
+        "the better."
     )
 
 

@@ -94,9 +94,9 @@ def interval(
     drawn: Floats,
     *,
     confidence: float,
-    groups: int,
+    groups: float,
     scale: float | None = None,
-    reflect: bool = False,
+    unbias: bool = False,
 ) -> dict[str, Any]:
     """``{"value", "low", "high", "undefined"}`` of a figure and its (R,) values over resamples.
 
@@ -111,36 +111,41 @@ def interval(
     needs: ``Phi(sqrt(n / (n - 1)) t_{n-1}(a / 2))`` in place of ``a / 2`` (Hesterberg, What
     Teachers Should Know about the Bootstrap, The American Statistician 69, 2015, section 5.3).
 
-    There is none (None) with fewer than two groups, which say nothing about the spread.
+    There is none (None) with fewer than two groups, nor where all resamples give the same number
+    (images right or wrong class by class): both say nothing about the spread.
 
     Args:
         value: the figure; None where it has no value.
         drawn: its values over resamples; NaN where it had none, counted in ``undefined``.
         confidence: coverage, between 0 and 1.
-        groups: how many independent groups the figure rests on.
+        groups: how many independent groups the figure rests on; need not be whole.
         scale: the highest value of a figure whose lowest is 0; None for any other figure.
-        reflect: the figure is biased upwards by sampling (the expected calibration error): the
-            basic interval ``2 value - quantile`` (Davison and Hinkley, section 5.2), kept at or
-            above 0 and made to hold the value.
+        unbias: take the resamples' mean deviation off the middle of the logits (Davison and
+            Hinkley, section 5.2): for a figure of the tail of a ranking, which comes out too high
+            when few groups are drawn.
     """
     defined = drawn[np.isfinite(drawn)]
     result = {"value": value, "low": None, "high": None, "undefined": len(drawn) - len(defined)}
     if value is None or not len(defined) or groups < 2:
         return result
     tail = (1 - confidence) / 2
+    end = 0.0 if scale is None or value < scale / 2 else scale
+    if np.ptp(defined) < 1e-12 and abs(value - end) > 1e-12:
+        return result
     if scale is not None:
-        low, high = _bounded_interval(value / scale, defined / scale, tail, groups)
+        low, high = _bounded_interval(
+            value / scale, defined / scale, tail=tail, groups=groups, unbias=unbias
+        )
         return result | {"low": low * scale, "high": high * scale}
     widened = float(stats.norm.cdf(np.sqrt(groups / (groups - 1)) * stats.t.ppf(tail, groups - 1)))
     low, high = (float(q) for q in np.quantile(defined, [widened, 1 - widened]))
-    if reflect:
-        low, high = max(0.0, 2 * value - high), 2 * value - low
-        low, high = min(low, value), max(high, value)
     return result | {"low": low, "high": high}
 
 
-def _bounded_interval(value: float, drawn: Floats, tail: float, groups: int) -> tuple[float, float]:
-    """The interval of a figure between 0 and 1."""
+def _bounded_interval(
+    value: float, drawn: Floats, *, tail: float, groups: float, unbias: bool
+) -> tuple[float, float]:
+    """The interval of a figure between 0 and 1, which holds the figure."""
     # Rounding takes a perfect figure past its end.
     value = min(max(value, 0.0), 1.0)
     room = min(value, 1 - value)
@@ -153,7 +158,39 @@ def _bounded_interval(value: float, drawn: Floats, tail: float, groups: int) -> 
     spread = float(logits.std()) * np.sqrt(groups / (groups - 1))
     reach = float(-stats.t.ppf(tail, groups - 1)) * spread
     middle = float(special.logit(value))
-    return float(special.expit(middle - reach)), float(special.expit(middle + reach))
+    shift = float(logits.mean()) - middle if unbias else 0.0
+    low, high = special.expit(middle - shift - reach), special.expit(middle - shift + reach)
+    return min(float(low), value), max(float(high), value)
+
+
+def deviation_interval(
+    value: float, parts: Floats, *, confidence: float, resamples: int, seed: int = 0
+) -> dict[str, Any]:
+    """The interval of ``v = sum_b |sum_g part_bg|`` (an expected calibration error).
+
+    Chance alone opens gaps between what was predicted and what was seen, so v is biased upwards
+    and a bootstrap, which adds chance to chance, more so. The interval inverts a test (Carpenter,
+    Test inversion bootstrap confidence intervals, JRSS B 61, 1999): it holds ``s v`` for each s
+    under which v is no rare value of ``sum_b |s gap_b + noise_b|``, the noise being the groups'
+    parts under random signs (the wild bootstrap: Liu, The Annals of Statistics 16, 1988). It
+    begins at 0 where chance alone explains v, and is made to hold v.
+
+    Args:
+        value: v.
+        parts: (B, G) of each group to each bin's gap.
+        confidence: coverage, between 0 and 1.
+        resamples: of the signs.
+        seed: of the signs.
+    """
+    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (parts.shape[1], resamples))
+    gaps, noise = parts.sum(axis=1)[:, None], parts @ signs
+    factors = np.linspace(0, 2, 81)
+    sums = np.stack([np.abs(factor * gaps + noise).sum(axis=0) for factor in factors])
+    tail = (1 - confidence) / 2
+    above, below = (sums >= value).mean(axis=1) > tail, (sums <= value).mean(axis=1) > tail
+    low = float(factors[above].min(initial=1.0)) * value
+    high = float(factors[below].max(initial=1.0)) * value
+    return {"value": value, "low": low, "high": high, "undefined": 0}
 
 
 def ratio_intervals(

@@ -163,7 +163,7 @@ def _figures(judged: Judged, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
 
 def _warning(figures: Mapping[str, Any]) -> str:
     if figures["groups"] < FEW_GROUPS:
-        return f"only {figures['groups']} groups: too few to say anything"
+        return f"only {figures['groups']} groups: too few"
     malignant = figures["malignant"]
     if malignant is None:
         return ""

@@ -76,12 +76,7 @@ def compare(
     _warn_of_training_images(opened, names, first, split, say)
     labels = np.array([classes.index(label) for label in first["label"]], np.int64)
     groups = first["group"].to_numpy()
-    values = {}
-    for name, table in tables.items():
-        try:
-            _, values[name] = check_predictions(labels, _numbers(table[classes]), classes)
-        except ValueError as error:
-            raise UserError(f"{name}: predictions of {split}: {error}; evaluate it again") from None
+    values = _check_values(tables, labels, classes, split)
     options: dict[str, Any] = {"resamples": resamples, "confidence": confidence}
     config = stored_config(opened[0])
     malignant = choose_malignant(run_classes(opened[0]), config.malignant, say=say)
@@ -100,12 +95,15 @@ def compare(
         },
         "pairs": compare_predictions(labels, values, groups, malignant=columns, **options),
     }
-    plots = _draw(labels, values, groups, columns, result)
+    _write(folder, result, _draw(labels, values, groups, columns, result))
+    return result
+
+
+def _write(folder: Path, result: dict[str, Any], plots: list[Plot]) -> None:
     if plots:
         save_figure(plots[0].figure, folder / "roc.png")
     write_report(folder / "report.html", content=_content(result, plots))
     write_json(folder / "comparison.json", result)
-    return result
 
 
 def _check_runs(runs: Sequence[Run]) -> list[str]:
@@ -151,9 +149,18 @@ def _read_tables(runs: Sequence[Run], names: Sequence[str], split: str) -> dict[
     return tables
 
 
-def _numbers(table: pd.DataFrame) -> np.ndarray:
-    """The table as numbers, NaN where a cell is none."""
-    return table.apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+def _check_values(
+    tables: dict[str, pd.DataFrame], labels: np.ndarray, classes: list[str], split: str
+) -> dict[str, np.ndarray]:
+    """Name -> (N, C) probabilities; a cell that is no number, or no probability, is named."""
+    values = {}
+    for name, table in tables.items():
+        numbers = table[classes].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        try:
+            _, values[name] = check_predictions(labels, numbers, classes)
+        except ValueError as error:
+            raise UserError(f"{name}: predictions of {split}: {error}; evaluate it again") from None
+    return values
 
 
 def _warn_of_training_images(

@@ -121,12 +121,30 @@ def evaluate(
     split = headline_split(metrics)
     if external is None and split != "test":
         say(f"{run.inputs().shards}: has no test split; figures are those of {split}")
-    headline = judged.predictions[split]
     if challenge is not None:
         classes = run_classes(run) if external is None else external.classes
         metrics["challenge"] = write_challenge(
-            challenge, headline, classes, judged.malignant, judged.folder / "challenge"
+            challenge,
+            judged.predictions[split],
+            classes,
+            judged.malignant,
+            judged.folder / "challenge",
         )
+    _write(run, model, judged, metrics, external, config)
+    return metrics
+
+
+def _write(
+    run: Run,
+    model: keras.Model,
+    judged: _Judged,
+    metrics: dict[str, Any],
+    external: ExternalConfig | None,
+    config: EvaluateConfig,
+) -> None:
+    """Tables, pictures, the report with its hardest cases, and last ``metrics.json``."""
+    split = headline_split(metrics)
+    headline = judged.predictions[split]
     cases, note = explain_worst(run, model, judged.shards, split, headline, external, config)
     _write_pictures(run, judged, metrics)
     write_run_report(
@@ -146,7 +164,6 @@ def evaluate(
     if external is None:
         write_json(judged.folder / "decision.json", judged.decision)
     write_json(judged.folder / "metrics.json", metrics)
-    return metrics
 
 
 def headline_split(metrics: dict[str, Any]) -> str:
@@ -244,7 +261,7 @@ def _compute(
         "class_names": next(iter(predictions.values())).class_names,
         "model": _describe_model(model),
         **({} if external is not None else facts or _former_facts(run)),
-        "splits": {split: _figures(one, config) for split, one in predictions.items()},
+        "splits": figures_of_splits(predictions, config),
     }
     split = headline_split(metrics)
     headline = predictions[split]
@@ -271,15 +288,21 @@ def _describe_model(model: keras.Model) -> dict[str, int]:
     }
 
 
-def _figures(predictions: Predictions, config: EvaluateConfig) -> dict[str, Any]:
-    return bootstrap_intervals(
-        predictions.labels,
-        predictions.probabilities,
-        predictions.groups,
-        predictions.class_names,
-        resamples=config.resamples,
-        confidence=config.confidence,
-    )
+def figures_of_splits(
+    predictions: Mapping[str, Predictions], config: EvaluateConfig
+) -> dict[str, Any]:
+    """Split -> every figure with its interval."""
+    return {
+        split: bootstrap_intervals(
+            one.labels,
+            one.probabilities,
+            one.groups,
+            one.class_names,
+            resamples=config.resamples,
+            confidence=config.confidence,
+        )
+        for split, one in predictions.items()
+    }
 
 
 def _write_pictures(run: Run, judged: _Judged, metrics: dict[str, Any]) -> None:

@@ -13,8 +13,9 @@ from tfskin.datasets.pictures import read_picture
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
-from tfskin.evaluation.curve_plots import overlay_gradients, overlay_heat, plot_explanation
+from tfskin.evaluation.curve_plots import plot_explanation
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
+from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
 from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
@@ -232,7 +233,9 @@ def _views(
     views = [("as the network sees it", "The picture at the network's size", _whole(picture))]
     if found.grad_cam is not None:
         heat = overlay_heat(picture, found.grad_cam[n])
-        views.append((f"Grad-CAM for {name}", f"The picture, bright where {name} was seen", heat))
+        nowhere = ": no place speaks for it" * (not found.grad_cam[n].any())
+        text = f"The picture, bright where {name} was seen{nowhere}"
+        views.append((f"Grad-CAM for {name}{nowhere}", text, heat))
     slopes = overlay_gradients(picture, found.gradients[n])
     text = f"The picture in grey, orange where a pixel speaks for {name}, blue against it"
     views.append((f"integrated gradients for {name}", text, slopes))
