@@ -50,6 +50,17 @@ def is_known_format(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any([_starts_with(encoded, start) for start in _STARTS.values()])
 
 
+def is_plain_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether strings begin as a JPEG and hold no EXIF, which alone can turn it; bool (N,).
+
+    The name may stand in a picture's pixels by chance: that row then takes the longer way.
+    """
+    without = tf.strings.regex_replace(encoded, "Exif", "", replace_global=False)
+    return _starts_with(encoded, _STARTS["jpeg"]) & tf.equal(
+        tf.strings.length(without), tf.strings.length(encoded)
+    )
+
+
 def decode_upright(
     encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize
 ) -> tuple[tf.Tensor, tf.Tensor]:
