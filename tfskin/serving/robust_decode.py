@@ -7,7 +7,7 @@ import tensorflow as tf
 
 from tfskin.inputs.decode import decode_and_resize
 from tfskin.schema import Resize
-from tfskin.serving.formats import decode_upright, is_known_format, is_plain_jpeg, read_size
+from tfskin.serving.formats import decode_upright, is_known_format, is_upright_jpeg, read_size
 
 MAX_PIXELS = 50_000_000
 """Default limit of height times width: 48-megapixel phone pictures still pass."""
@@ -80,10 +80,10 @@ def decode_batch(
 
     # Most pictures are JPEGs that stand upright. The function for all others is so much larger
     # that on two cores it alone takes 2 ms for the first row of a batch and 0.4 for each more.
-    is_plain = is_plain_jpeg(encoded)
-    images, sizes = _decode_rows(encoded, is_plain, quick, image_size=image_size)
+    is_upright = is_upright_jpeg(encoded)
+    images, sizes = _decode_rows(encoded, is_upright, quick, image_size=image_size)
     others = _decode_rows(
-        encoded, ~is_plain, careful, image_size=image_size, is_acceptable=is_acceptable
+        encoded, ~is_upright, careful, image_size=image_size, is_acceptable=is_acceptable
     )
     # Rows that are not chosen are zeros.
     images, sizes = images + others[0], sizes + others[1]
