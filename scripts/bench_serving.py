@@ -7,9 +7,13 @@ Every contender takes the same encoded pictures and gives probabilities:
 - Keras predict: decoded by the function that training uses, then ``model.predict_on_batch``;
 - ONNX Runtime: decoded by the same function, then the ensemble's ONNX export (extra ``onnx``).
 
-Contenders take turns, so that other work on the machine hits all of them alike.
+Contenders take turns, so that other work on the machine hits all of them alike. Before that come
+the size of the export, its loading and warm-up, and its first requests; after it, memory over many
+requests. Exports stay in ``--exports``, so that the parts can be called one by one.
 
-    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --seconds 8
+    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --exports bench/
+    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --exports bench/ \
+        --batches --requests 10000
 """
 
 from __future__ import annotations
@@ -34,8 +38,9 @@ def main() -> None:
     parser.add_argument("run", type=Path, help="an ensemble's run directory")
     parser.add_argument("--pictures", type=Path, required=True, help="folder of *.jpg")
     parser.add_argument("--seconds", type=float, default=8, help="time of each contender and batch")
-    parser.add_argument("--batches", type=int, nargs="+", default=[1, 8, 32])
-    parser.add_argument("--requests", type=int, default=10_000, help="for the memory; 0: none")
+    parser.add_argument("--batches", type=int, nargs="*", default=[1, 8, 32])
+    parser.add_argument("--requests", type=int, default=0, help="for the memory; 0: none")
+    parser.add_argument("--exports", type=Path, help="folder of exports, made where missing")
     options = parser.parse_args()
     from tfskin.startup import import_tensorflow_quietly
 
@@ -45,36 +50,43 @@ def main() -> None:
         raise SystemExit(f"{options.pictures}: holds no *.jpg")
     sizes = sorted(len(data) for data in files)
     print(f"{len(files)} pictures, median {sizes[len(sizes) // 2] // 1024} KiB")
-    with tempfile.TemporaryDirectory() as place:
-        contenders = make_contenders(options.run, Path(place))
-        compare_answers(contenders, files[:8])
+    with tempfile.TemporaryDirectory() as temporary:
+        place = options.exports or Path(temporary)
+        fused = load(find_export(options.run, place, "fused"), news=True)
+        show_first_requests(fused, sorted(files, key=len)[len(files) // 2])
+        if options.batches:
+            contenders = make_contenders(options.run, place, fused)
+            compare_answers(contenders, files[:8])
         for batch in options.batches:
             measure(contenders, files, batch, options.seconds)
         if options.requests:
-            watch_memory(contenders["fused"], smallest(files), options.requests)
+            watch_memory(fused, files, options.requests)
 
 
-def make_contenders(folder: Path, place: Path) -> dict[str, Contender]:
+def find_export(run: Any, place: Path, name: str, *, format: str = "saved_model") -> Path:
+    """The export of that name in the folder, made unless it is there."""
     import tfskin
+
+    made = place / (f"{name}.onnx" if format == "onnx" else f"{name}/1")
+    return made if made.exists() else tfskin.export(run, output=place, name=name, format=format)  # type: ignore[arg-type]
+
+
+def make_contenders(folder: Path, place: Path, fused: Contender) -> dict[str, Contender]:
     from tfskin.errors import UserError
+    from tfskin.experiment.deployment import read_graph_options
     from tfskin.runs import open_run
+    from tfskin.serving.runtimes import load_onnx
 
     run = open_run(folder)
     members = [open_run(member["folder"]) for member in run.metrics()["members"]]
-    fused = load(tfskin.export(run, output=place, name="fused"), news=True)
-    parts = [
-        load(tfskin.export(member, output=place, name=f"m{n}")) for n, member in enumerate(members)
-    ]
+    parts = [load(find_export(member, place, f"m{n}")) for n, member in enumerate(members)]
     contenders: dict[str, Contender] = {
         "fused": fused,
         f"{len(parts)} members": lambda files: np.mean([part(files) for part in parts], axis=0),
         "Keras predict": keras_contender(run),
     }
     try:
-        from tfskin.experiment.deployment import read_graph_options
-        from tfskin.serving.runtimes import load_onnx
-
-        session = load_onnx(tfskin.export(run, output=place, name="fused", format="onnx"))
+        session = load_onnx(find_export(run, place, "fused", format="onnx"))
         decode = make_decode(read_graph_options(run))
         contenders["ONNX Runtime"] = lambda files: session(decode(files))
     except UserError as reason:
@@ -166,19 +178,32 @@ def measure(
         print(f"{name:16s}{rate:9.1f}{p50:10.1f}{p99:10.1f}{len(spent):7d}{ratio:8.2f}")
 
 
-def watch_memory(call: Contender, data: bytes, requests: int) -> None:
-    """Resident memory and latency over many requests of one small picture."""
-    marks = sorted({1, 100, requests // 10, requests // 2, requests})
-    spent: list[float] = []
-    print(f"\n{requests} requests of one picture of {len(data) // 1024} KiB")
-    for number in range(1, requests + 1):
+def show_first_requests(call: Contender, data: bytes, requests: int = 200) -> None:
+    """The first request after the warm-up beside the hundredth, all of one picture."""
+    spent = []
+    for _ in range(requests):
         start = time.perf_counter()
         call([data])
+        spent.append((time.perf_counter() - start) * 1000)
+    low, high = np.percentile(spent[1:], [5, 95])
+    print(f"requests of one picture of {len(data) // 1024} KiB: first {spent[0]:.1f} ms, ", end="")
+    print(f"hundredth {spent[99]:.1f} ms; median of {requests} {statistics.median(spent):.1f} ms ")
+    print(f"({low:.1f} to {high:.1f} ms from the 5th to the 95th percentile)", flush=True)
+
+
+def watch_memory(call: Contender, files: list[bytes], requests: int) -> None:
+    """Resident memory and latency over many requests, of one picture each, in turn."""
+    marks = {1, 100, *(requests * tenth // 10 for tenth in range(1, 11))}
+    spent: list[float] = []
+    print(f"\n{requests} requests of one picture each, of {len(files)} in turn")
+    for number in range(1, requests + 1):
+        start = time.perf_counter()
+        call([files[number % len(files)]])
         spent.append(time.perf_counter() - start)
         if number in marks:
             recent = statistics.median(spent[-100:]) * 1000
-            print(f"request {number}: {spent[-1] * 1000:.1f} ms (median of the last 100 ", end="")
-            print(f"{recent:.1f} ms), resident {resident_mib():.0f} MiB", flush=True)
+            print(f"request {number}: median of the last 100 {recent:.1f} ms, ", end="")
+            print(f"resident {resident_mib():.0f} MiB", flush=True)
 
 
 def resident_mib() -> float:
@@ -188,10 +213,6 @@ def resident_mib() -> float:
     except OSError:  # no Linux: the highest so far
         peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
         return peak / (2**20 if sys.platform == "darwin" else 2**10)
-
-
-def smallest(files: list[bytes]) -> bytes:
-    return min(files, key=len)
 
 
 if __name__ == "__main__":

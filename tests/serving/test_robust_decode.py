@@ -1,5 +1,6 @@
 import io
 import struct
+from functools import lru_cache
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from tfskin.serving.robust_decode import decode_batch
 SIZE = (12, 16)
 
 
+@lru_cache
 def make_decoder(resize="squash", max_pixels=1_000_000):
     @tf.function(input_signature=[tf.TensorSpec([None], tf.string)], autograph=False)
     def decode(encoded):
@@ -25,7 +27,7 @@ def make_decoder(resize="squash", max_pixels=1_000_000):
     return decode
 
 
-decode = make_decoder()
+decode = make_decoder("squash")
 
 
 def as_batch(files):

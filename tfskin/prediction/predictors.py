@@ -153,10 +153,9 @@ def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predict
         return _as_arrays(signatures[signature](tf.constant(encoded, tf.string)))
 
     names = options.decisions.class_names
-    outputs = {
-        name: list(function.get_concrete_function().structured_outputs)
-        for name, function in signatures.items()
-    }
+    default = signatures["serving_default"].get_concrete_function()
+    # The others are traced when they are called: seconds that most calls need not spend.
+    outputs = {name: () for name in signatures} | {"serving_default": default.structured_outputs}
     return _make_predictor(call, names, model.name, outputs=outputs)
 
 

@@ -50,6 +50,21 @@ def is_known_format(encoded: tf.Tensor) -> tf.Tensor:
     return tf.reduce_any([_starts_with(encoded, start) for start in _STARTS.values()])
 
 
+def is_upright_jpeg(encoded: tf.Tensor) -> tf.Tensor:
+    """Whether strings begin as a JPEG and are not to be turned; bool (N,)."""
+    count = tf.shape(encoded)[0]
+    without = tf.strings.regex_replace(encoded, "Exif", "", replace_global=False)
+    has_exif = tf.not_equal(tf.strings.length(without), tf.strings.length(encoded))
+
+    def look() -> tf.Tensor:
+        rows = tf.where(has_exif)[:, 0]
+        found = tf.map_fn(read_orientation, tf.gather(encoded, rows), fn_output_signature=tf.int32)
+        return tf.tensor_scatter_nd_update(tf.ones(count, tf.int32), rows[:, tf.newaxis], found)
+
+    orientation = tf.cond(tf.reduce_any(has_exif), look, lambda: tf.ones(count, tf.int32))
+    return _starts_with(encoded, _STARTS["jpeg"]) & tf.equal(orientation, 1)
+
+
 def decode_upright(
     encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize
 ) -> tuple[tf.Tensor, tf.Tensor]:

@@ -64,7 +64,7 @@ class Served:
         self.member_names = self.tapped.member_names
         if len(options.member_names) == len(self.member_names):
             self.member_names = options.member_names
-        self.decode = _decode_function(options)
+        self.decode = _decode_function(options).get_concrete_function()
         network = self.tapped.model
         if options.float16_weights:
             self.variables = [
