@@ -25,7 +25,10 @@ from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import (
     InputOptions,
+    average_windows,
     class_names,
+    count_rows,
+    count_windows,
     damage_named,
     make_dataset,
     read_labels,
@@ -155,6 +158,7 @@ def _write_facts(
         resize=config.model.resize,
         exclude=config.data.exclude,
         fold=config.data.fold,
+        windows=config.data.windows,
     )
     path = run.folder / "inputs.json"
     if path.is_file() and run.inputs().fingerprint != shards.fingerprint:
@@ -174,13 +178,14 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
     train_options = _input_options(config)
-    images = len(labels["train"])
+    images = count_rows(shards, "train", options=train_options, epoch=0)
+    windows = count_windows(shards, "val", options=train_options)
 
     def make_epoch(epoch: int) -> Any:
         return make_dataset(shards, "train", options=train_options, epoch=epoch)
 
     def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-        return _flat(compute_metrics(truth, probabilities, names))
+        return _flat(compute_metrics(truth, average_windows(probabilities, windows), names))
 
     def score_confusion(matrix: np.ndarray) -> dict[str, float | None]:
         return _flat(metrics_from_confusion(matrix, names))
@@ -205,6 +210,8 @@ def _input_options(config: ExperimentConfig) -> InputOptions:
         augment=config.data.augment,
         seed=config.seed,
         shuffle_buffer=config.data.shuffle_buffer,
+        sampling=config.data.sampling,
+        windows=config.data.windows,
     )
 
 

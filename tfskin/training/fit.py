@@ -41,10 +41,10 @@ class FitData:
     Attributes:
         make_epoch: epoch -> batches of (images, labels), a pure function of the epoch.
         steps_per_epoch: number of those batches.
-        images_per_epoch: number of training images.
+        images_per_epoch: number of training images in them.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
         val_labels: (N,) integers.
-        score: (labels, probabilities (N, C)) -> figures, for val.
+        score: (``val_labels``, probabilities (rows of ``val_batches``, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
     """
 
