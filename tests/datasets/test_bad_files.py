@@ -8,7 +8,7 @@ import pytest
 
 import tfskin
 from tests.scripts import load_script
-from tfskin.datasets.audit import audit_records
+from tfskin.datasets.audit import OnError, audit_records
 from tfskin.datasets.pictures import encode_picture, map_pictures, read_picture, stored_sides
 from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError
@@ -64,7 +64,7 @@ def test_what_is_decoded_is_upright_rgb_and_readable_by_tensorflow(pictures):
 
 
 def test_prepare_stops_at_the_first_or_goes_on_without_them(pictures, tmp_path):
-    def prepare(on_error: str):
+    def prepare(on_error: OnError):
         options = tfskin.PrepareOptions(on_error=on_error, name="corpus")
         return tfskin.prepare("table", pictures, output=tmp_path, options=options, say=news.append)
 
