@@ -13,7 +13,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfskin.errors import UserError
 from tfskin.files import read_json, write_json
-from tfskin.schema import Resize
+from tfskin.schema import Resize, WindowConfig
 
 if TYPE_CHECKING:
     import keras
@@ -33,6 +33,7 @@ class RunInputs(BaseModel):
         resize: how an image is brought to that size.
         exclude: artefacts whose pictures were left out.
         fold: which fold was val, where the shards hold folds.
+        windows: the windows of the stored pictures that the model was trained on; None: the whole.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -44,6 +45,7 @@ class RunInputs(BaseModel):
     resize: Resize
     exclude: tuple[str, ...] = ()
     fold: int | None = None
+    windows: WindowConfig | None = None
 
 
 @dataclass(frozen=True)

@@ -11,6 +11,7 @@ ColorSpaceName = Literal["rgb", "hsv", "fft"]
 BatchNormMode = Literal["update", "affine", "frozen"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
+Sampling = Literal["none", "undersample", "oversample", "class_balanced"]
 Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -90,6 +91,13 @@ class AugmentConfig(_Schema):
         return self
 
 
+class WindowConfig(_Schema):
+    """Windows that slide over the stored pictures; each becomes an input of the network."""
+
+    size: int = Field(ge=8, le=4096, description="side of a window in pixels of the stored picture")
+    stride: int = Field(ge=1, le=4096, description="pixels from one window to the next")
+
+
 class DataConfig(_Schema):
     """Which shards, which classes, and how training images are changed."""
 
@@ -104,6 +112,12 @@ class DataConfig(_Schema):
     )
     fold: int | None = Field(
         None, ge=0, description="which fold is val, for shards prepared with --folds"
+    )
+    sampling: Sampling = Field(
+        "none", description="how often a class is shown in an epoch; see docs/data.md"
+    )
+    windows: WindowConfig | None = Field(
+        None, description="train on windows {size, stride} of each picture, average when judging"
     )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
     shuffle_buffer: int = Field(

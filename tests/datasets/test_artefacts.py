@@ -3,8 +3,12 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from PIL import Image, ImageDraw
+from scipy import ndimage
 
+from tfskin.datasets import artefacts
 from tfskin.datasets.artefacts import DETECTORS, find_artefacts
 from tfskin.datasets.pictures import read_picture
 
@@ -60,3 +64,18 @@ def test_the_real_pictures_are_flagged_as_they_were_judged(real_isic_archive):
     for name, flags in expected.items():
         picture = read_picture(real_isic_archive / f"{name}.jpg", at_least=512)
         assert {flag for flag, hit in find_artefacts(picture).items() if hit} == flags
+
+
+@pytest.mark.parametrize("size", [3, 7, 11, 23])
+def test_sliding_extremes_are_scipys(size):
+    plane = np.random.default_rng(size).integers(0, 256, (31, 40), dtype=np.uint8)
+    slid = artefacts._slide(plane, size, np.maximum)
+    np.testing.assert_array_equal(slid, ndimage.maximum_filter(plane, size=size))
+    slid = artefacts._slide(plane > 200, size, np.logical_and)
+    np.testing.assert_array_equal(slid, ndimage.minimum_filter(plane > 200, size=size))
+
+
+@given(values=st.lists(st.integers(0, 255), min_size=1, max_size=40), share=st.floats(0, 1))
+def test_quantiles_by_counting_are_numpys(values, share):
+    found = artefacts._quantile(np.array(values, np.uint8), share)
+    assert found == pytest.approx(np.quantile(values, share), abs=1e-6)

@@ -7,6 +7,8 @@ import pandas as pd
 from PIL import Image
 
 from tfskin.datasets.records import RECORD_COLUMNS
+from tfskin.datasets.shards import ShardOptions, Shards, write_shards
+from tfskin.datasets.splits import group_records, make_splits
 
 
 def make_image(seed: int, *, size: tuple[int, int] = (40, 30)) -> Image.Image:
@@ -38,3 +40,31 @@ def make_records(folder: Path, count: int, *, suffix: str = ".png") -> pd.DataFr
 
 def no_duplicates() -> pd.DataFrame:
     return pd.DataFrame({"first": [], "second": [], "distance": []}, dtype=np.int64)
+
+
+def split_evenly(records: pd.DataFrame) -> tuple[pd.Series, np.ndarray]:
+    """Splits and groups of records."""
+    groups = group_records(records, no_duplicates())
+    return make_splits(records, groups), groups
+
+
+def write_tiny(records: pd.DataFrame, folder: Path, **options) -> Shards:
+    """The shards of records, named "tiny"; ``options`` are those of ``ShardOptions``."""
+    splits, groups = split_evenly(records)
+    return write_shards(
+        records, splits, groups, name="tiny", output_dir=folder, options=ShardOptions(**options)
+    )
+
+
+def read_examples(file: str) -> list[dict]:
+    """Every record of a file: feature name -> value."""
+    import tensorflow as tf
+
+    examples = []
+    for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
+        feature = tf.train.Example.FromString(record).features.feature
+        kinds = {name: value.WhichOneof("kind") for name, value in feature.items()}
+        examples.append(
+            {name: getattr(feature[name], kind).value[0] for name, kind in kinds.items()}
+        )
+    return examples

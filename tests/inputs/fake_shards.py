@@ -42,7 +42,17 @@ def smooth_picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
     return np.asarray(large)
 
 
-def record(image_id: str, image: bytes, diagnosis: str, label: int, *, age: float = -1) -> bytes:
+def record(
+    image_id: str,
+    image: bytes,
+    diagnosis: str,
+    label: int,
+    *,
+    age: float = -1,
+    size: tuple[int, int] = (7, 7),
+) -> bytes:
+    """A serialized record; ``size`` is the width and height that it claims."""
+
     def text(value: str | bytes) -> tf.train.Feature:
         data = value.encode() if isinstance(value, str) else value
         return tf.train.Feature(bytes_list=tf.train.BytesList(value=[data]))
@@ -52,7 +62,7 @@ def record(image_id: str, image: bytes, diagnosis: str, label: int, *, age: floa
 
     features = {name: text(f"{name} of {image_id}") for name in TEXTS}
     features |= {"image_id": text(image_id), "image": text(image), "diagnosis": text(diagnosis)}
-    features |= {name: whole(7) for name in ("group", "width", "height")}
+    features |= {"group": whole(7), "width": whole(size[0]), "height": whole(size[1])}
     features["label"] = whole(label)
     age = tf.train.FloatList(value=[age])
     features["age"] = tf.train.Feature(float_list=age)

@@ -124,16 +124,26 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     data = _read_bytes(path)
     plain, image = _decode(path, data, None)
     width, height = image.size
-    scale = max_side / max(width, height)
-    if scale >= 1 and plain:
+    if max(width, height) > max_side:
+        sides = stored_sides(np.array(image.size), max_side)
+        image = image.resize((int(sides[0]), int(sides[1])), Image.Resampling.LANCZOS)
+    elif plain:
         return StoredPicture(data, width, height)
-    if scale < 1:
-        size = (max(1, round(width * scale)), max(1, round(height * scale)))
-        image = image.resize(size, Image.Resampling.LANCZOS)
     stream = BytesIO()
     image.info.clear()  # a comment or profile of the source would be written again
     image.save(stream, "JPEG", quality=jpeg_quality, subsampling=0)
     return StoredPicture(stream.getvalue(), width, height)
+
+
+def stored_sides(sides: np.ndarray, max_side: int) -> np.ndarray:
+    """Width and height of pictures as :func:`encode_picture` stores them: int64 (..., 2).
+
+    Args:
+        sides: int (..., 2), width and height of the originals in pixels.
+        max_side: the longest side that is stored.
+    """
+    scale = np.minimum(max_side / np.asarray(sides).max(axis=-1, keepdims=True), 1)
+    return np.maximum(np.round(sides * scale), 1).astype(np.int64)
 
 
 def map_pictures(

@@ -267,7 +267,7 @@ def _fill_folder(
         part = rows[rows["split"] == split]
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
-            parts[split] = write_split(folder, name, part.iloc[order], features, options)
+            parts[split] = write_split(folder, name, part.iloc[order], options)
     write_tfds_metadata(folder, rows, version, features, parts)
     write_splits_csv(
         folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()

@@ -13,8 +13,9 @@ from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
 from tfskin.experiment.evaluation_run import load_run_shards, predict_logits, softmax
+from tfskin.experiment.judging import input_options
 from tfskin.files import replace_file
-from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.inputs import damage_named, make_dataset, read_labels
 from tfskin.layers.parts import part_of
 from tfskin.runs import Run, open_run
 from tfskin.training.batch_norm_check import check_companions, check_layers, mode_gap
@@ -34,7 +35,8 @@ def recalibrate_run(
     model = run.load_model()
     before = _val_loss(model, run, shards)
     with damage_named(shards, "train"):
-        count = recalibrate(model, _clean_images(run, shards, "train", images))
+        clean = (batch for batch, _ in _clean_batches(run, shards, "train", images))
+        count = recalibrate(model, clean)
     if not count:
         say("recalibrate: no batch normalisation in the mode 'update'; nothing to do")
         return
@@ -66,8 +68,8 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
     shards = load_run_shards(run)
     model = as_float32(run.load_model())  # half precision rounds by as much as is tolerated
     with damage_named(shards, "val"):
-        pictures = np.concatenate(list(_clean_images(run, shards, "val", images)))
-    labels = read_labels(shards, "val", run.inputs().classes)["label"].to_numpy()[: len(pictures)]
+        batches = list(_clean_batches(run, shards, "val", images))
+    pictures, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     parts, norms = part_of(model), batch_norm_layers(model)
     rows = check_layers(model, [pictures]) if norms else []
     companions = check_companions(model, pictures, labels)
@@ -83,20 +85,16 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
     }
 
 
-def _clean_images(run: Run, shards: Shards, split: str, count: int) -> Iterator[np.ndarray]:
-    """The first ``count`` images of a split without augmentation, in batches."""
+def _clean_batches(
+    run: Run, shards: Shards, split: str, count: int
+) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """The first ``count`` images of a split without augmentation, and their labels, in batches."""
     inputs = run.inputs()
     if not len(read_labels(shards, split, inputs.classes)):
         raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    options = InputOptions(
-        image_size=inputs.image_size,
-        resize=inputs.resize,
-        batch_size=min(BATCH_SIZE, count),
-        classes=inputs.classes,
-    )
+    options = input_options(inputs, batch_size=min(BATCH_SIZE, count))
     batches = make_dataset(shards, split, options=options)
-    for images, _ in islice(batches.as_numpy_iterator(), -(-count // options.batch_size)):
-        yield images
+    yield from islice(batches.as_numpy_iterator(), -(-count // options.batch_size))
 
 
 def _val_loss(model: keras.Model, run: Run, shards: Shards) -> float:

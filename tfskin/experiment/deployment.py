@@ -63,8 +63,8 @@ def export(
             of the folder; see :func:`tfskin.serving.runtimes.export_runtime`.
 
     Raises:
-        UserError: not a run, the version is there already, the probabilities differ by more than
-            1e-5, or depend on what else is in the batch.
+        UserError: not a run, a run on windows, the version is there already, the probabilities
+            differ by more than 1e-5, or depend on what else is in the batch.
 
     Example:
         >>> folder = tfskin.export("runs/first", output="exports")
@@ -72,6 +72,11 @@ def export(
         True
     """
     run = run if isinstance(run, Run) else open_run(run)
+    if run.inputs().windows is not None:
+        raise UserError(
+            f"{run.folder}: was trained on windows (data.windows), but what is served sees whole "
+            "pictures; predict from the run itself, or train without windows"
+        )
     name = check_export_name(name or run.name, given=name is not None)
     shards = load_run_shards(run)
     samples = read_samples(shards, limit=CHECKED_IMAGES)

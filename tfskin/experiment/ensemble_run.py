@@ -109,14 +109,16 @@ def check_members(members: Sequence[Run]) -> None:
                 f"{pair}: leave out other artefacts, so what one has not seen the other has; "
                 "train them on the same data.exclude"
             )
-        if (first.inputs().image_size, first.inputs().resize) != (
-            other.inputs().image_size,
-            other.inputs().resize,
-        ):
+        if _fed(first) != _fed(other):
             raise UserError(
-                f"{pair}: differ in model.image_size or model.resize; members are fed by one "
-                "decode and resize, so train them with the same"
+                f"{pair}: differ in model.image_size, model.resize or data.windows; members are "
+                "fed by one decode and resize, so train them with the same"
             )
+
+
+def _fed(run: Run) -> tuple[Any, ...]:
+    inputs = run.inputs()
+    return inputs.image_size, inputs.resize, inputs.windows
 
 
 def _check_output(run: Run, members: Sequence[Run]) -> None:

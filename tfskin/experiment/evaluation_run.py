@@ -112,6 +112,9 @@ def evaluate(
     config = config or stored_config(run)
     if resamples is not None:
         config = config.model_copy(update={"resamples": resamples})
+    if run.inputs().windows is not None and (config.reliance_images or config.explained_images):
+        say("trained on windows: reliance and explanations, made for whole pictures, are left out")
+        config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
     model = run.load_model()
     if external is None:
         judged = _judge_own(run, model, config, output, say)

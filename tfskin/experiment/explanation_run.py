@@ -72,8 +72,8 @@ def explain(
         say: where a line of news goes.
 
     Raises:
-        UserError: not a run, no picture, a class that the run does not have, or a picture that
-            cannot be read.
+        UserError: not a run, a run on windows, no picture, a class that the run does not have, or a
+            picture that cannot be read.
 
     Example:
         >>> table = tfskin.explain("runs/first", ["lesion.jpg"], output="seen")
@@ -82,6 +82,11 @@ def explain(
     """
     run = run if isinstance(run, Run) else open_run(run)
     names = run.class_names()
+    if run.inputs().windows is not None:
+        raise UserError(
+            f"{run.folder}: was trained on windows (data.windows), and only whole pictures can be "
+            "explained; explain a run that was trained on them"
+        )
     if explained_class is not None and explained_class not in names:
         hint = nearest_hint(explained_class, names)
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")

@@ -33,6 +33,8 @@ def input_options(config: ExperimentConfig) -> InputOptions:
         augment=config.data.augment,
         seed=config.seed,
         shuffle_buffer=config.data.shuffle_buffer,
+        sampling=config.data.sampling,
+        windows=config.data.windows,
     )
 
 
@@ -50,7 +52,8 @@ def with_features(
     changes of that epoch, in an order of its own.
 
     Raises:
-        UserError: no stage trains the head alone, or pictures are mixed.
+        UserError: no stage trains the head alone, or pictures are mixed, sampled or cut into
+            windows.
     """
     views = config.train.feature_views
     if not views:
@@ -64,6 +67,11 @@ def with_features(
         raise UserError(
             "train.feature_views: mixed pictures have no features of their own; set "
             "data.augment.mixup and cutmix to 0"
+        )
+    if config.data.sampling != "none" or config.data.windows is not None:
+        raise UserError(
+            "train.feature_views: features are kept once an image; set data.sampling=none and "
+            "data.windows=null"
         )
     options = input_options(config)
     if config.train.feature_cache == "off":

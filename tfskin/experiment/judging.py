@@ -15,7 +15,14 @@ from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.decisions import malignant_score
 from tfskin.files import replace_file
-from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.inputs import (
+    InputOptions,
+    average_window_logits,
+    count_windows,
+    damage_named,
+    make_dataset,
+    read_labels,
+)
 from tfskin.runs import Run, RunInputs
 from tfskin.schema import ExternalConfig
 
@@ -84,16 +91,23 @@ def input_options(inputs: RunInputs, *, batch_size: int = 64) -> InputOptions:
         resize=inputs.resize,
         batch_size=batch_size,
         classes=inputs.classes,
+        windows=inputs.windows,
     )
 
 
 def predict_logits(
     model: keras.Model, shards: Shards, split: str, inputs: RunInputs, *, batch_size: int = 64
 ) -> np.ndarray:
-    """(N, C) float32 logits of a split, in file order."""
+    """(N, C) float32 logits of a split, in file order.
+
+    For a run that was trained on windows, those whose softmax is the mean of the windows' own.
+    """
     options = input_options(inputs, batch_size=batch_size)
     with damage_named(shards, split):
-        return model.predict(make_dataset(shards, split, options=options), verbose=0)
+        logits = model.predict(make_dataset(shards, split, options=options), verbose=0)
+        if inputs.windows is None:
+            return logits
+        return average_window_logits(logits, count_windows(shards, split, options=options))
 
 
 def read_pictures(

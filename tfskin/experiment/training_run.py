@@ -25,7 +25,11 @@ from tfskin.experiment.network import at_progress, build_compiled, plan_stages, 
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
+    average_windows,
     class_names,
+    class_quotas,
+    count_rows,
+    count_windows,
     damage_named,
     make_dataset,
     read_labels,
@@ -157,6 +161,7 @@ def _write_facts(
         resize=config.model.resize,
         exclude=config.data.exclude,
         fold=config.data.fold,
+        windows=config.data.windows,
     )
     path = run.folder / "inputs.json"
     if path.is_file() and run.inputs().fingerprint != shards.fingerprint:
@@ -177,14 +182,15 @@ def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitD
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
     train_options = input_options(config)
-    images = len(labels["train"])
-    counts = np.bincount(labels["train"]["label"], minlength=len(names))
+    images = count_rows(shards, "train", options=train_options, epoch=0)
+    windows = count_windows(shards, "val", options=train_options)
+    quotas = class_quotas(labels["train"]["label"].to_numpy(), config.data.sampling)
 
     def make_epoch(epoch: int, steps: int) -> Any:
         return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
 
     def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-        return _flat(compute_metrics(truth, probabilities, names))
+        return _flat(compute_metrics(truth, average_windows(probabilities, windows), names))
 
     def score_confusion(matrix: np.ndarray) -> dict[str, float | None]:
         return _flat(metrics_from_confusion(matrix, names))
@@ -193,7 +199,7 @@ def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitD
         make_epoch=make_epoch,
         steps_per_epoch=-(-images // config.train.batch_size),
         images_per_epoch=images,
-        class_counts=dict(zip(names, counts.tolist(), strict=True)),
+        class_counts={name: quotas.get(index, 0) for index, name in enumerate(names)},
         val_batches=make_dataset(shards, "val", options=train_options),
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,

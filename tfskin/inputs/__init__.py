@@ -1,16 +1,23 @@
-"""Shards -> batches: decode, augment, pipeline."""
+"""Shards -> batches: sampling, windows, decode, augment, pipeline."""
 
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.decode import decode_and_resize, resize_image
 from tfskin.inputs.labels import Sample, damage_named, find_damage, read_labels, read_samples
-from tfskin.inputs.pipeline import InputOptions, make_dataset
+from tfskin.inputs.pipeline import InputOptions, count_rows, count_windows, make_dataset
+from tfskin.inputs.sampling import class_quotas
+from tfskin.inputs.windows import average_window_logits, average_windows
 
 __all__ = [
     "InputOptions",
     "Sample",
+    "average_window_logits",
+    "average_windows",
     "class_names",
+    "class_quotas",
     "count_images",
+    "count_rows",
+    "count_windows",
     "damage_named",
     "decode_and_resize",
     "find_damage",

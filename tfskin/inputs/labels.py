@@ -15,7 +15,7 @@ from tfskin.datasets.artefacts import DETECTORS
 from tfskin.errors import UserError
 from tfskin.inputs.classes import Classes, label_table
 from tfskin.inputs.decode import decode_image
-from tfskin.inputs.pipeline import flag_features, read_records
+from tfskin.inputs.reading import flag_features, read_records
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards

@@ -2,26 +2,25 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
+import numpy as np
 import tensorflow as tf
 
 from tfskin.inputs.augment import make_augment
-from tfskin.inputs.classes import class_names, count_images, label_table
+from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.decode import decode_image, make_resize
 from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
-from tfskin.schema import AugmentConfig, Resize
+from tfskin.inputs.reading import read_pictures, read_places
+from tfskin.inputs.sampling import sample_counts
+from tfskin.inputs.windows import count_along, cut_window
+from tfskin.schema import AugmentConfig, Resize, Sampling, WindowConfig
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards
-
-# Records parsed by one op: 64 small pictures are a megabyte.
-_PARSED_AT_ONCE = 64
-# Shard files read side by side; part of the order, so it is no option.
-_FILES_AT_ONCE = 4
 
 
 @dataclass(frozen=True)
@@ -37,6 +36,9 @@ class InputOptions:
         seed: of order and random changes.
         shuffle_buffer: encoded pictures held for shuffling; from the size of the split on the
             shuffle is uniform.
+        sampling: how often each class is shown in passes that have an epoch; see
+            :func:`tfskin.inputs.sampling.class_quotas`.
+        windows: windows that slide over each stored picture, row by row, in place of the whole.
         parallel_calls: pictures decoded side by side; None: as many as tf.data finds best.
     """
 
@@ -47,6 +49,8 @@ class InputOptions:
     augment: AugmentConfig | None = None
     seed: int = 0
     shuffle_buffer: int = 16384
+    sampling: Sampling = "none"
+    windows: WindowConfig | None = None
     parallel_calls: int | None = None
 
 
@@ -73,7 +77,8 @@ def make_dataset(
         epoch: None gives the order of :func:`tfskin.inputs.read_labels`, unchanged. A number gives
             an order and random changes that depend on ``(options.seed, epoch)`` and on each
             picture's place in the files, and on nothing else: not on threads, on TensorFlow's
-            global seed, or on the batch size.
+            global seed, or on the batch size. Copies of one picture, and its windows, differ in
+            their random changes.
         view: take the random changes of this epoch, whatever the order is.
         skip_batches: leave out so many batches at the start, before anything is decoded; what
             follows is the same as without.
@@ -91,14 +96,17 @@ def make_dataset(
         >>> images.shape, labels.shape
         (TensorShape([8, 64, 64, 3]), TensorShape([8]))
     """
-    count = count_images(shards, split, options.classes)
+    repeats = _plan_repeats(shards, split, options, epoch)
+    count = count_rows(shards, split, options=options, epoch=epoch)
     calls = options.parallel_calls or tf.data.AUTOTUNE
-    records = _read_pictures(shards, split, options.classes)
+    records = read_pictures(shards, split, options.classes, repeats=repeats)
     if epoch is not None:
         records = shuffle_records(records, count, options=options, epoch=epoch)
     records = records.skip(skip_batches * options.batch_size)
     files = shards.files.get(split, [])
     likely_size = _first_size(files[0]) if files else options.image_size
+    if options.windows is not None:
+        likely_size = (options.windows.size, options.windows.size)
     changes = epoch if view is None else view
     load = _compile_load(
         options.image_size,
@@ -106,6 +114,7 @@ def make_dataset(
         likely_size,
         options.augment if changes is not None else None,
         options.seed,
+        options.windows,
     )
     now = tf.constant(changes or 0, tf.int64)
     batches = records.map(
@@ -124,21 +133,38 @@ def make_dataset(
     return batches.prefetch(tf.data.AUTOTUNE)
 
 
-def flag_features(names: Sequence[str]) -> dict[str, tf.io.FixedLenFeature]:
-    """How to parse the artefacts that are passed over; -1 where a record has no such flag."""
-    return {name: tf.io.FixedLenFeature([], tf.int64, default_value=-1) for name in names}
+def count_rows(shards: Shards, split: str, *, options: InputOptions, epoch: int | None) -> int:
+    """The number of pictures in a pass of :func:`make_dataset`.
+
+    It is the same for every epoch, unless there is sampling and pictures of unequal size are cut
+    into windows.
+    """
+    repeats = _plan_repeats(shards, split, options, epoch)
+    return count_images(shards, split, options.classes) if repeats is None else int(repeats.sum())
 
 
-def read_records(shards: Shards, split: str) -> tf.data.Dataset:
-    """``(index, serialized record)`` of a split in file order, which is the same in every pass."""
-    files = shards.files.get(split, [])
-    if not files:
-        empty = tf.data.Dataset.from_tensor_slices(tf.zeros([0], tf.string))
-        return empty.enumerate()
-    records = tf.data.TFRecordDataset(files, num_parallel_reads=_FILES_AT_ONCE)
-    options = tf.data.Options()
-    options.deterministic = True
-    return records.with_options(options).enumerate()
+def count_windows(shards: Shards, split: str, *, options: InputOptions) -> np.ndarray:
+    """How many windows each picture has, in the order of ``read_labels``: int64 (images,)."""
+    labels, sides = read_places(shards, split, options.classes)
+    return _windows_of(sides, options)[labels >= 0]
+
+
+def _windows_of(sides: np.ndarray, options: InputOptions) -> np.ndarray:
+    if options.windows is None:
+        return np.ones(len(sides), np.int64)
+    return count_along(sides, options.windows).prod(axis=1)
+
+
+def _plan_repeats(
+    shards: Shards, split: str, options: InputOptions, epoch: int | None
+) -> np.ndarray | None:
+    """How often each record of a split is given in a pass; None: those of a class, once."""
+    sampling = "none" if epoch is None else options.sampling
+    if sampling == "none" and options.windows is None:
+        return None
+    labels, sides = read_places(shards, split, options.classes)
+    shown = sample_counts(labels, sampling, seed=options.seed, epoch=epoch or 0)
+    return shown * _windows_of(sides, options)
 
 
 @lru_cache(maxsize=32)
@@ -148,8 +174,9 @@ def _compile_load(
     likely_size: tuple[int, int],
     augment: AugmentConfig | None,
     seed: int,
+    windows: WindowConfig | None,
 ) -> Callable[..., tuple[tf.Tensor, ...]]:
-    """``(epoch, index, encoded, label) -> (image, label)``, traced once for all epochs.
+    """``(epoch, place, copy, encoded, label) -> (image, label)``, traced once for all epochs.
 
     Where pictures are mixed, ``(image, label, numbers)`` with :func:`draw_mix`'s numbers. Tracing
     takes a third of a second, in which a fast pipeline reads hundreds of pictures.
@@ -157,61 +184,21 @@ def _compile_load(
     to_size = make_resize(image_size, resize, likely_size=likely_size)
 
     def load(
-        epoch: tf.Tensor, index: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor
+        epoch: tf.Tensor, place: tf.Tensor, copy: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
-        image = to_size(decode_image(encoded))
+        image = decode_image(encoded)
+        image = to_size(image if windows is None else cut_window(image, copy, windows))
         if augment is not None:
             image = make_augment(augment, image_size=image_size, seed=seed, epoch=epoch)(
-                image, index
+                image, place
             )
             if mixes(augment):
-                return image, label, draw_mix(augment, seed=seed, epoch=epoch, index=index)
+                return image, label, draw_mix(augment, seed=seed, epoch=epoch, index=place)
         return image, label
 
     scalar = tf.TensorSpec([], tf.int64)
-    signature = [scalar, scalar, tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)]
+    signature = [scalar] * 3 + [tf.TensorSpec([], tf.string), tf.TensorSpec([], tf.int32)]
     return tf.function(load, input_signature=signature)
-
-
-def _read_pictures(
-    shards: Shards, split: str, classes: dict[str, list[str]] | None
-) -> tf.data.Dataset:
-    """``(index, encoded picture, label int32)`` in file order, without diagnoses of no class.
-
-    Pictures that have an artefact of ``shards.exclude`` are passed over too.
-    """
-    parse = _compile_parse(tuple(label_table(shards, classes)), tuple(shards.exclude))
-    batches = read_records(shards, split).batch(_PARSED_AT_ONCE)
-    return batches.map(parse, num_parallel_calls=2, deterministic=True).unbatch()
-
-
-@lru_cache(maxsize=32)
-def _compile_parse(
-    label_of_diagnosis: tuple[int, ...], exclude: tuple[str, ...]
-) -> Callable[[tf.Tensor, tf.Tensor], tuple[tf.Tensor, tf.Tensor, tf.Tensor]]:
-    """``(indices, serialized records) -> (indices, encoded, labels)`` of those that are kept."""
-    # Label -1, a picture without a diagnosis, finds the -1 in front.
-    table = (-1, *label_of_diagnosis)
-    features = {
-        "image": tf.io.FixedLenFeature([], tf.string),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-        **flag_features(exclude),
-    }
-
-    def parse(index: tf.Tensor, serialized: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
-        record = tf.io.parse_example(serialized, features)
-        label = tf.gather(tf.constant(table, tf.int32), record["label"] + 1)
-        kept = label >= 0
-        for name in exclude:
-            kept &= record[name] != 1
-        return (
-            tf.boolean_mask(index, kept),
-            tf.boolean_mask(record["image"], kept),
-            tf.boolean_mask(label, kept),
-        )
-
-    signature = [tf.TensorSpec([None], tf.int64), tf.TensorSpec([None], tf.string)]
-    return tf.function(parse, input_signature=signature)
 
 
 @lru_cache(maxsize=64)

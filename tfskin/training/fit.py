@@ -58,10 +58,10 @@ class FitData:
         make_epoch: (epoch, steps) -> its batches of (images, labels) without the first ``steps``,
             a pure function of the epoch.
         steps_per_epoch: number of those batches.
-        images_per_epoch: number of training images.
+        images_per_epoch: number of training images in them.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
         val_labels: (N,) integers.
-        score: (labels, probabilities (N, C)) -> figures, for val.
+        score: (``val_labels``, probabilities (rows of ``val_batches``, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
         class_counts: class -> training images of it in an epoch.
         from_backbone: backbone -> the same data with its features in place of images, for stages

@@ -121,7 +121,7 @@ def _parse_metadata(file: Path, stream: Iterable[str], names: Sequence[str] | No
         values.append(row)
         numbers.append(number)
     if not values:
-        raise UserError(f"{file}: there is no row under the header")
+        raise UserError(f"{file}: there is no row under the header; is the file cut off?")
     table = pd.DataFrame(values, columns=header, index=numbers, dtype="str")
     return Metadata(file=file, rows=table)
 
@@ -131,6 +131,9 @@ def _read_rows(file: Path, reader: Any, before: int) -> Iterator[tuple[int, list
     try:
         for row in reader:
             fields = [field.strip() for field in row]
+            if any("\0" in field for field in fields):
+                line = reader.line_num + before
+                raise UserError(f"{file}: line {line} holds NUL bytes; copy or download it again")
             if any(fields):
                 yield reader.line_num + before, fields
     except csv.Error as error:
