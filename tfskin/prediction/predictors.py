@@ -155,7 +155,7 @@ def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predict
     names = options.decisions.class_names
     default = signatures["serving_default"].get_concrete_function()
     # The others are traced when they are called: seconds that most calls need not spend.
-    outputs = {name: () for name in signatures} | {"serving_default": default.structured_outputs}
+    outputs = dict.fromkeys(signatures, ()) | {"serving_default": default.structured_outputs}
     return _make_predictor(call, names, model.name, outputs=outputs)
 
 
