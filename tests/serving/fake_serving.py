@@ -91,7 +91,7 @@ class Handler(BaseHTTPRequestHandler):
         body = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
         encoded = [base64.b64decode(row["b64"]) for row in body["instances"]]
         try:
-            outputs = self.fake.answer(body["signature_name"], encoded)
+            outputs = self.fake.answer(body.get("signature_name", "serving_default"), encoded)
         except ConnectionError as error:
             return self.reply(503, {"error": str(error)})
         columns = {name: value.numpy() for name, value in outputs.items()}

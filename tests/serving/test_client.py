@@ -1,5 +1,6 @@
 import numpy as np
 import pytest
+import requests
 
 from tests.serving.fake_serving import Behaviour, serve_model
 from tests.serving.pictures import encode, make_picture
@@ -50,6 +51,15 @@ def test_a_server_answers_as_the_saved_model(urls, local, way, tmp_path):
         if other.heat_map is not None:
             assert one.heat_map is not None
             np.testing.assert_allclose(one.heat_map.values, other.heat_map.values, atol=1e-4)
+
+
+def test_the_request_beside_an_export_is_answered_as_curl_sends_it(urls, ensemble_export, local):
+    sent = (ensemble_export.parent / "request.json").read_bytes()
+    answer = requests.post(f"{urls['rest']}:predict", data=sent, timeout=60)
+    (row,) = answer.json()["predictions"]
+    assert (row["valid"], row["reason"], row["class_names"]) == (True, "", local.class_names)
+    expected = local.function([encode(make_picture(0))]).probabilities[0]
+    np.testing.assert_allclose(row["probabilities"], expected, atol=1e-5)
 
 
 @pytest.mark.parametrize("way", ["rest", "grpc"])
