@@ -69,7 +69,7 @@ def test_a_model_that_sees_one_spot_is_explained_by_it():
     assert outside.max() == 0
 
 
-ORDINARY = ("five_layer", "lenet", "alexnet", "vgg16", "googlenet", "resnet10")
+ORDINARY = ("five_layer", "lenet", "alexnet", "vgg16", "resnet10")
 """The smallest member of each family that is built in a second or two."""
 
 
@@ -155,18 +155,6 @@ def test_tokens_of_a_transformer_are_a_map():
     found = explain_pictures(model, pictures(1), [0], steps=4)
     assert found.grad_cam is not None
     assert found.grad_cam.shape == (1, 32, 32)
-
-
-def test_a_last_map_of_quarters_gives_way_to_a_finer_activation():
-    model = build_model("five_layer", **{**TINY, "image_size": (80, 80)})
-    (unit,) = find_units(model)
-    assert unit.features is not None
-    assert unit.features.output.shape[1:3] == (5, 5)
-    # A convolution's own output has an offset that would decide the sign of the weighted sum.
-    assert not isinstance(unit.features, keras.layers.Conv2D)
-    found = explain_pictures(model, pictures(3, (80, 80)), [0, 1, 2], steps=2)
-    assert found.grad_cam is not None
-    assert found.grad_cam.max() == 1
 
 
 def test_a_model_without_a_map_says_so():

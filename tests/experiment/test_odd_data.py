@@ -1,6 +1,7 @@
 """What data can lack is said in words: no crash, no NaN, in every table of a report."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -68,7 +69,7 @@ def looks(one):
     return {"split": "test", "artefacts_recorded": False, **reliance_figures(probe)}
 
 
-ODD = {
+ODD: dict[str, dict[str, Any]] = {
     "no metadata at all": {},
     "metadata that are empty": {
         "facts": {"age": -1.0, "sex": "", "site": "", "skin_type": "", "hair": -1}

@@ -22,8 +22,6 @@ import tensorflow as tf
 Pictures = npt.NDArray[np.float32]
 
 STEPS = 32
-LEAST_SIDE = 4
-"""Places on a side of the map that Grad-CAM is made of, where a network has such an activation."""
 
 
 @dataclass(frozen=True)
@@ -33,8 +31,8 @@ class Unit:
     Attributes:
         name: of the network.
         head: its last dense layer, whose input is the embedding; None where it has none.
-        features: the last layer with a map of two or more by two or more places, or an activation
-            before it where that has fewer than four by four; None where there is none.
+        features: the last layer with a map of two or more by two or more places; None where
+            there is none.
         spectral: the map's axes are frequencies, not places.
     """
 
@@ -74,11 +72,10 @@ def explain_pictures(
 ) -> Explanation:
     """Grad-CAM and integrated gradients of the log-probability of a class.
 
-    Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2, on each network's last map of features
-    (where that has fewer than 4 by 4 places, the last activation that has as many), brought to the
-    picture's size and, for an ensemble, averaged over the members; scaled to a maximum of 1, and 0
-    everywhere where no place speaks for the class. Members whose maps are of frequencies (FFT)
-    have no places and are left out.
+    Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2, on each network's last map of features,
+    brought to the picture's size and, for an ensemble, averaged over the members; scaled to a
+    maximum of 1, and 0 everywhere where no place speaks for the class. Members whose maps are of
+    frequencies (FFT) have no places and are left out.
 
     Integrated gradients: Sundararajan et al., ICML 2017, eq. 1, by the midpoint rule. The baseline
     is not black, which is the colour of a lesion, but the picture's own skin: a plain picture of
@@ -163,27 +160,9 @@ def find_units(model: keras.Model) -> list[Unit]:
 def _unit(network: keras.Model) -> Unit:
     leaves = list(_leaves(network))
     heads = [leaf for leaf in leaves if isinstance(leaf, keras.layers.Dense)]
-    spectral = any(getattr(leaf, "space", None) == "fft" for leaf in leaves)
-    return Unit(network.name, heads[-1] if heads else None, _choose_map(leaves), spectral)
-
-
-def _choose_map(leaves: Sequence[keras.layers.Layer]) -> keras.layers.Layer | None:
-    """The last map of features; an earlier one where the last tells only quarters apart.
-
-    The earlier one is an activation: before it and its batch normalisation a map has an offset of
-    its own, which would decide the sign of the weighted sum.
-    """
     maps = [leaf for leaf in leaves if _map_side(leaf) >= 2]
-    if not maps or _map_side(maps[-1]) >= LEAST_SIDE:
-        return maps[-1] if maps else None
-    finer = [leaf for leaf in maps if _map_side(leaf) >= LEAST_SIDE and _is_activation(leaf)]
-    return finer[-1] if finer else maps[-1]
-
-
-def _is_activation(layer: keras.layers.Layer) -> bool:
-    kinds = (keras.layers.ReLU, keras.layers.LeakyReLU, keras.layers.PReLU, keras.layers.ELU)
-    function = getattr(layer, "activation", None)
-    return isinstance(layer, kinds) or function not in (None, keras.activations.linear)
+    spectral = any(getattr(leaf, "space", None) == "fft" for leaf in leaves)
+    return Unit(network.name, heads[-1] if heads else None, maps[-1] if maps else None, spectral)
 
 
 def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
