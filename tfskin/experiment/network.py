@@ -22,7 +22,6 @@ from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.progressive import (
     Later,
     Progress,
-    at_size,
     list_progress,
     split_epochs,
 )
@@ -58,23 +57,21 @@ def build_compiled(
     stages = plan_stages(config, steps_per_epoch=steps_per_epoch, class_counts=counts)
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
-        _check_size(model, stage)
+    _check_size(config, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
     return model, facts
 
 
-def _check_size(model: keras.Model, stage: Stage) -> None:
+def _check_size(config: ExperimentConfig, stage: Stage) -> None:
+    """Say that a stage's images are too small for the network, which its layers would not."""
     if stage.progress is None:
         return
+    arguments = model_arguments(config.model)
     try:
-        at_size(model, stage.progress.size)
-    except ValueError:
-        height, width = stage.progress.size
-        raise UserError(
-            f"train.progressive.size: images of {height} x {width} px are too small for "
-            f"{model.name}; give a larger fraction or a larger model.image_size"
-        ) from None
+        build_model(config.model.name, image_size=stage.progress.size, num_classes=2, **arguments)
+    except UserError as error:
+        raise UserError(f"train.progressive.size: {error}") from None
 
 
 def start_weights(

@@ -53,11 +53,7 @@ def split_epochs(epochs: int, stages: int) -> list[int]:
 
 
 def at_size(model: keras.Model, size: tuple[int, int]) -> keras.Model:
-    """A network of the same layers, and so the same weights, for images of another size.
-
-    Raises:
-        ValueError: the images are too small for the layers.
-    """
+    """A network of the same layers, and so the same weights, for images of another size."""
     with dtype_policy(model.dtype_policy.name):
         if isinstance(model, WithAuxiliaries):
             network = at_size(model.network, size)
