@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 
-Resize = Literal["squash", "crop", "pad"]
+Resize = Literal["squash", "crop", "imagenet", "pad"]
 ColorSpaceName = Literal["rgb", "hsv", "fft"]
 BatchNormMode = Literal["update", "affine", "frozen"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]

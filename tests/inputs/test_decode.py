@@ -40,7 +40,7 @@ def shrink_with_pillow(pixels: np.ndarray, size: tuple[int, int], resize: str) -
     if resize == "squash":
         return np.asarray(picture.resize((width, height), BILINEAR))
     ratios = height / rows, width / columns
-    ratio = max(ratios) if resize == "crop" else min(ratios)
+    ratio = {"crop": max(ratios), "imagenet": max(ratios) * 8 / 7, "pad": min(ratios)}[resize]
     scaled = round(columns * ratio), round(rows * ratio)
     picture = picture.resize(scaled, BILINEAR)
     left, top = (scaled[0] - width) / 2, (scaled[1] - height) / 2
@@ -50,11 +50,18 @@ def shrink_with_pillow(pixels: np.ndarray, size: tuple[int, int], resize: str) -
 
 # 30 x 41 from 150 x 200: the crop and the margins are odd.
 @pytest.mark.parametrize("size", [(128, 128), (30, 41), (96, 64), (300, 300)])
-@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
 def test_resize_is_within_a_grey_level_of_pillow(size, resize):
     pixels = smooth_picture(4, height=150, width=200)
     expected = shrink_with_pillow(pixels, size, resize).astype(float)
     assert np.abs(resize_image(tf.constant(pixels), size, resize) - expected).max() <= 1.01
+
+
+def test_imagenet_is_the_shorter_side_to_256_and_the_centre_224():
+    pixels = smooth_picture(5, height=300, width=450)
+    whole = resize_image(tf.constant(pixels), (256, 384), "squash")
+    found = resize_image(tf.constant(pixels), (224, 224), "imagenet")
+    np.testing.assert_allclose(found, whole[16:240, 80:304], atol=1e-3)
 
 
 def test_resize_of_noise_is_antialiased():
@@ -63,7 +70,7 @@ def test_resize_of_noise_is_antialiased():
     assert np.abs(resize_image(tf.constant(pixels), (50, 50), "squash") - expected).max() <= 1.01
 
 
-@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
 @pytest.mark.parametrize(
     ("source", "size"),
     [((150, 200), (128, 128)), ((40, 31), (64, 20)), ((1, 5), (9, 8)), ((400, 40), (16, 16))],

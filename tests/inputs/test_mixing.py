@@ -25,9 +25,15 @@ def mix(numbers):
 
 
 def draw(config, count, *, seed=0, epoch=0):
-    indices = tf.range(count, dtype=tf.int64)
-    one = lambda index: draw_mix(config, seed=seed, epoch=tf.constant(epoch), index=index)  # noqa: E731
-    return tf.map_fn(one, indices, fn_output_signature=tf.float32).numpy()
+    @tf.function
+    def draw_all():
+        def one(index):
+            return draw_mix(config, seed=seed, epoch=tf.constant(epoch), index=index)
+
+        indices = tf.range(count, dtype=tf.int64)
+        return tf.map_fn(one, indices, fn_output_signature=tf.float32)
+
+    return draw_all().numpy()
 
 
 def test_mixup_is_the_weighted_mean_of_a_picture_and_the_next():

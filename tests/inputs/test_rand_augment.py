@@ -24,7 +24,7 @@ def test_each_picture_gets_so_many_changes_at_the_magnitude_and_all_are_chosen_a
     config = AugmentConfig(rand_augment=3, rand_magnitude=0.4, **OFF)
     counts = dict.fromkeys(RANDOM_CHANGES, 0)
     signs = set()
-    for index in range(200):
+    for index in range(120):
         changes = {name: s for name, s in chosen(config, index).items() if abs(s) > 1e-6}
         assert len(changes) == 3
         for name, strength in changes.items():
@@ -32,26 +32,27 @@ def test_each_picture_gets_so_many_changes_at_the_magnitude_and_all_are_chosen_a
             signs.add((name, strength > 0))
             counts[name] += 1
     assert len(signs) == 16
-    assert all(45 < count < 105 for count in counts.values())  # 75 on average
+    assert all(20 < count < 70 for count in counts.values())  # 45 on average
 
 
 def test_it_is_the_pipelines_own_change_at_that_strength():
     config = AugmentConfig(rand_augment=1, rand_magnitude=0.5, **OFF)
     image = smooth_picture(0, 24, 24)
-    for index in range(12):
+    for index in range(5):  # each is compiled
         [(name, strength)] = [(n, s) for n, s in chosen(config, index).items() if abs(s) > 1e-6]
         if name == "shift":
             continue  # down and across have signs of their own
         # The same change on its own, whose random number is then its sign and size.
         drawn = numbers_of(index)[NUMBER_OF[name]]
         alone = LIMITS[name] * abs(strength / (2 * drawn - 1))
-        if name in ("zoom",):
+        if name == "zoom":
             alone = (1 + LIMITS[name]) ** abs(strength / (2 * drawn - 1)) - 1
         single = AugmentConfig.model_construct(**{**AugmentConfig(**OFF).model_dump(), name: alone})
         places = [tf.constant(image), tf.constant(index, tf.int64)]
-        arguments = {"image_size": (24, 24), "seed": 3, "epoch": 2}
-        found = make_augment(config, **arguments)(*places).numpy()
-        expected = make_augment(single, **arguments)(*places).numpy()
+        found, expected = (
+            make_augment(one, image_size=(24, 24), seed=3, epoch=2)(*places).numpy()
+            for one in (config, single)
+        )
         np.testing.assert_allclose(found, expected, atol=0.05)
 
 

@@ -58,7 +58,7 @@ def test_a_power_below_one_is_refused_and_the_config_keeps_it():
     ("name", "arguments"),
     [
         ("five_layer", {"image_size": (32, 40), "widths": (4,) * 5, "color_space": "hsv"}),
-        ("googlenet", {"image_size": (32, 40), "use_bn": True}),
+        pytest.param("googlenet", {"image_size": (32, 40), "use_bn": True}, marks=pytest.mark.slow),
     ],
 )
 def test_a_network_with_it_is_the_network_behind_it(name, arguments, tmp_path):
@@ -69,7 +69,8 @@ def test_a_network_with_it_is_the_network_behind_it(name, arguments, tmp_path):
     keras.utils.set_random_seed(0)
     model = build_model(name, num_classes=3, color_constancy=True, **arguments)
     assert type(model) is type(plain)
-    assert (model.input_names, model.output_names) == (plain.input_names, plain.output_names)
+    assert model.inputs[0].name == "image"
+    assert model.output_names == ["logits"]
     np.testing.assert_allclose(
         to_numpy(model(images)), to_numpy(plain(ShadesOfGray()(images))), atol=1e-6
     )

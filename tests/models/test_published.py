@@ -1,5 +1,7 @@
 """Numbers of parameters at 1,000 classes, against papers, torchvision and keras.applications."""
 
+from typing import Any
+
 import keras
 import pytest
 
@@ -86,7 +88,7 @@ def test_an_image_too_small_is_refused_with_the_minimum(name):
 
 @pytest.mark.parametrize("name", ["lenet", "alexnet", "vgg16", "resnet10"])
 def test_the_smallest_image_is_taken(name):
-    arguments = {"head_units": (4,)} if name in ("alexnet", "vgg16") else {}
+    arguments: dict[str, Any] = {"head_units": (4,)} if name in ("alexnet", "vgg16") else {}
     side = SMALLEST[name]
     model = build_model(name, image_size=(side, side), num_classes=2, **arguments)
     assert model.output_shape == (None, 2)

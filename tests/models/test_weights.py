@@ -4,6 +4,7 @@ import hashlib
 import io
 import urllib.error
 import urllib.request
+from typing import Any
 
 import h5py
 import keras
@@ -339,7 +340,7 @@ RANGES = {
     ],
 )
 def test_what_the_first_convolution_sees(name):
-    arguments = {"head_units": (2,)} if name in ("alexnet", "vgg16") else {}
+    arguments: dict[str, Any] = {"head_units": (2,)} if name in ("alexnet", "vgg16") else {}
     model = build_model(name, image_size=(75, 75), num_classes=2, **arguments)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
     picture = np.linspace(0, 255, 75 * 75 * 3).reshape(1, 75, 75, 3).astype("float32")

@@ -154,12 +154,16 @@ def test_a_nested_backbone_has_a_map_too():
     assert tap_model(model).model.output["map_0"].shape == (None, 30, 30, 5)
 
 
-@pytest.mark.parametrize("resize", ["squash", "crop", "pad"])
+@pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
 def test_boxes_say_what_the_network_saw(resize):
     boxes = find_boxes(tf.constant([[100, 200], [200, 100]]), (32, 32), resize).numpy()
     expected: dict[str, list[list[float]]] = {
         "squash": [[0, 0, 1, 1], [0, 0, 1, 1]],
         "crop": [[0, 0.25, 1, 0.75], [0.25, 0, 0.75, 1]],
+        "imagenet": [
+            [0.0625, 0.28125, 0.9375, 0.71875],
+            [0.28125, 0.0625, 0.71875, 0.9375],
+        ],
         "pad": [[-0.5, 0, 1.5, 1], [0, -0.5, 1, 1.5]],
     }
     np.testing.assert_allclose(boxes, expected[resize], atol=1e-6)

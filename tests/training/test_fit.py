@@ -1,6 +1,7 @@
 """The fit on a tiny net: resumption, best weights, what is said."""
 
 import errno
+from typing import Any
 
 import keras
 import numpy as np
@@ -71,7 +72,7 @@ def make_data(broken: bool = False) -> FitData:
     )
 
 
-def make_model(policy: str = "float32", epochs: int = 4) -> keras.Model:
+def make_model(policy: str = "float32", epochs: int = 4, **recipe: Any) -> keras.Model:
     keras.utils.set_random_seed(3)
     with dtype_policy(policy):
         image = keras.Input((8, 8, 3), name="image")
@@ -82,8 +83,9 @@ def make_model(policy: str = "float32", epochs: int = 4) -> keras.Model:
         x = keras.layers.GlobalAveragePooling2D()(x)
         logits = keras.layers.Dense(2, name="logits", dtype="float32")(x)
         model = keras.Model(image, logits)
-        rate = make_schedule("cosine", learning_rate=0.01, steps_per_epoch=4, epochs=epochs)
-        compile_model(model, build_optimizer("adamw", learning_rate=rate))
+        kind = recipe.pop("schedule", "cosine")
+        rate = make_schedule(kind, learning_rate=0.01, steps_per_epoch=4, epochs=epochs)
+        compile_model(model, build_optimizer("adamw", learning_rate=rate, **recipe))
     return model
 
 
@@ -108,6 +110,10 @@ def test_it_learns_and_keeps_the_best_weights(tmp_path):
     assert compute_metrics(labels, np.asarray(probabilities), NAMES)["macro_auc"] == best
 
 
+# In groups of three of the four batches, so that the end of an epoch ends a short group.
+RECIPE: dict[str, Any] = {"accumulate": 3, "batches_per_epoch": 4, "ema": 0.9, "clip_norm": 1.0}
+
+
 def without_times(history):
     return [{k: v for k, v in row.items() if "second" not in k} for row in history]
 
@@ -115,7 +121,7 @@ def without_times(history):
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory):
     """A fit that nobody stops: its weights and history."""
-    model = make_model()
+    model = make_model(**RECIPE)
     options = FitOptions(4, tmp_path_factory.mktemp("whole"))
     state = fit(model, make_data(), options=options, say=lambda _: None)
     return weights_of(model), without_times(state.history)
@@ -145,19 +151,19 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, w
     with monkeypatch.context() as patch:
         patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
-            fit(make_model(policy), make_data(), options=options, say=lambda _: None)
+            fit(make_model(policy, **RECIPE), make_data(), options=options, say=lambda _: None)
     lines: list[str] = []
     with monkeypatch.context() as patch:
         patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
-            fit(make_model(policy), make_data(), options=options, say=lines.append)
-    last = make_model(policy)
+            fit(make_model(policy, **RECIPE), make_data(), options=options, say=lines.append)
+    last = make_model(policy, **RECIPE)
     state = fit(last, make_data(), options=options, say=lines.append)
     assert lines[0] == "going on after epoch 0 and step 3 of the next"
     assert "going on after epoch 1 and step 2 of the next" in lines
     weights, history = whole
     if policy != "float32":
-        model = make_model(policy)
+        model = make_model(policy, **RECIPE)
         options = FitOptions(4, tmp_path / "whole")
         undisturbed = fit(model, make_data(), options=options, say=lambda _: None)
         weights, history = weights_of(model), without_times(undisturbed.history)
@@ -199,14 +205,14 @@ def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch, who
     monkeypatch.setattr(SAVE, full_in_epoch_two)
     options = FitOptions(4, tmp_path / "full")
     with pytest.raises(Killed):
-        fit(make_model(), make_data(), options=options, say=lines.append)
+        fit(make_model(**RECIPE), make_data(), options=options, say=lines.append)
     warnings = [line for line in lines if line.startswith("warning")]
     assert len(warnings) == 1
     assert "after epoch 2 could not be written (No space left on device)" in warnings[0]
     names = [path.name for path in options.checkpoints.iterdir()]
     assert sorted(names) == [f"epoch-0000{epoch}-step-00000000.npz" for epoch in (1, 3)]
     monkeypatch.undo()
-    state = fit(make_model(), make_data(), options=options, say=lambda _: None)
+    state = fit(make_model(**RECIPE), make_data(), options=options, say=lambda _: None)
     assert without_times(state.history) == whole[1]
 
 
@@ -219,7 +225,10 @@ def test_a_checkpoint_of_another_network_is_refused(tmp_path):
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
-    message = r"epoch 2, step 3: the loss is nan at .*epoch-00001-step-00000002"
+    message = (
+        r"^epoch 2, step 3: the loss is nan at learning rate 0\.00\d+; try a lower "
+        r"train.learning_rate.*; the last good checkpoint is .*epoch-00001-step-00000002.npz$"
+    )
     options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
     with pytest.raises(UserError, match=message):
         fit(make_model(), make_data(broken=True), options=options, say=print)
@@ -246,10 +255,46 @@ def test_a_figure_without_a_value_still_keeps_a_model(tmp_path):
     assert (tmp_path / "model.keras").is_file()
 
 
-def test_mixed_float16_really_updates(tmp_path):
+def test_mixed_float16_really_updates_and_counts_what_it_skips(tmp_path):
     model = make_model("mixed_float16")
-    fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
-    assert int(model.optimizer.inner_optimizer.iterations) > 0
+    model.optimizer.initial_scale = 2.0**40  # overflows until it has been halved often enough
+    lines: list[str] = []
+    state = fit(model, make_data(), options=FitOptions(7, tmp_path), say=lines.append)
+    updates = int(model.optimizer.inner_optimizer.iterations)
+    skipped = [row["skipped_steps"] for row in state.history]
+    assert skipped[0] == 4
+    assert "4 steps skipped by overflow" in lines[0]
+    assert updates > 0
+    assert updates + sum(skipped) == 7 * 4
+
+
+def test_what_is_judged_and_kept_are_the_averaged_weights(tmp_path):
+    model = make_model(ema=0.99)
+    state = fit(model, make_data(), options=FitOptions(1, tmp_path), say=lambda _: None)
+    kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
+    pairs = model.optimizer.averages()
+    places = {id(variable): place for place, variable in enumerate(model.variables)}
+    assert pairs
+    for variable, average in pairs:
+        found = kept.variables[places[id(variable)]].numpy()
+        np.testing.assert_array_equal(found, average.numpy())
+        assert (found != variable.numpy()).any()
+    images, labels = make_images(1)
+    probabilities = np.asarray(keras.ops.softmax(kept.predict(images, verbose=0)))
+    figures = compute_metrics(labels, probabilities, NAMES)
+    assert state.history[0]["val_loss"] == pytest.approx(figures["log_loss"])
+
+
+def test_the_rate_falls_on_a_plateau_of_this_stage(tmp_path):
+    data = make_data()
+    flat = FitData(
+        **{**vars(data), "score": lambda *_: {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}}
+    )
+    options = FitOptions(5, tmp_path, plateau_patience=2, plateau_factor=0.5)
+    model = make_model(schedule="plateau")
+    state = fit(model, flat, options=options, say=lambda _: None)
+    rates = [row["learning_rate"] for row in state.history]
+    assert rates == pytest.approx([0.01, 0.01, 0.01, 0.005, 0.005])
 
 
 def test_a_loss_that_has_not_moved_is_named():

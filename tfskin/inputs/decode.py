@@ -13,6 +13,9 @@ from tfskin.schema import Resize
 # Where a side shrinks to less than a quarter, tf.image.resize is as fast as compiled code.
 _MAX_TAPS = 8
 
+CUT_MARGINS: dict[str, float] = {"crop": 1.0, "imagenet": 256 / 224}
+"""How much larger than the result a picture is scaled before the centre is cut out."""
+
 
 def decode_image(encoded: tf.Tensor) -> tf.Tensor:
     """The RGB uint8 picture (height, width, 3) of JPEG or PNG bytes (a scalar string).
@@ -36,8 +39,10 @@ def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) 
         image: (h, w, 3), any number type, 0..255.
         image_size: height and width of the result.
         resize: ``squash`` scales both sides freely. ``crop`` scales until the picture covers
-            ``image_size`` and cuts out the centre. ``pad`` scales until the picture fits and
-            surrounds it with zeros; an odd margin is one wider on the right or below.
+            ``image_size`` and cuts out the centre. ``imagenet`` scales 256 / 224 further before it
+            cuts (for 224 px: the shorter side to 256, the centre 224 x 224). ``pad`` scales until
+            the picture fits and surrounds it with zeros; an odd margin is one wider on the right
+            or below.
 
     Bilinear and antialiased: output pixel ``i`` of a side scaled by ``1 / s`` is the mean of the
     input with weights ``max(0, 1 - |k - ((i + 0.5) s - 0.5)| / max(s, 1))`` for pixel ``k``.
@@ -48,7 +53,7 @@ def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) 
     if resize == "squash":
         result = tf.image.resize(image, image_size, antialias=True)
     else:
-        result = _resize_keeping_aspect(image, image_size, cover=resize == "crop")
+        result = _resize_keeping_aspect(image, image_size, margin=CUT_MARGINS.get(resize))
     # The filter's weights are positive and sum to 1, but only to within rounding.
     return tf.ensure_shape(tf.minimum(result, 255.0), (height, width, 3))
 
@@ -117,9 +122,10 @@ def _scaled_size(
         return image_size
     sides, size = np.asarray(source, np.float32), np.asarray(image_size)
     ratios = size.astype(np.float32) / sides
-    ratio = ratios.max() if resize == "crop" else ratios.min()
+    margin = CUT_MARGINS.get(resize)
+    ratio = ratios.max() * np.float32(margin) if margin else ratios.min()
     scaled = np.round(sides * ratio).astype(int)
-    scaled = np.maximum(scaled, size) if resize == "crop" else np.clip(scaled, 1, size)
+    scaled = np.maximum(scaled, size) if margin else np.clip(scaled, 1, size)
     return int(scaled[0]), int(scaled[1])
 
 
@@ -152,13 +158,13 @@ def _weighted_rows(rows: tf.Tensor, first: np.ndarray, weights: np.ndarray) -> t
 
 
 def _resize_keeping_aspect(
-    image: tf.Tensor, image_size: tuple[int, int], *, cover: bool
+    image: tf.Tensor, image_size: tuple[int, int], *, margin: float | None
 ) -> tf.Tensor:
     height, width = image_size
     sides = tf.cast(tf.shape(image)[:2], tf.float32)
     ratios = tf.constant(image_size, tf.float32) / sides
-    if cover:
-        scaled = tf.cast(tf.round(sides * tf.reduce_max(ratios)), tf.int32)
+    if margin:
+        scaled = tf.cast(tf.round(sides * (tf.reduce_max(ratios) * margin)), tf.int32)
         scaled = tf.maximum(scaled, image_size)
         top, left = tf.unstack((scaled - image_size) // 2)
         large = tf.image.resize(image, scaled, antialias=True)
