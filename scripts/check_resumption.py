@@ -11,8 +11,6 @@ figures. Rounds alternate between float32 and mixed_float16.
     python scripts/check_resumption.py --rounds 20 --seed 0
 """
 
-from __future__ import annotations
-
 import argparse
 import json
 import os

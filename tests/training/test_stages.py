@@ -17,6 +17,7 @@ from tfskin.training.stages import (
     prepare_stage,
     unfreeze,
 )
+from tfskin.training.updates import average_statistics
 
 
 def make_model() -> keras.Model:
@@ -35,7 +36,9 @@ def make_model() -> keras.Model:
 def stage(first="all", epochs=1, decay=1.0, mode="update", optimizer="adamw") -> Stage:
     def compile_stage(model):
         rates = depth_rates(model, decay) if decay < 1 else None
-        compile_model(model, build_optimizer(optimizer, learning_rate=0.01, rates=rates))
+        made = build_optimizer(optimizer, learning_rate=0.01, rates=rates, ema=0.9)
+        average_statistics(made, model)
+        compile_model(model, made)
 
     return Stage(
         epochs=epochs,

@@ -105,9 +105,6 @@ def with_features(
     return replace(data, from_backbone=from_backbone)
 
 
-BATCH_SIZE = 64
-
-
 class FeatureCache:
     """Pooled features of a backbone, one file for each split and view.
 
@@ -181,14 +178,17 @@ class FeatureCache:
     def _compute(
         self, path: Path, split: str, view: int | None, shape: tuple[int, ...], what: str
     ) -> None:
-        options = replace(self.options, batch_size=max(self.options.batch_size, BATCH_SIZE))
-        batches = make_dataset(self.shards, split, options=options, view=view)
+        size = self.options.batch_size
+        batches = make_dataset(self.shards, split, options=self.options, view=view)
         array = np.lib.format.open_memmap(path, mode="w+", dtype=np.float32, shape=shape)
         start = 0
         title = f"{what} ({shape[0]} images)"
         with damage_named(self.shards, split), progress_bar(title, total=shape[0]) as advance:
-            for images, _ in batches:
-                features = keras.ops.convert_to_numpy(self.backbone.predict_on_batch(images))
+            for images, _ in batches.as_numpy_iterator():
+                # A last batch of another size would be traced anew, which takes longer.
+                whole = np.resize(images, (size, *images.shape[1:]))
+                found = self.backbone.predict_on_batch(whole)[: len(images)]
+                features = np.asarray(keras.ops.convert_to_numpy(found), np.float32)
                 if not np.isfinite(features).all():
                     raise UserError(
                         f"{what}: the backbone gives no number (NaN or infinity); look at "

@@ -5,7 +5,7 @@ once a batch, and lets a group run on over the end of an epoch; here each is onc
 the updates of an epoch are those of the large batch.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -43,7 +43,7 @@ class OncePerUpdate:
     """
 
     _updates: Any = None
-    also_averaged: Sequence[Any] = ()
+    also_averaged: Callable[[], Sequence[Any]] = staticmethod(lambda: ())
 
     def __init__(
         self,
@@ -75,14 +75,16 @@ class OncePerUpdate:
             self._updates = self.add_variable((), dtype="int", name="updates")  # type: ignore[attr-defined]
             self._sums = [made(variable, name="sum") for variable in variables]
         if self.ema:
-            self._averaged = [*variables, *self.also_averaged]
-            self._averages = [made(variable, name="average") for variable in self._averaged]
+            averaged = [*variables, *self.also_averaged()]
+            # A list of variables as an attribute would make them variables of the optimizer.
+            self._averaged = lambda: averaged
+            self._averages = [made(variable, name="average") for variable in averaged]
 
     def averages(self) -> list[tuple[Any, Any]]:
         """``(variable, its average)`` of each that is averaged; none before the first update."""
         if not self.ema or not self.built or not int(self.iterations):  # type: ignore[attr-defined]
             return []
-        return list(zip(self._averaged, self._averages, strict=True))
+        return list(zip(self._averaged(), self._averages, strict=True))
 
     def _get_current_learning_rate(self) -> Any:
         rate = self._learning_rate  # type: ignore[attr-defined]
@@ -132,7 +134,7 @@ class OncePerUpdate:
         done = ops.cast(self.iterations, "float32")
         decay = ops.minimum(self.ema, (1.0 + done) / (10.0 + done))
         decay = ops.where(done == 0, 0.0, decay)
-        for variable, average in zip(self._averaged, self._averages, strict=True):
+        for variable, average in zip(self._averaged(), self._averages, strict=True):
             average.assign(decay * average + (1.0 - decay) * variable)
 
     def get_config(self) -> dict[str, Any]:
@@ -192,7 +194,8 @@ def average_statistics(optimizer: Any, model: keras.Model) -> None:
     They belong to weights that are not the average; an average of theirs is nearer.
     """
     moving = [x for x in batch_norm_layers(model) if x.trainable and x.mode == "update"]
-    optimizer.also_averaged = [w for x in moving for w in (x.moving_mean, x.moving_variance)]
+    found = [weight for x in moving for weight in (x.moving_mean, x.moving_variance)]
+    optimizer.also_averaged = lambda: found
 
 
 @contextmanager
