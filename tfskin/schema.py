@@ -344,8 +344,14 @@ class ExperimentConfig(_Schema):
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
 
+_MAY_DIFFER = (
+    *("model.", "train."),
+    *(f"data.{key}" for key in ("classes", "exclude", "sampling", "windows")),
+)
+
+
 class ComparisonConfig(ExperimentConfig):
-    """One experiment in several variants: the same data and seed, another network or training."""
+    """One experiment in several variants, on the same shards, splits and seed."""
 
     variants: dict[
         Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], tuple[str, ...]
@@ -359,10 +365,11 @@ class ComparisonConfig(ExperimentConfig):
     def _check_same_data(self) -> ComparisonConfig:
         for name, overrides in self.variants.items():
             for override in overrides:
-                if not override.startswith(("model.", "train.")):
+                if not override.startswith(_MAY_DIFFER):
                     raise ValueError(
-                        f"variants: {name}: '{override}': variants differ in model.* and train.*, "
-                        "so that all see the same data and seed"
+                        f"variants: {name}: '{override}': variants differ in model.*, train.* and "
+                        "in what is chosen of the data (data.classes, exclude, sampling, windows), "
+                        "so that all see the same shards, splits and seed"
                     )
         return self
 

@@ -134,7 +134,7 @@ def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_sh
         "evaluate: {resamples: 100, reliance_images: 0, explained_images: 0}\n"
         f"data: {{shards: {phantom_shards}}}\n"
         "variants:\n  small: ['model.widths=[4, 4, 4, 4, 4]']\n"
-        "  lenet: [model.name=lenet, train.learning_rate=1e-2]\n"
+        "  lenet: [model.name=lenet, train.learning_rate=1e-2, 'data.exclude=[hair]']\n"
     )
     folder = tmp_path / "two"
     code, out, err = command("train", path, "--output", folder)
@@ -144,6 +144,7 @@ def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_sh
     table = pd.read_csv(folder / "comparison.csv")
     assert list(table["variant"]) == ["small", "lenet"]
     assert list(table["epochs"]) == [1, 1]
+    assert table["images"][1] < table["images"][0]
     metrics = open_run(folder / "lenet").metrics()["splits"]["test"]
     assert table["macro_auc"][1] == pytest.approx(metrics["macro_auc"]["value"])
     assert (folder / "comparison.png").stat().st_size > 10_000
@@ -160,7 +161,7 @@ def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_sh
 @pytest.mark.parametrize(
     ("variants", "part"),
     [
-        ("{a: [data.shards=x], b: []}", "variants differ in model.* and train.*"),
+        ("{a: [data.shards=x], b: []}", "variants differ in model.*, train.* and in what"),
         ("{a: [model.nam=x], b: []}", "did you mean 'name'"),
         ("{a: []}", "at least 2"),
     ],

@@ -151,8 +151,10 @@ def map_pictures(
 ) -> Generator[Result, None, None]:
     """``function`` of each path, in order, from threads, under a progress bar.
 
-    Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock. Only a
-    few results a worker are held at a time, so memory does not grow with the number of pictures.
+    Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock, and most
+    of NumPy and SciPy works without it too. Processes were tried for the audit of 2,000 small
+    pictures on two cores: 195 pictures/s with artefacts, against 204 by threads. Only a few
+    results a worker are held at a time, so memory does not grow with the number of pictures.
 
     Args:
         function: called with one path; an exception ends the iteration.

@@ -40,7 +40,7 @@ def train_variants(
     overwrite: bool = False,
     say: Callable[[str], None] = print,
 ) -> Variants:
-    """Train each variant on the same data with the same seed, and put them side by side.
+    """Train each variant on the same shards with the same seed, and put them side by side.
 
     A variant that is finished is left as it is, one that was stopped goes on.
 
@@ -76,6 +76,7 @@ def _row(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
     figures = metrics["splits"][split]
     return {
         "variant": name,
+        "images": figures["images"],
         "parameters": metrics["model"]["parameters"],
         "best_epoch": metrics["training"]["best_epoch"],
         "minutes": metrics["training"]["minutes"],
@@ -89,6 +90,7 @@ def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
     row = {
         "variant": name,
         "split": split,
+        "images": figures["images"],
         "parameters": metrics["model"]["parameters"],
         "flops": metrics["model"]["flops"],
         "epochs": metrics["training"]["epochs"],
