@@ -1,4 +1,5 @@
 import base64
+import dataclasses
 import json
 
 import keras
@@ -247,6 +248,24 @@ def test_mixed_precision_is_served_in_float32(options, images, capfd):
     image = decode_and_resize(tf.constant(images[0]), SIZE, "squash")
     expected = tf.nn.softmax(model(image[None]) / 1.7)[0]
     np.testing.assert_allclose(serve(path, images)["probabilities"][0], expected, atol=0.03)
+
+
+def test_half_weights_and_averaged_views_are_what_the_loaded_export_does(options, images):
+    graph = dataclasses.replace(make_graph(), test_time_augmentation=True, float16_weights=True)
+    model = build_tiny()
+    path = export_saved_model(model, options=options(graph=graph), samples=SAMPLES)
+    stored = tf.train.load_checkpoint(str(path / "variables" / "variables"))
+    kinds = set(stored.get_variable_to_dtype_map().values())
+    assert tf.float16 in kinds
+    assert tf.float32 not in kinds
+    image = decode_and_resize(tf.constant(images[0]), SIZE, "squash").numpy()
+    views = np.stack([image, image[:, ::-1], image[::-1], image[::-1, ::-1]])
+    expected = graph.decisions.to_probabilities(model(views)).mean(axis=0)
+    found = serve(path, images)["probabilities"][0]
+    np.testing.assert_allclose(found, expected, atol=5e-3)
+    card = (path / "assets.extra" / "MODEL_CARD.md").read_text("utf-8")
+    assert "float16" in card
+    assert "mirrored" in card
 
 
 def test_batch_normalization_in_training_mode_is_refused(options):
