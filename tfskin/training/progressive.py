@@ -64,7 +64,12 @@ def at_size(model: keras.Model, size: tuple[int, int]) -> keras.Model:
         def same(layer: keras.layers.Layer) -> keras.layers.Layer:
             return layer
 
-        return keras.models.clone_model(model, image, clone_function=same)
+        # A compiled model's copy would be compiled too, from a config that has no counts.
+        compiled, model.compiled = model.compiled, False
+        try:
+            return keras.models.clone_model(model, image, clone_function=same)
+        finally:
+            model.compiled = compiled
 
 
 def dropout_rates(model: keras.Model) -> list[tuple[Any, float]]:
