@@ -90,7 +90,7 @@ class Trainer:
         from tfskin.config import change_config
         from tfskin.experiment.feature_cache import with_features
         from tfskin.experiment.network import build_compiled, plan_stages, start_weights
-        from tfskin.experiment.training_run import _fit_data
+        from tfskin.experiment.training_run import fit_data
         from tfskin.inputs import class_names
         from tfskin.training.fit import FitOptions
         from tfskin.training.stages import fit_stages
@@ -109,7 +109,7 @@ class Trainer:
         self.calls += 1
         folder = self.folder / f"run-{self.calls}"
         quiet: dict[str, Any] = {"say": lambda line: None}
-        data = with_features(_fit_data(config, shards, names), config, shards, folder, **quiet)
+        data = with_features(fit_data(config, shards, names), config, shards, folder, **quiet)
         facts: dict[str, Any] = {
             "steps_per_epoch": data.steps_per_epoch,
             "class_counts": data.class_counts,

@@ -189,12 +189,24 @@ class StageConfig(_Schema):
     warmup_epochs: float | None = Field(None, ge=0, description="epochs of linear rise from 0")
 
 
+class ProgressiveConfig(_Schema):
+    """Image size, dropout and random changes rise from a fraction to all of it, by stage."""
+
+    stages: int = Field(1, ge=1, le=32, description="equal parts of train.epochs; 1: all at once")
+    size: float = Field(0.5, gt=0, le=1, description="the first images' fraction of image_size")
+    dropout: Fraction = Field(0.3, description="the first dropout's fraction of it")
+    strength: Fraction = Field(0.3, description="the first random changes' fraction of their own")
+
+
 class TrainConfig(_Schema):
     """How the network is trained."""
 
     epochs: int = Field(12, ge=1, description="passes over the training images")
     stages: tuple[StageConfig, ...] = Field(
         (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
+    )
+    progressive: ProgressiveConfig = Field(
+        default_factory=ProgressiveConfig, description="image size and regularisation by stage"
     )
     batch_size: int = Field(32, ge=1, le=65536, description="images a step")
     accumulate: int = Field(
@@ -260,9 +272,16 @@ class TrainConfig(_Schema):
     )
 
     @model_validator(mode="after")
-    def _check_weights(self) -> TrainConfig:
+    def _check_together(self) -> TrainConfig:
         if self.loss == "class_balanced" and self.class_weights != "none":
             raise ValueError("loss class_balanced has its own weights; set class_weights to none")
+        if self.progressive.stages > 1:
+            if self.stages:
+                raise ValueError("progressive has stages of its own; leave train.stages out")
+            if self.progressive.stages > self.epochs:
+                raise ValueError(f"progressive.stages: at most one an epoch, {self.epochs}")
+            if self.schedule == "plateau":
+                raise ValueError("progressive needs another schedule than plateau")
         return self
 
 

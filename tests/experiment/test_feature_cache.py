@@ -13,7 +13,7 @@ from tests.training.test_fit import SAVE, Killed, killing, weights_of, without_t
 from tfskin.errors import UserError
 from tfskin.experiment.feature_cache import FeatureCache, input_options, with_features
 from tfskin.experiment.network import build_compiled, plan_stages
-from tfskin.experiment.training_run import _fit_data
+from tfskin.experiment.training_run import fit_data
 from tfskin.inputs import class_names, make_dataset
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.training.checkpoints import save_checkpoint
@@ -40,7 +40,7 @@ def make_config(phantom_shards, *more):
 def train(config, shards, folder, say=lambda _: None, minutes=0.0):
     """The fit of a run, without what comes before and after."""
     names = class_names(shards, None)
-    data = with_features(_fit_data(config, shards, names), config, shards, folder, say=say)
+    data = with_features(fit_data(config, shards, names), config, shards, folder, say=say)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, _ = build_compiled(
         config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say

@@ -70,6 +70,10 @@ def train_command(
         list[str] | None,
         typer.Option(metavar="KEY=A,B,C", help="Train a run for each value; several make a grid."),
     ] = None,
+    find_lr: Annotated[
+        bool,
+        typer.Option("--find-lr", help="Try learning rates; draw the loss. Leaves no run behind."),
+    ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
     quiet: Quiet = False,
@@ -86,14 +90,21 @@ def train_command(
     if seed is not None:
         overrides.append(f"seed={seed}")
     several = folds is not None or seeds is not None or bool(sweep)
-    if resume and (path or overrides or output or several):
+    if resume and (path or overrides or output or several or find_lr):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
+    if find_lr and several:
+        raise UserError("--find-lr trains no run; give it without --folds, --seeds and --sweep")
     if path and "variants" in read_values(find_config(path)):
+        if find_lr:
+            raise UserError(f"{path}: has variants; --find-lr takes a single experiment")
         if several:
             raise UserError(f"{path}: has variants; --folds, --seeds and --sweep go without them")
         _compare(path, overrides, output=output, overwrite=overwrite, json=json)
         return
     config = None if resume else read_config(path or QUICKSTART, overrides)
+    if config and find_lr:
+        _find_rate(config, output=output, json=json)
+        return
     if config and several:
         _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
         return
@@ -148,6 +159,26 @@ def _compare(
     print_rows(found.rows, title=f"{found.folder} on {found.split}")
     print(f"table: {found.folder / 'comparison.csv'}")
     print(f"curves: {found.folder / 'comparison.png'}")
+
+
+def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
+    """Run the learning-rate range test and print it."""
+    from tfskin.experiment.rate_run import find_rate
+
+    found, picture, table = find_rate(config, output=output, say=say)
+    if json:
+        files = {"picture": picture, "table": table}
+        print_json({"steepest": found.steepest, "tenth": found.tenth, **files})
+        return
+    rows = [
+        {"learning rate": f"{found.rates[i]:.1e}", "loss": f"{found.losses[i]:.4f}"}
+        for i in range(0, len(found.rates), max(1, len(found.rates) // 20))
+    ]
+    print_rows(rows, title=f"{config.name}, smoothed loss")
+    print(
+        f"falls fastest at {found.steepest:.1e}; a tenth of where it is lowest: {found.tenth:.1e}"
+    )
+    print(f"picture: {picture}, table: {table}")
 
 
 def _repeat(

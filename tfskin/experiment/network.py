@@ -7,12 +7,24 @@ import keras
 
 from tfskin.errors import UserError, nearest_hint
 from tfskin.models import build_model, load_weights
-from tfskin.schema import ExperimentConfig, ModelConfig, StageConfig, TrainConfig
+from tfskin.schema import (
+    RANDOM_CHANGES,
+    ExperimentConfig,
+    ModelConfig,
+    StageConfig,
+    TrainConfig,
+)
 from tfskin.training.fit import compile_model
 from tfskin.training.layerwise import depth_rates
 from tfskin.training.losses import build_loss
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
+from tfskin.training.progressive import (
+    Later,
+    Progress,
+    list_progress,
+    split_epochs,
+)
 from tfskin.training.schedules import make_schedule
 from tfskin.training.stages import Stage, prepare_stage, unfreeze
 from tfskin.training.updates import average_statistics
@@ -45,9 +57,21 @@ def build_compiled(
     stages = plan_stages(config, steps_per_epoch=steps_per_epoch, class_counts=counts)
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
+    _check_size(config, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
     return model, facts
+
+
+def _check_size(config: ExperimentConfig, stage: Stage) -> None:
+    """Say that a stage's images are too small for the network, which its layers would not."""
+    if stage.progress is None:
+        return
+    arguments = model_arguments(config.model)
+    try:
+        build_model(config.model.name, image_size=stage.progress.size, num_classes=2, **arguments)
+    except UserError as error:
+        raise UserError(f"train.progressive.size: {error}") from None
 
 
 def start_weights(
@@ -70,11 +94,13 @@ def plan_stages(
     ``class_counts`` are the images of each class in an epoch, in the order of the logits.
     """
     train = config.train
-    stages = train.stages or (StageConfig(unfreeze="all", epochs=train.epochs),)
     loss = _loss(train, class_counts)
 
-    def plan(stage: StageConfig) -> Stage:
-        schedule = _schedule(train, stage, steps_per_epoch)
+    def plan(
+        stage: StageConfig,
+        schedule: keras.optimizers.schedules.LearningRateSchedule,
+        progress: Progress | None = None,
+    ) -> Stage:
 
         def compile_stage(model: keras.Model) -> None:
             optimizer = build_optimizer(
@@ -101,9 +127,38 @@ def plan_stages(
             compile=compile_stage,
             unfreeze=stage.unfreeze,
             batch_norm={"backbone": modes.backbone, "head": modes.head},
+            progress=progress,
         )
 
-    return [plan(stage) for stage in stages]
+    whole = StageConfig(unfreeze="all", epochs=train.epochs)
+    if train.progressive.stages == 1:
+        stages = train.stages or (whole,)
+        return [plan(stage, _schedule(train, stage, steps_per_epoch)) for stage in stages]
+    schedule, done, planned = _schedule(train, whole, steps_per_epoch), 0, []
+    updates = -(-steps_per_epoch // train.accumulate)
+    parts = split_epochs(train.epochs, train.progressive.stages)
+    for epochs, progress in zip(parts, _progress(config), strict=True):
+        stage = StageConfig(unfreeze="all", epochs=epochs)
+        planned.append(plan(stage, Later(schedule, done * updates), progress))
+        done += epochs
+    return planned
+
+
+def _progress(config: ExperimentConfig) -> list[Progress]:
+    values = config.train.progressive.model_dump()
+    return list_progress(image_size=config.model.image_size, **values)
+
+
+def at_progress(config: ExperimentConfig, progress: Progress) -> ExperimentConfig:
+    """The config with the images and the random changes of a stage."""
+    augment = config.data.augment
+    strengths = {
+        name: getattr(augment, name) * progress.strength
+        for name in ("rand_magnitude", "mixup", "cutmix", "erasing", *RANDOM_CHANGES)
+    }
+    changed = config.data.model_copy(update={"augment": augment.model_copy(update=strengths)})
+    model = config.model.model_copy(update={"image_size": progress.size})
+    return config.model_copy(update={"data": changed, "model": model})
 
 
 def _schedule(

@@ -21,7 +21,7 @@ from tfskin.evaluation.metrics import (
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.feature_cache import input_options, with_features
-from tfskin.experiment.network import build_compiled, plan_stages, start_weights
+from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
@@ -83,7 +83,7 @@ def train(
     shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
-    data = with_features(_fit_data(config, shards, names), config, shards, run.folder, say=say)
+    data = with_features(fit_data(config, shards, names), config, shards, run.folder, say=say)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, precision = build_compiled(
         config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
@@ -170,7 +170,8 @@ def _write_facts(
     write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
 
 
-def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitData:
+def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitData:
+    """The batches of a config, and how their figures are computed."""
     labels = {split: read_labels(shards, split, config.data.classes) for split in ("train", "val")}
     for split, table in labels.items():
         if table.empty:
@@ -197,6 +198,7 @@ def _fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> Fit
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
         score_confusion=score_confusion,
+        at=lambda progress: fit_data(at_progress(config, progress), shards, names),
     )
 
 

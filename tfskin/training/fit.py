@@ -16,6 +16,7 @@ from tfskin.training.guards import WHAT_TO_TRY
 from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
+from tfskin.training.progressive import Progress
 from tfskin.training.schedules import find_plateau, plateau_factor
 from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
@@ -66,6 +67,7 @@ class FitData:
         from_backbone: backbone -> the same data with its features in place of images, for stages
             that train the head alone.
         of_views: the same data with few random views of each image, for the same stages.
+        at: progress -> the same data at that size and strength.
     """
 
     make_epoch: Callable[[int, int], Any]
@@ -78,6 +80,7 @@ class FitData:
     class_counts: dict[str, int] = field(default_factory=dict)
     from_backbone: "Callable[[keras.Model], FitData] | None" = None
     of_views: "FitData | None" = None
+    at: "Callable[[Progress], FitData] | None" = None
 
 
 def compile_model(

@@ -11,6 +11,7 @@ from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
 from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.features import random_layers, split_head
 from tfskin.training.fit import FitData, FitOptions, fit
+from tfskin.training.progressive import Progress, at_size, dropout_rates
 
 SAVE_SECONDS = 30.0
 """A head on kept features has epochs of a second: what they wrote would take longer than they."""
@@ -25,12 +26,14 @@ class Stage:
         unfreeze: ``all``; ``head``; or a layer from which on everything trains.
         batch_norm: the mode of each part's batch normalisations.
         compile: compiles the model, with a fresh optimizer, after the above is set.
+        progress: size of the images and strength of the regularisation, where they change.
     """
 
     epochs: int
     compile: Callable[[keras.Model], None]
     unfreeze: str = "all"
     batch_norm: dict[Part, BatchNormMode] = field(default_factory=dict)
+    progress: Progress | None = None
 
 
 def prepare_stage(model: keras.Model, stage: Stage) -> str:
@@ -120,6 +123,7 @@ def fit_stages(
     """
     checkpoint = read_checkpoint(options.checkpoints, say=say)
     state = checkpoint.state if checkpoint else FitState()
+    rates = dropout_rates(model)
     for number in range(state.stage, len(stages)):
         stage = stages[number]
         line = prepare_stage(model, stage)
@@ -128,6 +132,10 @@ def fit_stages(
         if stage.unfreeze == "head" and data.from_backbone is not None:
             backbone, head = split_head(model)
             stage.compile(head)
+        if stage.progress is not None:
+            head = _small(model, stage.progress, rates)
+            stage.compile(head)
+            say(_describe(stage.progress))
         if number > state.stage:
             state.stage, state.stage_epoch = number, 0
         elif checkpoint:
@@ -137,12 +145,32 @@ def fit_stages(
         stage_options = replace(options, epochs=stage.epochs, later_epochs=later)
         if backbone is None:
             of_stage = data.of_views if stage.unfreeze == "head" and data.of_views else data
-            state = fit(model, of_stage, options=stage_options, state=state, say=say)
+            if stage.progress is not None and data.at is not None:
+                of_stage = data.at(stage.progress)
+            whole = None if head is model else model
+            state = fit(head, of_stage, options=stage_options, state=state, whole=whole, say=say)
             continue
         stage_options = replace(stage_options, save_seconds=SAVE_SECONDS)
         features = _features(backbone, data, say)
         state = fit(head, features, options=stage_options, state=state, whole=model, say=say)
     return state
+
+
+def _small(
+    model: keras.Model, progress: Progress, rates: list[tuple[keras.layers.Layer, float]]
+) -> keras.Model:
+    """The same layers for images of the stage's size, with its dropout."""
+    for layer, rate in rates:
+        layer.rate = rate * progress.dropout
+    return at_size(model, progress.size)
+
+
+def _describe(progress: Progress) -> str:
+    height, width = progress.size
+    return (
+        f"images of {height} x {width} px, dropout x {progress.dropout:.2f}, "
+        f"random changes x {progress.strength:.2f}"
+    )
 
 
 def _features(backbone: keras.Model, data: FitData, say: Callable[[str], None]) -> FitData:

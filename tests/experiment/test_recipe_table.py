@@ -1,0 +1,39 @@
+"""The table of scripts/compare_recipes.py: means, spreads, and which gain is clear."""
+
+import json
+
+import pytest
+
+from tests.scripts import load_script
+
+SCORES = {
+    "plain": [0.50, 0.52, 0.54],
+    "focal": [0.53, 0.55, 0.57],  # a gain of 0.03, the spread is 0.02
+    "ema": [0.60, 0.60, 0.60],  # a gain of 0.08
+}
+
+
+def test_a_gain_is_clear_beyond_twice_the_spread(tmp_path, capsys):
+    script = load_script("compare_recipes")
+    for name, scores in SCORES.items():
+        for seed, score in enumerate(scores):
+            figures = {key: {"value": score} for key in script.FIGURES}
+            metrics = {"splits": {"val": figures}, "training": {"minutes": 4.0}}
+            (tmp_path / f"{name}-seed{seed}").mkdir()
+            (tmp_path / f"{name}-seed{seed}" / "metrics.json").write_text(json.dumps(metrics))
+    rows = {row["recipe"]: row for row in script.table(script.read_figures(tmp_path))}
+    assert rows["plain"]["macro_auc"] == pytest.approx(0.52)
+    assert rows["plain"]["macro_auc_spread"] == pytest.approx(0.02)
+    assert rows["focal"]["balanced_accuracy_gain"] == pytest.approx(0.03)
+    assert [rows[name]["macro_auc_clear"] for name in SCORES] == [False, False, True]
+    script.show(tmp_path)
+    assert "| ema | 3 | 0.600 ± 0.000 | +0.080 * |" in capsys.readouterr().out
+    assert (tmp_path / "recipes.csv").read_text().startswith("recipe,seeds,balanced_accuracy,")
+
+
+def test_every_recipe_that_is_not_left_out_is_a_valid_config():
+    from tfskin.config import read_config
+
+    script = load_script("compare_recipes")
+    for overrides in script.known_recipes([]).values():
+        read_config("five_layer_rgb.yaml", [*script.COMMON, *overrides])

@@ -1,0 +1,35 @@
+import keras
+import numpy as np
+import pytest
+
+from tfskin.training.rate_range import measure_rates
+
+
+class Bowl(keras.losses.Loss):
+    """A parabola in the one weight: SGD diverges above rate 2 / curvature."""
+
+    def call(self, y_true, y_pred):
+        return 5.0 * keras.ops.square(y_pred[:, 0])
+
+
+def make_bowl() -> keras.Model:
+    image = keras.Input((1,))
+    layer = keras.layers.Dense(1, use_bias=False, kernel_initializer="ones")
+    model = keras.Model(image, layer(image))
+    model.compile(keras.optimizers.SGD(1e-3), Bowl())
+    return model
+
+
+def one_batch(epoch):
+    yield np.ones((2, 1), "float32"), np.zeros(2, "int32")
+
+
+def test_the_loss_falls_then_blows_up_where_it_must():
+    found = measure_rates(make_bowl(), one_batch, lowest=1e-5, highest=10.0, updates=60)
+    steps = np.arange(len(found.rates))
+    np.testing.assert_allclose(found.rates, 1e-5 * 10 ** (6 * steps / 59), rtol=1e-3)
+    assert len(found.rates) < 60
+    assert found.rates[-1] > 0.2  # curvature 10
+    assert found.losses.min() < 0.5 * found.losses[0]
+    assert 1e-3 < found.steepest < 0.2
+    assert found.tenth == pytest.approx(found.rates[found.losses.argmin()] / 10)

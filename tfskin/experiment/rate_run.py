@@ -1,0 +1,90 @@
+"""A config -> the learning-rate range test's picture and table; no run."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pandas as pd
+from matplotlib.figure import Figure
+
+from tfskin.errors import UserError
+from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
+from tfskin.experiment.network import build_compiled, start_weights
+from tfskin.experiment.preparation import find_shards
+from tfskin.experiment.training_run import fit_data
+from tfskin.files import replace_file
+from tfskin.inputs import class_names, damage_named
+from tfskin.schema import ExperimentConfig
+from tfskin.training.rate_range import RateRange, measure_rates
+
+
+class RateReport(NamedTuple):
+    """What was seen and where it lies."""
+
+    found: RateRange
+    picture: Path
+    table: Path
+
+
+def find_rate(
+    config: ExperimentConfig,
+    *,
+    output: Path | str | None = None,
+    updates: int = 200,
+    say: Callable[[str], None] = print,
+) -> RateReport:
+    """Raise the learning rate from 1e-6 to 1 over ``updates`` updates of the first stage.
+
+    Writes ``<output>/<name>.png`` and ``.csv`` (``output`` is ``find_lr`` unless given) and leaves
+    nothing else behind; the schedule and warm-up of the config are not used.
+
+    Raises:
+        UserError: as for :func:`tfskin.train`; the loss is no number at the lowest rate.
+    """
+    data = config.data
+    shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold, say=say)
+    names = class_names(shards, data.classes)
+    batches = fit_data(config, shards, names)
+    model, _ = build_compiled(
+        config,
+        num_classes=len(names),
+        steps_per_epoch=batches.steps_per_epoch,
+        class_counts=batches.class_counts,
+        say=say,
+    )
+    start_weights(model, config.model, say=say)
+    with damage_named(shards, "train"):
+        try:
+            found = measure_rates(
+                model,
+                lambda epoch: batches.make_epoch(epoch, 0),
+                updates=updates,
+                accumulate=config.train.accumulate,
+            )
+        except ValueError as error:
+            raise UserError(f"{config.name}: {error}; try train.precision=float32") from None
+    folder = Path(output) if output else Path("find_lr")
+    folder.mkdir(parents=True, exist_ok=True)
+    report = RateReport(found, folder / f"{config.name}.png", folder / f"{config.name}.csv")
+    save_figure(plot_rates(found, title=f"{config.name}: loss by learning rate"), report.picture)
+    with replace_file(report.table) as temporary:
+        columns = {"learning_rate": found.rates, "smoothed_loss": found.losses}
+        pd.DataFrame(columns).to_csv(temporary, index=False)
+    return report
+
+
+def plot_rates(found: RateRange, *, title: str) -> Figure:
+    """The smoothed loss by learning rate, with both suggestions marked."""
+    figure = Figure(figsize=(6.4, 3.9), layout="constrained")
+    axes = figure.subplots()
+    axes.plot(found.rates, found.losses, color=PALETTE[0])
+    marks = ((found.steepest, "falls fastest", "--"), (found.tenth, "tenth of the lowest", ":"))
+    for number, (rate, label, style) in enumerate(marks, start=1):
+        axes.axvline(rate, color=PALETTE[number], linestyle=style, label=f"{label}: {rate:.1e}")
+    axes.set_xscale("log")
+    axes.set_xlabel("Learning rate")
+    axes.set_ylabel("Loss, smoothed")
+    axes.grid(color=GRID, linewidth=0.8)
+    axes.legend(frameon=False, fontsize=9)
+    finish_figure(figure, axes, title)
+    return figure
