@@ -149,3 +149,19 @@ def test_on_ham10000_the_links_across_lesions_are_the_two_that_were_looked_at(re
     alone = pd.DataFrame({"lesion_id": "", "patient_id": ""}, index=range(len(ids)))
     assert np.bincount(group_records(alone, pairs)).max() <= 4
     assert group_records(alone, no_duplicates()).max() == len(ids) - 1
+
+
+@pytest.mark.parametrize("seed", range(2))
+def test_the_index_finds_pairs_as_far_apart_as_is_linked(monkeypatch, seed):
+    monkeypatch.setattr("tfskin.datasets.duplicates._EXACT_UP_TO", 0)
+    generator = np.random.default_rng(seed)
+    hashes = generator.integers(0, 2**64, (1200, 16), dtype=np.uint64)
+    planted = set()
+    for copy in range(80):
+        flips = np.zeros(HASH_BITS, np.uint8)
+        flips[generator.permutation(HASH_BITS)[: 200 if copy % 8 else 280]] = 1
+        changed = hashes[copy] ^ np.packbits(flips).view(np.uint64)
+        hashes[1000 + copy] = turn_hashes(changed[None], copy % 8)[0]
+        planted.add((copy, 1000 + copy))
+    found = compare_hashes(hashes)
+    assert planted <= set(zip(found["first"].tolist(), found["second"].tolist(), strict=True))

@@ -46,7 +46,7 @@ def test_every_epoch_meets_the_quotas_as_evenly_as_can_be(labels, sampling, epoc
 
 
 @given(labels=labellings, sampling=st.sampled_from(MODES), seed=st.integers(0, 9))
-def test_over_a_round_of_epochs_no_picture_is_shown_twice_oftener(labels, sampling, seed):
+def test_over_a_round_of_epochs_the_counts_of_a_class_differ_by_one(labels, sampling, seed):
     for name, quota in class_quotas(labels, sampling).items():
         images = int((labels == name).sum())
         length = images // (quota % images or images)

@@ -42,7 +42,7 @@ def find_near_duplicates(
     32,089,500 pairs are of different lesions and 2,566 of the same one. Lying the same way, at
     280 bits, two pairs of different lesions are linked; looked at, both are the same photograph
     or the same lesion taken twice under two lesion ids. The next pairs across lesions (314 and
-    up) are small dark spots in the middle of vignetted frames that only look alike. 116 pairs of
+    up) are small dark spots in the middle of vignetted frames that only look alike. 114 pairs of
     the same lesion are linked, the rest are other views. Of 236 images of the ISIC Archive none
     are linked. Mirrored or turned, unrelated blurred pictures come as near as 266 bits, so those
     are linked up to 200 bits only, where HAM10000 has none. ImageHash's default of 8 x 8 bits
@@ -124,7 +124,9 @@ def compare_hashes(
     Equal hashes are linked to the first of them, not each to each. Up to 4,096 different hashes
     every pair is compared. Above, neighbours are looked up in a graph (HNSW, Malkov and Yashunin
     2018, by the package ``usearch``), so that time grows little faster than the number of
-    pictures. It found all 118 pairs of HAM10000 that comparing every pair finds.
+    pictures. On HAM10000 it finds what comparing every pair finds: 116 links, two of them of equal
+    hashes. A third picture near such a pair is linked to the first of it only, so that the groups
+    are the same; counted one by one the pairs are 118.
 
     Args:
         hashes: uint64 (N, 16), as :func:`hash_images` returns them.

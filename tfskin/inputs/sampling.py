@@ -45,7 +45,7 @@ def sample_counts(labels: np.ndarray, sampling: Sampling, *, seed: int, epoch: i
     A class with ``n`` pictures and the quota ``q`` of :func:`class_quotas` shows each of its
     pictures ``q // n`` times, and ``r = q mod n`` of them once more. Which ones: epochs come in
     rounds of ``n // r``; a round shuffles the pictures anew, by (seed, class, round), and its
-    epochs take the next ``r`` each. So no picture is shown twice oftener than another within a
+    epochs take the next ``r`` each. So the counts of a class differ by one at most within a
     round: under-sampling shows nearly every picture of a frequent class before it repeats one.
 
     Args:
