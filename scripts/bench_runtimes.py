@@ -85,7 +85,7 @@ def measure(
     contenders: dict[str, Callable[[np.ndarray], np.ndarray]], images: np.ndarray, calls: int
 ) -> dict[tuple[str, int], float]:
     """Median milliseconds of a call, by contender and batch size."""
-    times = {}
+    times: dict[tuple[str, int], float] = {}
     for batch in BATCHES:
         spent: dict[str, list[float]] = {name: [] for name in contenders}
         for turn in range(calls + 5):
