@@ -134,7 +134,7 @@ def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_sh
         "evaluate: {resamples: 100, reliance_images: 0, explained_images: 0}\n"
         f"data: {{shards: {phantom_shards}}}\n"
         "variants:\n  small: ['model.widths=[4, 4, 4, 4, 4]']\n"
-        "  lenet: [model.name=lenet, train.learning_rate=1e-2, 'data.exclude=[hair]']\n"
+        "  lenet: [model.name=lenet, train.learning_rate=1e-2, 'data.exclude=[dark_corners]']\n"
     )
     folder = tmp_path / "two"
     code, out, err = command("train", path, "--output", folder)

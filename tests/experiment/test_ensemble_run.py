@@ -99,7 +99,6 @@ def test_other_classes_shards_and_splits_are_refused(tmp_path, tiny_runs):
     refuse("other diagnoses", classes={"melanoma": ["melanoma"], "nevus": ["nevus"]})
     refuse("image_size", image_size=[40, 40])
     refuse("other shards or splits", fingerprint="0" * 64)
-    refuse("hold out other folds", fold=1)
 
 
 def test_the_same_run_twice_or_an_unfinished_one_is_refused(tmp_path, tiny_runs):
