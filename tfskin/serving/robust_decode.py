@@ -78,8 +78,8 @@ def decode_batch(
     def is_acceptable(data: tf.Tensor) -> tf.Tensor:
         return _is_allowed(read_size(data), max_pixels)
 
-    # Most pictures are JPEGs that stand upright. The function for all others is so much larger
-    # that on two cores it alone takes 2 ms for the first row of a batch and 0.4 for each more.
+    # Most pictures are JPEGs that stand upright. The function for all others is much
+    # larger, and costs time in each row that does not need it.
     is_upright = is_upright_jpeg(encoded)
     images, sizes = _decode_rows(encoded, is_upright, quick, image_size=image_size)
     others = _decode_rows(
