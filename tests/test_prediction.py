@@ -13,6 +13,7 @@ import pytest
 from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
 from tfskin.errors import UserError
 from tfskin.inputs import Sample
+from tfskin.inputs.windows import cut_window
 from tfskin.prediction import (
     Answers,
     Prediction,
@@ -31,6 +32,7 @@ from tfskin.prediction import (
     write_predictions,
 )
 from tfskin.prediction.windows import cut_windows
+from tfskin.schema import WindowConfig
 from tfskin.serving.decisions import Decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
@@ -363,23 +365,27 @@ def test_paths_come_from_tables_and_from_standard_input(tmp_path):
         list(iterate_images([table]))
 
 
-def test_windows_cover_the_picture_and_overlap_by_half():
+def test_windows_are_those_of_training(predictor):
     picture = make_picture(0, width=90, height=60)
-    assert [w.size for w in cut_windows(picture, 1)] == [(90, 60)]
-    windows = list(cut_windows(picture, 2))
-    assert [w.size for w in windows] == [(60, 40)] * 4
-    np.testing.assert_array_equal(windows[3], np.asarray(picture)[20:, 30:])
-    assert [w.size for w in cut_windows(make_picture(0, width=1, height=1), 3)] == [(1, 1)] * 9
+    windows = WindowConfig(size=32, stride=24)
+    found = np.stack([np.asarray(window) for window in cut_windows(picture, windows)])
+    image = np.asarray(picture)
+    cut = [cut_window(image, number, windows).numpy() for number in range(len(found))]
+    assert len(found) == 4 * 3
+    np.testing.assert_array_equal(found, cut)
+    assert not found[-1, 60 - 2 * 24 :].any()  # what lies beyond the border is black
 
 
 def test_windows_are_averaged(predictor, tmp_path):
     picture = make_picture(0, width=90, height=60)
     (tmp_path / "x.png").write_bytes(encode(picture, "PNG"))
     (tmp_path / "bad.jpg").write_bytes(b"<html>")
-    options = StreamOptions(batch_size=3, windows=2)
+    windows = WindowConfig(size=40, stride=30)
+    options = StreamOptions(batch_size=3, windows=windows)
     bad, found = predict_images(predictor, find_images([tmp_path]), options=options)
     assert bad.error == "is a web page or XML, no image"
-    parts = predictor.function([encode(w, "PNG") for w in cut_windows(picture, 2)])
+    parts = predictor.function([encode(w, "PNG") for w in cut_windows(picture, windows)])
+    assert len(parts.probabilities) == 6
     np.testing.assert_allclose(found.probabilities, parts.probabilities.mean(axis=0), atol=1e-6)
     assert found.malignancy == pytest.approx(found.probabilities[1], abs=1e-6)
     assert found.prediction_set is None

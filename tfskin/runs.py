@@ -34,6 +34,7 @@ class RunInputs(BaseModel):
         exclude: artefacts whose pictures were left out.
         fold: which fold was val, where the shards hold folds.
         windows: the windows of the stored pictures that the model was trained on; None: the whole.
+        max_side: the size cap of those pictures in pixels; None in runs that did not note it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -46,6 +47,7 @@ class RunInputs(BaseModel):
     exclude: tuple[str, ...] = ()
     fold: int | None = None
     windows: WindowConfig | None = None
+    max_side: int | None = None
 
 
 @dataclass(frozen=True)

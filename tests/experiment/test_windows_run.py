@@ -1,13 +1,20 @@
 """A run on windows of each picture: trained on all, judged by their mean, one row an image."""
 
+import shutil
+
 import numpy as np
 import pytest
+from PIL import Image
 
 import tfskin
 from tests.conftest import TINY
+from tfskin.datasets.pictures import shrink_picture
 from tfskin.errors import UserError
-from tfskin.experiment.judging import load_run_shards, predict_logits
-from tfskin.inputs import InputOptions, make_dataset, read_labels
+from tfskin.experiment.judging import decide, load_run_shards, predict_logits
+from tfskin.experiment.prediction_run import load_predictor, stream_predictions
+from tfskin.files import write_json
+from tfskin.inputs import InputOptions, make_dataset, read_labels, read_samples
+from tfskin.prediction import predict_images
 from tfskin.runs import open_run
 
 
@@ -48,6 +55,41 @@ def test_an_images_probabilities_are_the_mean_of_its_windows(run):
     powers = np.exp(windows)
     means = (powers / powers.sum(axis=1, keepdims=True)).reshape(len(logits), 4, -1).mean(axis=1)
     np.testing.assert_allclose(np.exp(logits), means, rtol=1e-4)
+
+
+def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_path):
+    decision = run.decision() | {"temperature": 2.5}  # what follows the mean must follow it
+    names = run.class_names()
+    decision |= {"malignant": names[:1], "conformal": {"coverage": 0.9}}
+    decision["conformal"]["per_class"] = dict.fromkeys(names, 0.6)
+    copy = tmp_path / "copy"
+    shutil.copytree(run.folder, copy)
+    write_json(copy / "decision.json", decision)
+    shards, run = load_run_shards(run), open_run(copy)
+    paths = []
+    for number, sample in enumerate(read_samples(shards, limit=3)):
+        paths.append(tmp_path / f"{number}.jpg")
+        paths[-1].write_bytes(sample.data)
+    logits = predict_logits(run.load_model(), shards, "train", run.inputs())[:3]
+    expected = decide(logits, decision, names)
+    rows = list(stream_predictions(load_predictor(run), paths, say=silent))
+    np.testing.assert_allclose([row.probabilities for row in rows], expected, atol=1e-5)
+    scores = [row.malignancy or 0.0 for row in rows]
+    np.testing.assert_allclose(scores, expected[:, 0], atol=1e-5)
+    inside = [tuple(np.array(names)[row >= 0.4]) for row in expected]
+    assert [row.prediction_set for row in rows] == inside
+
+
+def test_large_pictures_are_shrunk_as_the_stored_ones_were(run, tmp_path):
+    predictor = load_predictor(run)
+    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 900, 3), np.uint8))
+    small = shrink_picture(picture, run.inputs().max_side)
+    assert max(small.size) == load_run_shards(run).max_side
+    picture.save(tmp_path / "large.png")
+    small.save(tmp_path / "small.png")
+    paths = [tmp_path / "large.png", tmp_path / "small.png"]
+    one, other = predict_images(predictor, paths)
+    assert one.probabilities == other.probabilities
 
 
 def test_what_sees_whole_pictures_is_refused(run, tmp_path):

@@ -11,6 +11,8 @@ from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run, 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from tfskin.schema import WindowConfig
+
 SHOWN = 40
 
 
@@ -46,12 +48,27 @@ def predict_command(
         ),
     ] = None,
     heat_map: Annotated[
-        bool, typer.Option(help="Draw heat maps on annotated pictures (not with --windows).")
+        bool, typer.Option(help="Draw heat maps on annotated pictures (not with --window).")
     ] = True,
-    windows: Annotated[
-        int,
-        typer.Option(help="Average over so many half overlapping windows a side.", min=1, max=32),
-    ] = 1,
+    window: Annotated[
+        int | None,
+        typer.Option(
+            help="Average over windows of so many pixels a side, black beyond the border; a run "
+            "that was trained on windows has its own.",
+            min=8,
+            max=4096,
+            show_default=False,
+        ),
+    ] = None,
+    stride: Annotated[
+        int | None,
+        typer.Option(
+            help="Pixels from one window to the next (default: half a window).",
+            min=1,
+            max=4096,
+            show_default=False,
+        ),
+    ] = None,
     batch_size: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 32,
     timeout: Annotated[
         float, typer.Option(help="URL: seconds to wait for an answer.", min=0.001)
@@ -74,7 +91,7 @@ def predict_command(
     from tfskin.serving.client import ServerOptions
 
     server = ServerOptions(timeout=timeout, retries=retries)
-    stream = StreamOptions(batch_size, windows, heat_map and annotate is not None)
+    stream = StreamOptions(batch_size, _windows(window, stride), heat_map and annotate is not None)
     options = PredictOptions(output, annotate, stream)
     predictor = load_predictor(target, server=server)
     counts = Counts()
@@ -95,6 +112,17 @@ def predict_command(
         print(f"... and {more} more ({where})")
     if counts.unreadable:
         say(f"{counts.unreadable} of {counts.pictures} pictures could not be read")
+
+
+def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":
+    from tfskin.errors import UserError
+    from tfskin.schema import WindowConfig
+
+    if window is None:
+        if stride is not None:
+            raise UserError("--stride: says nothing without --window")
+        return None
+    return WindowConfig(size=window, stride=stride or window // 2)
 
 
 def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None:

@@ -124,15 +124,21 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     data = _read_bytes(path)
     plain, image = _decode(path, data, None)
     width, height = image.size
-    if max(width, height) > max_side:
-        sides = stored_sides(np.array(image.size), max_side)
-        image = image.resize((int(sides[0]), int(sides[1])), Image.Resampling.LANCZOS)
-    elif plain:
+    if plain and max(width, height) <= max_side:
         return StoredPicture(data, width, height)
+    image = shrink_picture(image, max_side)
     stream = BytesIO()
     image.info.clear()  # a comment or profile of the source would be written again
     image.save(stream, "JPEG", quality=jpeg_quality, subsampling=0)
     return StoredPicture(stream.getvalue(), width, height)
+
+
+def shrink_picture(image: Image.Image, max_side: int) -> Image.Image:
+    """The picture, with its longer side brought down to ``max_side`` pixels by Lanczos' filter."""
+    if max(image.size) <= max_side:
+        return image
+    width, height = stored_sides(np.array(image.size), max_side)
+    return image.resize((int(width), int(height)), Image.Resampling.LANCZOS)
 
 
 def stored_sides(sides: np.ndarray, max_side: int) -> np.ndarray:

@@ -1,7 +1,7 @@
 """A run, a SavedModel or a server, and pictures -> predictions."""
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 import pandas as pd
@@ -21,6 +21,7 @@ from tfskin.prediction import (
     predictions_table,
     saved_model_predictor,
     server_predictor,
+    window_predictor,
     write_predictions,
 )
 from tfskin.prediction.find import STANDARD_INPUT
@@ -120,6 +121,7 @@ def stream_predictions(
     options = options or PredictOptions()
     counts = counts or Counts()
     total = count_images(images)
+    windows = options.stream.windows
     _check_output(options.output, images)
     paths = iterate_images(images)
     writer = None
@@ -128,7 +130,7 @@ def stream_predictions(
             options.output,
             class_names=predictor.class_names,
             extras=_extras(predictor, options),
-            identity={"model": predictor.name, "stream": asdict(options.stream)},
+            identity={"model": predictor.name, "windows": windows and windows.model_dump()},
         )
         counts.resumed = writer.skip_done(paths)
         if counts.resumed:
@@ -158,7 +160,13 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
         return server_predictor(str(target), options=server)
     if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
         run = target if isinstance(target, Run) else open_run(target)
-        predictor = keras_predictor(run.load_model(), options=read_graph_options(run))
+        model, options, inputs = run.load_model(), read_graph_options(run), run.inputs()
+        if inputs.windows is None:
+            predictor = keras_predictor(model, options=options)
+        else:
+            predictor = window_predictor(
+                model, options=options, windows=inputs.windows, max_side=inputs.max_side
+            )
         return replace(predictor, name=str(run.folder))
     if not Path(target).is_dir():
         raise UserError(f"{target}: no such folder; give a run, a SavedModel or a URL")
@@ -166,8 +174,10 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
 
 
 def _extras(predictor: Predictor, options: PredictOptions) -> list[str]:
-    # Prediction sets hold for whole pictures only.
-    return [e for e in predictor.extras if options.stream.windows == 1 or e == "malignancy"]
+    if options.stream.windows is None or predictor.windows is not None:
+        return list(predictor.extras)
+    # Fitted on whole pictures, prediction sets hold for them only.
+    return [name for name in predictor.extras if name == "malignancy"]
 
 
 def _check_output(output: Path | str | None, images: Sequence[Path | str]) -> None:

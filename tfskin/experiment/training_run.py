@@ -162,6 +162,7 @@ def _write_facts(
         exclude=config.data.exclude,
         fold=config.data.fold,
         windows=config.data.windows,
+        max_side=shards.max_side,
     )
     path = run.folder / "inputs.json"
     if path.is_file() and run.inputs().fingerprint != shards.fingerprint:

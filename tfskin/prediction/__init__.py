@@ -11,6 +11,7 @@ from tfskin.prediction.predictors import (
     keras_predictor,
     saved_model_predictor,
     server_predictor,
+    window_predictor,
 )
 from tfskin.prediction.stream import StreamOptions, predict_images
 from tfskin.prediction.tables import RowWriter, predictions_table, write_predictions
@@ -32,5 +33,6 @@ __all__ = [
     "predictions_table",
     "saved_model_predictor",
     "server_predictor",
+    "window_predictor",
     "write_predictions",
 ]

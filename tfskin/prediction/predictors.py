@@ -1,17 +1,19 @@
 """A run's model, a SavedModel or a server as one thing that takes encoded pictures."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from tfskin.errors import UserError
+from tfskin.prediction.windows import WindowModel
 
 if TYPE_CHECKING:
     import keras
 
+    from tfskin.schema import WindowConfig
     from tfskin.serving.client import ServerOptions
     from tfskin.serving.graph import GraphOptions
 
@@ -53,6 +55,8 @@ class Predictor:
         explain: the bytes of N readable files -> their heat maps; None where it cannot.
         extras: of ``malignancy`` and ``prediction_set``, what answers hold.
         parallel: calls that are best made side by side.
+        windows: how it answers for a picture, where it was trained on windows: ``function`` then
+            takes windows, and gives probabilities before their calibration.
     """
 
     class_names: Sequence[str]
@@ -61,6 +65,7 @@ class Predictor:
     explain: ExplainFunction | None = None
     extras: tuple[str, ...] = ()
     parallel: int = 2
+    windows: WindowModel | None = None
 
 
 @dataclass(frozen=True)
@@ -157,6 +162,46 @@ def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predict
     # The others are traced when they are called: seconds that most calls need not spend.
     outputs = dict.fromkeys(signatures, ()) | {"serving_default": default.structured_outputs}
     return _make_predictor(call, names, model.name, outputs=outputs)
+
+
+def window_predictor(
+    model: "keras.Model", *, options: "GraphOptions", windows: "WindowConfig", max_side: int | None
+) -> Predictor:
+    """The predictor of a Keras model that was trained on windows of pictures.
+
+    The windows' probabilities are averaged before they are calibrated, as they are when the run
+    is judged.
+
+    Args:
+        model: float32 (N, h, w, 3) in 0..255, of windows, to logits.
+        options: as for :func:`keras_predictor`.
+        windows: size and stride.
+        max_side: pictures whose longer side has more pixels are shrunk to it first.
+    """
+    import tensorflow as tf
+
+    from tfskin.serving.decisions import Decisions, decide
+
+    decisions = options.decisions
+
+    def answer(means: np.ndarray) -> Answers:
+        probabilities = decisions.to_probabilities(np.log(np.maximum(means, 1e-30)))
+        decided = _as_arrays(decide(decisions, tf.constant(probabilities, tf.float32), top=1))
+        return Answers(
+            probabilities,
+            np.ones(len(means), bool),
+            decided.get("malignancy"),
+            decided.get("prediction_set"),
+        )
+
+    plain = replace(options, decisions=Decisions(decisions.class_names))
+    extras = {"malignancy": decisions.malignant, "prediction_set": decisions.quantiles}
+    return replace(
+        keras_predictor(model, options=plain),
+        explain=None,
+        extras=tuple(name for name, known in extras.items() if known),
+        windows=WindowModel(windows, max_side, answer),
+    )
 
 
 def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Predictor:

@@ -9,13 +9,15 @@ from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 from PIL import Image
 
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.pictures import read_picture, shrink_picture
 from tfskin.errors import UserError
 from tfskin.prediction.predictors import Answers, HeatMap, Prediction, Predictor
 from tfskin.prediction.windows import cut_windows, mean_of_windows
 from tfskin.progress import progress_bar
+from tfskin.schema import WindowConfig
 
 
 @dataclass(frozen=True)
@@ -24,14 +26,14 @@ class StreamOptions:
 
     Attributes:
         batch_size: pictures in one call of the model.
-        windows: windows along each side of a picture, whose probabilities are averaged; 1 for the
-            whole picture alone. See :func:`tfskin.prediction.windows.cut_windows`.
+        windows: windows of a picture, whose probabilities are averaged; none for the whole picture,
+            or for those that the model was trained on. In pixels of the picture as it is.
         heat_maps: whether predictions get a heat map, where the model can make one. Not of
             windows: the map of one says nothing of the others.
     """
 
     batch_size: int = 32
-    windows: int = 1
+    windows: WindowConfig | None = None
     heat_maps: bool = False
 
 
@@ -97,14 +99,15 @@ def _predict_batch(
 ) -> list[Prediction]:
     names = predictor.class_names
     errors = dict.fromkeys(paths, "")
-    pictures = {} if options.windows > 1 else {path: _read_bytes(path) for path in paths}
+    by_windows = options.windows is not None or predictor.windows is not None
+    pictures = {} if by_windows else {path: _read_bytes(path) for path in paths}
     rows = _predict_encoded(predictor, pictures)
     # What the model cannot read, Pillow may, as it did for the training images.
     for path in dict.fromkeys(paths):
         if path in rows:
             continue
         try:
-            if options.windows > 1:
+            if by_windows:
                 rows[path] = _predict_windows(predictor, path, options)
             else:
                 pictures[path] = encode_png(_open(path))
@@ -114,7 +117,7 @@ def _predict_batch(
             # "path: what is wrong; what to do", of which a table needs what is wrong.
             errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
     maps: dict[Path, HeatMap] = {}
-    if options.heat_maps and options.windows == 1 and predictor.explain and rows:
+    if options.heat_maps and not by_windows and predictor.explain and rows:
         maps = dict(zip(rows, predictor.explain([pictures[path] for path in rows]), strict=True))
     return [
         Prediction(path, names, (), errors[path])
@@ -146,14 +149,21 @@ def _row(predictor: Predictor, answers: Answers, row: int) -> _Answer:
 
 
 def _predict_windows(predictor: Predictor, path: Path, options: StreamOptions) -> _Answer:
-    windows = (encode_png(window) for window in cut_windows(_open(path), options.windows))
+    picture, trained = _open(path), predictor.windows
+    if trained is not None and trained.max_side is not None:
+        picture = shrink_picture(picture, trained.max_side)
+    windows = options.windows or (trained.windows if trained else None)
+    assert windows is not None
+    encoded = (encode_png(window) for window in cut_windows(picture, windows))
     parts = []
-    while batch := list(islice(windows, options.batch_size)):
+    while batch := list(islice(encoded, options.batch_size)):
         answers = predictor.function(batch)
         if not answers.valid.all():
             raise UserError(f"{path}: too large or too narrow for the model")
         parts.append(answers)
     probabilities, malignancy = mean_of_windows(parts)
+    if trained is not None:
+        return _row(predictor, trained.decide(probabilities[np.newaxis]), 0)
     return _Answer(tuple(map(float, probabilities)), malignancy, None)
 
 

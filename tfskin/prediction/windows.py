@@ -1,25 +1,47 @@
 """A picture seen through windows that slide over it, and their mean."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
-from tfskin.prediction.predictors import Answers
+from tfskin.inputs.windows import count_along
+from tfskin.schema import WindowConfig
+
+if TYPE_CHECKING:
+    from tfskin.prediction.predictors import Answers
 
 
-def cut_windows(picture: Image.Image, count: int) -> Iterator[Image.Image]:
-    """The ``count`` x ``count`` windows of a picture, row by row, each half over the next.
+@dataclass(frozen=True)
+class WindowModel:
+    """How a model that was trained on windows answers for a whole picture.
 
-    A window's side is ``2 / (count + 1)`` of the picture's, so that windows step by half of
-    theirs and the last ends at the border; 1 gives the whole picture.
+    Attributes:
+        windows: size and stride, in pixels of a picture whose longer side is at most ``max_side``.
+        max_side: the size cap of the shards it was trained on; none where that is not known.
+        decide: mean probabilities (1, C) of a picture's windows, not yet calibrated, to its answer.
     """
-    for top, bottom in _spans(picture.height, count):
-        for left, right in _spans(picture.width, count):
-            yield picture.crop((left, top, right, bottom))
+
+    windows: WindowConfig
+    max_side: int | None
+    decide: "Callable[[np.ndarray], Answers]"
 
 
-def mean_of_windows(parts: Sequence[Answers]) -> tuple[np.ndarray, float | None]:
+def cut_windows(picture: Image.Image, windows: WindowConfig) -> Iterator[Image.Image]:
+    """The windows of a picture, row by row, as :func:`tfskin.inputs.windows.cut_window` cuts them.
+
+    What lies beyond the right and the lower border is black.
+    """
+    down, across = count_along(np.array([picture.height, picture.width]), windows)
+    for row in range(int(down)):
+        for column in range(int(across)):
+            left, top = column * windows.stride, row * windows.stride
+            yield picture.crop((left, top, left + windows.size, top + windows.size))
+
+
+def mean_of_windows(parts: Sequence["Answers"]) -> tuple[np.ndarray, float | None]:
     """Mean probabilities (C,) and malignancy of all windows of one picture.
 
     A prediction set has no mean: its quantiles were fitted on whole pictures.
@@ -28,10 +50,3 @@ def mean_of_windows(parts: Sequence[Answers]) -> tuple[np.ndarray, float | None]
     malignancies = [part.malignancy for part in parts if part.malignancy is not None]
     malignancy = float(np.concatenate(malignancies).mean()) if malignancies else None
     return probabilities, malignancy
-
-
-def _spans(size: int, count: int) -> list[tuple[int, int]]:
-    """Start and end of each window along a side; at least one pixel each."""
-    step = size / (count + 1)
-    starts = [round(place * step) for place in range(count)]
-    return [(start, max(start + 1, round((i + 2) * step))) for i, start in enumerate(starts)]
