@@ -50,6 +50,13 @@ def prepare_command(
     ] = None,
     version: Annotated[str, typer.Option(help="Version folder.")] = "1.0.0",
     also: Also = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="First download the source's public archives into PATH; goes on after a stop.",
+        ),
+    ] = False,
     harmonise: Annotated[
         bool | None,
         typer.Option(
@@ -122,6 +129,7 @@ def prepare_command(
         on_error=on_error.value,
         overwrite=overwrite,
         also=parse_also(also or []),
+        download=download,
         harmonise=harmonise,
         source=replace(
             phantom_options(source, seed, lesions, artefacts),

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -30,7 +29,7 @@ from tfskin.datasets.shard_files import (
 )
 from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
 from tfskin.errors import UserError
-from tfskin.files import read_json, replace_folder, write_json
+from tfskin.files import lock_folder, read_json, replace_folder, write_json
 from tfskin.startup import import_tensorflow_quietly
 
 SHARDS_FILE = "shards.json"
@@ -310,7 +309,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
     with _explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _lock_folder(folder) as locked:
+        with lock_folder(folder, "another process is writing this data set") as locked:
             if locked:
                 for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
                     shutil.rmtree(left, ignore_errors=True)
@@ -318,31 +317,6 @@ def _only_writer(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             folder.rmdir()  # only when it is empty: nothing was written
-
-
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[bool]:
-    """Whether the folder could be locked."""
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = True
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another process is writing this data set; wait until it ends"
-            ) from None
-        except OSError:
-            locked = False
-        yield locked
-    finally:
-        os.close(handle)
 
 
 @contextmanager

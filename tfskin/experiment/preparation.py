@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.archives import ARCHIVES, download_source
 from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
 from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.merging import merge_records
@@ -38,6 +39,7 @@ class PrepareOptions:
         on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
         overwrite: replace shards of that name and version.
         also: further sources to merge in: (source, path).
+        download: first bring the public archives of the sources into their folders.
         harmonise: write diagnoses by their common names; None: when there are several sources.
         source: options of the source, such as column names or the number of phantoms.
         shards: size cap and quality of the stored pictures.
@@ -55,6 +57,7 @@ class PrepareOptions:
     on_error: OnError = "fail"
     overwrite: bool = False
     also: Sequence[tuple[str, Path]] = ()
+    download: bool = False
     harmonise: bool | None = None
     source: SourceOptions = field(default_factory=SourceOptions)
     shards: ShardOptions = field(default_factory=ShardOptions)
@@ -96,12 +99,25 @@ def prepare(
     target = Path(output) / name / chosen.version
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
+    if chosen.download:
+        _download(source, path, chosen, say)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as folder:
             records = gather_records(source, Path(folder) / name, options=chosen, say=say)
             return _prepare_records(records, name, output, chosen, say)
     records = gather_records(source, path, options=chosen, say=say)
     return _prepare_records(records, name, output, chosen, say)
+
+
+def _download(
+    source: str, path: Path | str | None, options: PrepareOptions, say: Callable[[str], None]
+) -> None:
+    if path is None:
+        raise UserError(f"--download: name the folder that '{source}' goes to")
+    download_source(source, Path(path).expanduser(), say=say)
+    for other, place in options.also:
+        if other in ARCHIVES:
+            download_source(other, place.expanduser(), say=say)
 
 
 def gather_records(
