@@ -94,6 +94,13 @@ def prepare_command(
     max_side: Annotated[
         int, typer.Option(help="Pictures with a longer side are shrunk to it.", min=16)
     ] = 512,
+    beam_options: Annotated[
+        str | None,
+        typer.Option(
+            help="Run as an Apache Beam pipeline with these options, such as "
+            "'--direct_num_workers=2 --direct_running_mode=multi_processing'."
+        ),
+    ] = None,
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     images: Images = None,
@@ -131,6 +138,7 @@ def prepare_command(
         also=parse_also(also or []),
         download=download,
         harmonise=harmonise,
+        beam_options=beam_options,
         source=replace(
             phantom_options(source, seed, lesions, artefacts),
             path_column=path_column,

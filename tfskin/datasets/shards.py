@@ -15,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.audit import UNKNOWN_FLAG
+from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.proof import count_faults, digest_file, prove_disjoint
 from tfskin.datasets.selection import select_shards
@@ -27,6 +28,7 @@ from tfskin.datasets.shard_files import (
     write_split,
     write_tfds_metadata,
 )
+from tfskin.datasets.shards_on_beam import write_splits_on_beam
 from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
 from tfskin.errors import UserError
 from tfskin.files import lock_folder, read_json, replace_folder, write_json
@@ -50,6 +52,7 @@ class ShardOptions:
         max_shard_bytes: no shard file grows beyond it (unless one record does).
         seed: of the order of the records within a split.
         workers: threads that decode and encode pictures; none for one a CPU.
+        beam: how an Apache Beam pipeline writes the files; None: this process writes them.
         overwrite: replace shards of the same name and version.
         near_duplicates: how many near-duplicate pairs the groups hold, for the proof; None: they
             were not looked for.
@@ -61,6 +64,7 @@ class ShardOptions:
     max_shard_bytes: int = 128 * 2**20
     seed: int = 0
     workers: int | None = None
+    beam: BeamRun | None = None
     overwrite: bool = False
     near_duplicates: int | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -261,12 +265,18 @@ def _fill_folder(
     proof: dict[str, Any],
 ) -> None:
     features = make_features(_list_diagnoses(rows))
-    parts = {}
+    shuffled = {}
     for place, split in enumerate(_order_splits(rows["split"])):
         part = rows[rows["split"] == split]
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
-            parts[split] = write_split(folder, name, part.iloc[order], options)
+            shuffled[split] = part.iloc[order]
+    if options.beam is None:
+        parts = {
+            split: write_split(folder, name, part, options) for split, part in shuffled.items()
+        }
+    else:
+        parts = write_splits_on_beam(folder, name, list(shuffled.values()), options, options.beam)
     write_tfds_metadata(folder, rows, version, features, parts)
     write_splits_csv(
         folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
