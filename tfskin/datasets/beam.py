@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import pickle
 import shlex
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, redirect_stderr, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -111,16 +112,18 @@ def _parse_options(words: str) -> Any:
             "--beam-options: Apache Beam is not installed; pip install 'tfskin[beam]' in an "
             "environment of its own"
         ) from None
-    flags = shlex.split(words)
-    if not any(flag.startswith("--default_sdk_harness_log_level") for flag in flags):
-        flags.append("--default_sdk_harness_log_level=ERROR")  # INFO is a line a connection
+    said = io.StringIO()
     try:
+        flags = shlex.split(words)
+        if not any(flag.startswith("--default_sdk_harness_log_level") for flag in flags):
+            flags.append("--default_sdk_harness_log_level=ERROR")  # INFO is a line a connection
         options = PipelineOptions(flags)
-        with _quiet_beam():
+        with _quiet_beam(), redirect_stderr(said):
             known = options.get_all_options()
             given = options.get_all_options(drop_default=True, retain_unknown_options=True)
-    except (SystemExit, ValueError) as error:
-        raise UserError(f"--beam-options '{words}': Beam does not take them ({error})") from None
+    except (SystemExit, ValueError) as error:  # argparse prints its reason and leaves
+        reason = said.getvalue().rpartition("error: ")[2].strip() or error
+        raise UserError(f"--beam-options: {reason}; mend '{words}'") from None
     unknown = sorted(set(given) - set(known))
     if unknown and known["runner"] is None:  # another runner may know more than Beam does
         raise UserError(f"--beam-options: Beam knows no --{unknown[0]}; see its documentation")
