@@ -12,6 +12,7 @@ from tfskin.datasets.audit import audit_records
 from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.shards import ShardOptions, Shards, write_shards
 from tfskin.errors import UserError
+from tfskin.progress import is_quiet
 
 TWO_PROCESSES = "--direct_num_workers=2 --direct_running_mode=multi_processing"
 
@@ -30,7 +31,6 @@ def in_this_process(monkeypatch) -> None:
         "_run_pipeline",
         lambda task, elements, options: [*map(task, elements), task(elements[0])],
     )
-    monkeypatch.setattr(beam, "set_quiet", lambda quiet: None)
     monkeypatch.setattr(audit, "_PIECE", 5)
     monkeypatch.setattr(shards_on_beam, "_MOST_RECORDS_OF_A_PIECE", 5)
 
@@ -59,6 +59,7 @@ def test_pieces_find_what_one_pass_finds(tmp_path, in_this_process):
     Path(records["path"][7]).write_bytes(b"no picture")
     found = audit_records(records, beam=BeamRun("", tmp_path / "work"))
     expected = audit_records(records)
+    assert not is_quiet()  # the workers are, this process is not
     assert found.files.equals(expected.files)
     assert found.duplicates.equals(expected.duplicates)
     assert not (tmp_path / "work").exists()

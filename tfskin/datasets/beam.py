@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Generic, TypeVar
 
 from tfskin.errors import UserError
-from tfskin.progress import set_quiet
+from tfskin.progress import is_quiet, set_quiet
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
@@ -56,7 +56,9 @@ def map_on_beam(
     beam.folder.mkdir(parents=True, exist_ok=True)
     try:
         with tempfile.TemporaryDirectory(prefix=".writing-beam-", dir=beam.folder) as results:
+            quiet = is_quiet()
             _run_pipeline(_Task(work, Path(results)), list(enumerate(chunks)), options)
+            set_quiet(quiet)  # a runner within this process has turned it on
             for number in range(len(chunks)):
                 result = pickle.loads(_result_file(Path(results), number).read_bytes())
                 if isinstance(result, UserError):
@@ -76,7 +78,7 @@ class _Task(Generic[Chunk, Result]):
 
     def __call__(self, numbered: tuple[int, Chunk]) -> None:
         number, chunk = numbered
-        set_quiet(True)
+        set_quiet(True)  # no worker draws a progress bar
         result: Result | UserError
         try:
             result = self.work(chunk)
