@@ -5,6 +5,8 @@ Example: python scripts/bench_shards.py HAM10000/ --pictures 2000 --records 2000
 Speed: medians of --repeats, pictures a second, all in one process. Memory: a process of its own
 for each number of records, which re-uses the pictures under new ids; all of prepare (reading the
 table, audit, near duplicates, groups, splits, shards), its peak as the operating system counts it.
+With --crops every record has a picture of its own, a random part of one of the pictures, so that
+the search for near duplicates has as many different hashes as there are records.
 """
 
 import argparse
@@ -12,6 +14,8 @@ import csv
 import io
 import itertools
 import json
+import multiprocessing
+import random
 import resource
 import statistics
 import subprocess
@@ -44,6 +48,29 @@ def write_table(file: Path, pictures: list[str], records: int) -> None:
             label = ("nevus", "melanoma", "keratosis")[number // 4 % 3]
             row = [f"i{number:07d}", path, label, f"l{number // 4}", "female", 55, "CC-BY-NC"]
             table.writerow(row)
+
+
+def cut_crops(pictures: list[str], records: int, folder: Path) -> list[str]:
+    """So many pictures of the first one's size, each a random part of one of ``pictures``."""
+    folder.mkdir(exist_ok=True)
+    names = [str(folder / f"{number:07d}.jpg") for number in range(records)]
+    with multiprocessing.Pool() as pool:
+        pool.starmap(cut_crop, zip(itertools.cycle(pictures), names), chunksize=256)
+    return names
+
+
+def cut_crop(picture: str, name: str) -> None:
+    """60 to 80 % of each side: too little to be found as a copy of the whole picture."""
+    from PIL import Image
+
+    rng = random.Random(name.rpartition("/")[2])
+    with Image.open(picture) as opened:
+        width, height = opened.size
+        side = rng.uniform(0.6, 0.8)
+        left = rng.uniform(0, 1 - side) * width
+        upper = rng.uniform(0, 1 - side) * height
+        box = (left, upper, left + side * width, upper + side * height)
+        opened.resize(opened.size, Image.Resampling.BILINEAR, box=box).save(name, quality=90)
 
 
 def prepare(table: Path, output: Path, *, artefacts: bool, look: bool) -> None:
@@ -154,7 +181,10 @@ def measure_speed(pictures: list[str], repeats: int, folder: Path) -> None:
 def measure_memory(arguments: argparse.Namespace, records: int, folder: Path) -> dict[str, float]:
     """Seconds and peak MiB of prepare, in a process of its own."""
     table = folder / "memory.csv"
-    write_table(table, list_pictures(arguments.folder), records)
+    pictures = list_pictures(arguments.folder)
+    if arguments.crops:
+        pictures = cut_crops(pictures, records, folder / "crops")
+    write_table(table, pictures, records)
     command = [sys.executable, __file__, str(table), "--child", str(folder / "shards")]
     if arguments.artefacts:
         command.append("--artefacts")
@@ -182,6 +212,7 @@ def main() -> None:
     parser.add_argument("--pictures", type=int, default=2000, help="for speed; 0: leave it out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--records", type=int, nargs="*", default=[], help="for memory")
+    parser.add_argument("--crops", action="store_true", help="memory: each picture is another")
     parser.add_argument("--artefacts", action="store_true", help="memory: look for artefacts too")
     parser.add_argument("--no-audit", action="store_true", help="memory: no near duplicates")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)

@@ -10,6 +10,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from tfskin.errors import UserError
+
 
 @contextmanager
 def replace_file(path: Path | str) -> Iterator[Path]:
@@ -67,6 +69,39 @@ def remove_leftovers(folder: Path) -> None:
             shutil.rmtree(path, ignore_errors=True)
         else:
             path.unlink(missing_ok=True)
+
+
+@contextmanager
+def lock_folder(folder: Path, busy: str) -> Iterator[bool]:
+    """Whether the folder could be locked for this process; the lock goes when the process ends.
+
+    It can't where the system has no locks (Windows, some network disks).
+
+    Args:
+        folder: must be there.
+        busy: what to say when another process has it.
+
+    Raises:
+        UserError: another process has it.
+    """
+    try:
+        import fcntl
+
+        handle = os.open(folder, os.O_RDONLY)
+    except (ImportError, OSError):
+        yield False
+        return
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = True
+        except BlockingIOError:
+            raise UserError(f"{folder}: {busy}; wait until it ends") from None
+        except OSError:
+            locked = False
+        yield locked
+    finally:
+        os.close(handle)
 
 
 def _move_folder(source: Path, target: Path) -> None:

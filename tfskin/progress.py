@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Literal
 
 _quiet = False
 
@@ -18,8 +19,10 @@ def is_quiet() -> bool:
 
 
 @contextmanager
-def progress_bar(title: str, *, total: int | None) -> Iterator[Callable[[int], None]]:
-    """A function that moves a progress bar on by so many steps.
+def progress_bar(
+    title: str, *, total: int | None, unit: Literal["steps", "bytes"] = "steps"
+) -> Iterator[Callable[[int], None]]:
+    """A function that moves a progress bar on by so many steps, or bytes.
 
     The bar goes to standard error and only when that is a terminal.
 
@@ -30,19 +33,21 @@ def progress_bar(title: str, *, total: int | None) -> Iterator[Callable[[int], N
     from rich.console import Console
     from rich.progress import (
         BarColumn,
+        DownloadColumn,
         MofNCompleteColumn,
         Progress,
         TextColumn,
         TimeRemainingColumn,
+        TransferSpeedColumn,
     )
 
     console = Console(stderr=True)
-    columns = (
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
+    counts = (
+        (DownloadColumn(binary_units=True), TransferSpeedColumn())
+        if unit == "bytes"
+        else (MofNCompleteColumn(),)
     )
+    columns = (TextColumn("{task.description}"), BarColumn(), *counts, TimeRemainingColumn())
     disabled = _quiet or not console.is_terminal
     with Progress(*columns, console=console, disable=disabled, transient=True) as progress:
         task = progress.add_task(title, total=total)

@@ -73,6 +73,14 @@ def test_cramers_v_of_independent_and_of_equal_columns():
     assert np.isnan(cramers_v(first, pd.Series(list("xxxx") * 5)))
 
 
+def test_a_field_of_one_value_is_known_and_says_nothing(records):
+    table = records.assign(width=40, height=30)
+    found = measure_associations(table).set_index("field")
+    assert np.isnan(found["association"]["picture size"])
+    assert found["images"]["picture size"] == len(table)
+    assert found["images"]["sex"] == 0  # nobody says it
+
+
 def test_a_sticker_that_gives_the_label_away_is_called_out(tmp_path):
     rng = np.random.default_rng(0)
     records = make_records(tmp_path, 24)

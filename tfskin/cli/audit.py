@@ -89,7 +89,7 @@ def _print_summary(folder: Path, summary: dict[str, Any]) -> None:
     for name, images in (summary["artefacts"] or {}).items():
         table.add_row(f"with {name.replace('_', ' ')}", str(images))
     for name, strength in summary["associations"].items():
-        shown = "one value" if strength is None else f"{strength:.2f}"
+        shown = "one value or none" if strength is None else f"{strength:.2f}"
         table.add_row(f"{name.replace('_', ' ')} and diagnosis (Cramér's V)", shown)
     print_table(table)
 

@@ -50,6 +50,13 @@ def prepare_command(
     ] = None,
     version: Annotated[str, typer.Option(help="Version folder.")] = "1.0.0",
     also: Also = None,
+    download: Annotated[
+        bool,
+        typer.Option(
+            "--download",
+            help="First download the source's public archives into PATH; goes on after a stop.",
+        ),
+    ] = False,
     harmonise: Annotated[
         bool | None,
         typer.Option(
@@ -87,6 +94,13 @@ def prepare_command(
     max_side: Annotated[
         int, typer.Option(help="Pictures with a longer side are shrunk to it.", min=16)
     ] = 512,
+    beam_options: Annotated[
+        str | None,
+        typer.Option(
+            help="Run as an Apache Beam pipeline with these options, such as "
+            "'--direct_num_workers=2 --direct_running_mode=multi_processing'."
+        ),
+    ] = None,
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     images: Images = None,
@@ -122,7 +136,9 @@ def prepare_command(
         on_error=on_error.value,
         overwrite=overwrite,
         also=parse_also(also or []),
+        download=download,
         harmonise=harmonise,
+        beam_options=beam_options,
         source=replace(
             phantom_options(source, seed, lesions, artefacts),
             path_column=path_column,

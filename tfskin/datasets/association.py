@@ -72,6 +72,7 @@ def _cut(numbers: pd.Series) -> pd.Series:
     known = numbers >= 0
     result = pd.Series("", index=numbers.index)
     if numbers[known].nunique() < 2:
+        result[known] = "one value"
         return result
     groups = pd.qcut(numbers[known], 5, duplicates="drop")
     result[known] = groups.astype("str")

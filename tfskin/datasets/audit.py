@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -10,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS, find_artefacts
+from tfskin.datasets.beam import BeamRun, map_on_beam
 from tfskin.datasets.duplicates import (
     HASH_WORDS,
     HASHED_SIDE,
@@ -23,6 +25,8 @@ from tfskin.errors import UserError
 OnError = Literal["fail", "skip"]
 UNKNOWN_FLAG = -1
 _ARTEFACT_SIDE = 512
+_PIECE = 256
+"""Pictures that a Beam worker looks at before it hands in what it found."""
 
 
 @dataclass(frozen=True)
@@ -78,6 +82,7 @@ def audit_records(
     near_duplicates: bool = True,
     artefacts: bool = True,
     workers: int | None = None,
+    beam: BeamRun | None = None,
 ) -> Audit:
     """What is found in the pictures of ``records``; each is read once.
 
@@ -88,6 +93,7 @@ def audit_records(
         near_duplicates: look for near duplicates.
         artefacts: look for artefacts.
         workers: threads that read pictures; none for one a CPU.
+        beam: how an Apache Beam pipeline reads the pictures; None: this process reads them.
 
     Raises:
         UserError: an unusable picture under ``fail``, or no usable one at all.
@@ -96,9 +102,7 @@ def audit_records(
     paths = records["path"].tolist()
     hashes = np.zeros((len(paths), HASH_WORDS), np.uint64)
     columns: dict[str, list[object]] = {}  # a dict a picture would be half of all memory
-    for place, (row, found) in enumerate(
-        map_pictures(look, paths, title="looking at pictures", workers=workers)
-    ):
+    for place, (row, found) in enumerate(_look_at_all(look, paths, workers, beam)):
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
         hashes[place] = found
@@ -120,6 +124,26 @@ def audit_records(
             if wanted
         ),
     )
+
+
+Look = Callable[[str], tuple[dict[str, object], np.ndarray]]
+
+
+def _look_at_all(
+    look: Look, paths: Sequence[str], workers: int | None, beam: BeamRun | None
+) -> Iterator[tuple[dict[str, object], np.ndarray]]:
+    if beam is None:
+        yield from map_pictures(look, paths, title="looking at pictures", workers=workers)
+        return
+    pieces = [paths[start : start + _PIECE] for start in range(0, len(paths), _PIECE)]
+    for found in map_on_beam(partial(_look_at_piece, look=look), pieces, beam=beam):
+        yield from found
+
+
+def _look_at_piece(
+    paths: Sequence[str], *, look: Look
+) -> list[tuple[dict[str, object], np.ndarray]]:
+    return list(map_pictures(look, paths, title="", workers=None))
 
 
 def _examine(

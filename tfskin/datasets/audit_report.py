@@ -75,7 +75,7 @@ def summarise_audit(
         "pairs_of_two_diagnoses": int(pairs["conflict"].sum()),
         "artefacts": {name: int(totals[name]) for name in DETECTORS} if looked else None,
         "associations": {
-            str(field): None if math.isnan(strength) else round(float(strength), 3)
+            str(field): None if math.isnan(strength) else round(float(strength), 6)
             for field, strength in zip(
                 associations["field"], associations["association"], strict=True
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -20,6 +21,7 @@ TURNS = 8
 HASHED_SIDE = HASH_SIZE * 4  # what imagehash.phash resizes to
 _EXACT_UP_TO = 4096
 _CHUNK_ROWS = 256
+_BLOCK_ROWS = 16384  # turning a hash takes 3 KiB
 _FIRST_NEIGHBOURS = 8
 _MOST_NEIGHBOURS = 512
 
@@ -145,10 +147,12 @@ def compare_hashes(
     zeros = np.zeros(len(again), np.int64)
     chunks = [np.stack([place[again], again, zeros, zeros], axis=1)]
     search = _compare_all if len(distinct) <= _EXACT_UP_TO else _Neighbours(distinct)
-    for turn in range(TURNS):
+    blocks = range(0, len(distinct), _BLOCK_ROWS)
+    for turn, start in itertools.product(range(TURNS), blocks):
         limit = max_turned_distance if turn else max_distance
-        queries = turn_hashes(distinct, turn)
-        for rows, columns, distances in search(queries, distinct, limit):
+        queries = turn_hashes(distinct[start : start + _BLOCK_ROWS], turn)
+        for block_rows, columns, distances in search(queries, distinct, limit):
+            rows = block_rows + start
             kept = columns > rows
             found = (first_place[rows[kept]], first_place[columns[kept]], distances[kept])
             turns = np.full(int(kept.sum()), turn)

@@ -36,7 +36,8 @@ _SUFFIX_FORMATS = {
 }
 _ORIENTATION = 0x0112
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
-_WINDOW_PER_WORKER = 8
+_BATCH = 8
+_BATCHES_PER_WORKER = 3
 
 Result = TypeVar("Result")
 
@@ -159,8 +160,9 @@ def map_pictures(
 
     Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock, and most
     of NumPy and SciPy works without it too. Processes were tried for the audit of 2,000 small
-    pictures on two cores: 195 pictures/s with artefacts, against 204 by threads. Only a few
-    results a worker are held at a time, so memory does not grow with the number of pictures.
+    pictures on two cores: 195 pictures/s with artefacts, against 204 by threads. A thread takes
+    eight pictures at a time: handing over each by itself kept threads waiting for one another. Only
+    a few results a worker are held at a time, so memory does not grow with the number of pictures.
 
     Args:
         function: called with one path; an exception ends the iteration.
@@ -169,20 +171,25 @@ def map_pictures(
         workers: threads; none for one a CPU.
     """
     workers = workers or os.cpu_count() or 1
-    rest = iter(paths)
+    starts = range(0, len(paths), _BATCH)
+    batches = (paths[start : start + _BATCH] for start in starts)
     pool = ThreadPoolExecutor(workers)
+
+    def work(batch: Sequence[str]) -> list[Result]:
+        return [function(path) for path in batch]
+
     try:
         # Filters are the process's, not the thread's: they are set once, around all threads.
         with warnings.catch_warnings(), progress_bar(title, total=len(paths)) as advance:
             warnings.filterwarnings("ignore", module="PIL")
             warnings.simplefilter("error", Image.DecompressionBombWarning)
-            first = islice(rest, workers * _WINDOW_PER_WORKER)
-            waiting: deque[Future[Result]] = deque(pool.submit(function, path) for path in first)
+            first = islice(batches, workers * _BATCHES_PER_WORKER)
+            waiting: deque[Future[list[Result]]] = deque(pool.submit(work, b) for b in first)
             while waiting:
-                result = waiting.popleft().result()
-                waiting.extend(pool.submit(function, path) for path in islice(rest, 1))
-                yield result
-                advance(1)
+                results = waiting.popleft().result()
+                waiting.extend(pool.submit(work, batch) for batch in islice(batches, 1))
+                yield from results
+                advance(len(results))
     finally:
         pool.shutdown(cancel_futures=True)
 

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -41,21 +42,31 @@ _MIN_RECORDS_PER_SHARD = 125
 _ROWS_AT_ONCE = 1024
 
 
-class SplitWriter:
-    """Writes the records of one split into shard files, a new one when the last is full.
+@dataclass(frozen=True)
+class Written:
+    """Files of records.
 
     Attributes:
-        files: names of the finished files.
+        files: their names, in order.
         lengths: number of records in each.
         num_bytes: of all records, without the frames of the TFRecord format.
-        digests: of each record.
+        digests: of each record, for the fingerprint.
     """
 
+    files: list[str]
+    lengths: list[int]
+    num_bytes: int
+    digests: list[str]
+
+
+class RecordWriter:
+    """Writes records into files ``<prefix>-<number>``, a new one when the last is full."""
+
     def __init__(self, folder: Path, prefix: str, *, max_records: int, max_bytes: int) -> None:
-        self.files: list[str] = []
-        self.lengths: list[int] = []
-        self.num_bytes = 0
-        self.digests: list[str] = []
+        self._files: list[str] = []
+        self._lengths: list[int] = []
+        self._num_bytes = 0
+        self._digests: list[str] = []
         self._folder, self._prefix = folder, prefix
         self._max_records, self._max_bytes = max_records, max_bytes
         self._shard_bytes = 0
@@ -65,26 +76,30 @@ class SplitWriter:
         """Append a record; ``digest`` is kept for the fingerprint."""
         size = len(record) + _FRAME_BYTES
         full = self._writer is not None and (
-            self.lengths[-1] == self._max_records or self._shard_bytes + size > self._max_bytes
+            self._lengths[-1] == self._max_records or self._shard_bytes + size > self._max_bytes
         )
         if full or self._writer is None:
             self._open_next()
         self._writer.write(record)
         self._shard_bytes += size
-        self.lengths[-1] += 1
-        self.num_bytes += len(record)
-        self.digests.append(digest)
+        self._lengths[-1] += 1
+        self._num_bytes += len(record)
+        self._digests.append(digest)
 
     def _open_next(self) -> None:
         import tensorflow as tf
 
         self.close()
-        self._writer = tf.io.TFRecordWriter(str(self._temporary(len(self.lengths))))
+        name = f"{self._prefix}-{len(self._files)}"
+        self._writer = tf.io.TFRecordWriter(str(self._folder / name))
         self._shard_bytes = 0
-        self.lengths.append(0)
+        self._files.append(name)
+        self._lengths.append(0)
 
-    def _temporary(self, index: int) -> Path:
-        return self._folder / f"{self._prefix}-{index}"
+    def finish(self) -> Written:
+        """Close the last file; what was written."""
+        self.close()
+        return Written(self._files, self._lengths, self._num_bytes, self._digests)
 
     def close(self) -> None:
         """Close the file that is open, if any."""
@@ -92,17 +107,8 @@ class SplitWriter:
         if writer is not None:
             writer.close()
 
-    def finish(self) -> None:
-        """Close the last file, and give all their names: how many there are stands in each."""
-        self.close()
-        count = len(self.lengths)
-        for index in range(count):
-            file = f"{self._prefix}.tfrecord-{index:05d}-of-{count:05d}"
-            self._temporary(index).rename(self._folder / file)
-            self.files.append(file)
 
-
-def write_split(folder: Path, name: str, part: pd.DataFrame, options: ShardOptions) -> SplitWriter:
+def write_split(folder: Path, name: str, part: pd.DataFrame, options: ShardOptions) -> Written:
     """What was written: the records of one split, in the order of ``part``, streamed.
 
     Args:
@@ -115,15 +121,37 @@ def write_split(folder: Path, name: str, part: pd.DataFrame, options: ShardOptio
         UserError: a picture cannot be decoded.
         OSError: a file cannot be written.
     """
+    prefix = f"{name}-{part['split'].iloc[0]}"
+    most = math.ceil(len(part) / count_files(len(part)))
+    return name_files(folder, prefix, [write_records(folder, prefix, part, options, most)])
+
+
+def count_files(records: int) -> int:
+    """Into how many files a split goes, unless they grow too large."""
+    return min(_SHARDS_TO_READ_IN_PARALLEL, max(1, records // _MIN_RECORDS_PER_SHARD))
+
+
+def write_records(
+    folder: Path, prefix: str, part: pd.DataFrame, options: ShardOptions, max_records: int
+) -> Written:
+    """Records of one split in files ``<prefix>-<number>``, which await their final names.
+
+    Args:
+        folder: where the files go.
+        prefix: what their names begin with.
+        part: as :func:`write_split` takes it.
+        options: as :func:`write_split` takes them.
+        max_records: in one file.
+
+    Raises:
+        UserError: a picture cannot be decoded.
+        OSError: a file cannot be written.
+    """
     import tensorflow as tf
 
     split = str(part["split"].iloc[0])
-    shards = min(_SHARDS_TO_READ_IN_PARALLEL, max(1, len(part) // _MIN_RECORDS_PER_SHARD))
-    writer = SplitWriter(
-        folder,
-        f"{name}-{split}",
-        max_records=math.ceil(len(part) / shards),
-        max_bytes=options.max_shard_bytes,
+    writer = RecordWriter(
+        folder, prefix, max_records=max_records, max_bytes=options.max_shard_bytes
     )
     encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
     paths = part["path"].tolist()
@@ -134,13 +162,32 @@ def write_split(folder: Path, name: str, part: pd.DataFrame, options: ShardOptio
             value |= {"width": picture.width, "height": picture.height}
             record = serialize_record({**value, "image": picture.data})
             writer.write(record, _digest_record(split, value, picture))
-        writer.finish()
+        return writer.finish()
     except tf.errors.OpError as error:  # what TensorFlow's file system raises: a full disk
         raise OSError(error.message) from None
     finally:
         with suppress(tf.errors.OpError):  # a full disk would fail again and hide the reason
             writer.close()
-    return writer
+
+
+def name_files(folder: Path, prefix: str, parts: Sequence[Written]) -> Written:
+    """The parts of one split as one, its files named: how many there are stands in each name.
+
+    Args:
+        folder: where they go.
+        prefix: of the names: data set and split.
+        parts: in order; their files are below ``folder``.
+    """
+    before = [file for part in parts for file in part.files]
+    files = [f"{prefix}.tfrecord-{index:05d}-of-{len(before):05d}" for index in range(len(before))]
+    for old, new in zip(before, files, strict=True):
+        (folder / old).rename(folder / new)
+    return Written(
+        files=files,
+        lengths=[length for part in parts for length in part.lengths],
+        num_bytes=sum(part.num_bytes for part in parts),
+        digests=[digest for part in parts for digest in part.digests],
+    )
 
 
 def serialize_record(value: Mapping[str, Any]) -> bytes:
@@ -202,7 +249,7 @@ def make_features(diagnoses: list[str]) -> Any:
 
 
 def write_tfds_metadata(
-    folder: Path, rows: pd.DataFrame, version: str, features: Any, parts: dict[str, SplitWriter]
+    folder: Path, rows: pd.DataFrame, version: str, features: Any, parts: dict[str, Written]
 ) -> None:
     """Write features.json, dataset_info.json, label.labels.txt and LICENSE."""
     import tensorflow_datasets as tfds

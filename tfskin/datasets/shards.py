@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import os
 import re
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +15,7 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.audit import UNKNOWN_FLAG
+from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.proof import count_faults, digest_file, prove_disjoint
 from tfskin.datasets.selection import select_shards
@@ -28,9 +28,10 @@ from tfskin.datasets.shard_files import (
     write_split,
     write_tfds_metadata,
 )
+from tfskin.datasets.shards_on_beam import write_splits_on_beam
 from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
 from tfskin.errors import UserError
-from tfskin.files import read_json, replace_folder, write_json
+from tfskin.files import lock_folder, read_json, replace_folder, write_json
 from tfskin.startup import import_tensorflow_quietly
 
 SHARDS_FILE = "shards.json"
@@ -51,6 +52,7 @@ class ShardOptions:
         max_shard_bytes: no shard file grows beyond it (unless one record does).
         seed: of the order of the records within a split.
         workers: threads that decode and encode pictures; none for one a CPU.
+        beam: how an Apache Beam pipeline writes the files; None: this process writes them.
         overwrite: replace shards of the same name and version.
         near_duplicates: how many near-duplicate pairs the groups hold, for the proof; None: they
             were not looked for.
@@ -62,6 +64,7 @@ class ShardOptions:
     max_shard_bytes: int = 128 * 2**20
     seed: int = 0
     workers: int | None = None
+    beam: BeamRun | None = None
     overwrite: bool = False
     near_duplicates: int | None = None
     left_out: Mapping[str, str] = field(default_factory=dict)
@@ -262,12 +265,18 @@ def _fill_folder(
     proof: dict[str, Any],
 ) -> None:
     features = make_features(_list_diagnoses(rows))
-    parts = {}
+    shuffled = {}
     for place, split in enumerate(_order_splits(rows["split"])):
         part = rows[rows["split"] == split]
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
-            parts[split] = write_split(folder, name, part.iloc[order], options)
+            shuffled[split] = part.iloc[order]
+    if options.beam is None:
+        parts = {
+            split: write_split(folder, name, part, options) for split, part in shuffled.items()
+        }
+    else:
+        parts = write_splits_on_beam(folder, name, list(shuffled.values()), options, options.beam)
     write_tfds_metadata(folder, rows, version, features, parts)
     write_splits_csv(
         folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
@@ -310,7 +319,7 @@ def _only_writer(folder: Path) -> Iterator[None]:
     with _explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
-        with _lock_folder(folder) as locked:
+        with lock_folder(folder, "another process is writing this data set") as locked:
             if locked:
                 for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
                     shutil.rmtree(left, ignore_errors=True)
@@ -318,31 +327,6 @@ def _only_writer(folder: Path) -> Iterator[None]:
     finally:
         with suppress(OSError):
             folder.rmdir()  # only when it is empty: nothing was written
-
-
-@contextmanager
-def _lock_folder(folder: Path) -> Iterator[bool]:
-    """Whether the folder could be locked."""
-    try:
-        import fcntl
-
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = True
-        except BlockingIOError:
-            raise UserError(
-                f"{folder}: another process is writing this data set; wait until it ends"
-            ) from None
-        except OSError:
-            locked = False
-        yield locked
-    finally:
-        os.close(handle)
 
 
 @contextmanager

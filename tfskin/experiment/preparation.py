@@ -8,7 +8,9 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.archives import ARCHIVES, download_source
 from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
+from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
@@ -38,7 +40,10 @@ class PrepareOptions:
         on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
         overwrite: replace shards of that name and version.
         also: further sources to merge in: (source, path).
+        download: first bring the public archives of the sources into their folders.
         harmonise: write diagnoses by their common names; None: when there are several sources.
+        beam_options: read pictures and write shards by an Apache Beam pipeline with these options;
+            None: by threads of this process.
         source: options of the source, such as column names or the number of phantoms.
         shards: size cap and quality of the stored pictures.
     """
@@ -55,7 +60,9 @@ class PrepareOptions:
     on_error: OnError = "fail"
     overwrite: bool = False
     also: Sequence[tuple[str, Path]] = ()
+    download: bool = False
     harmonise: bool | None = None
+    beam_options: str | None = None
     source: SourceOptions = field(default_factory=SourceOptions)
     shards: ShardOptions = field(default_factory=ShardOptions)
 
@@ -96,12 +103,25 @@ def prepare(
     target = Path(output) / name / chosen.version
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
+    if chosen.download:
+        _download(source, path, chosen, say)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as folder:
             records = gather_records(source, Path(folder) / name, options=chosen, say=say)
             return _prepare_records(records, name, output, chosen, say)
     records = gather_records(source, path, options=chosen, say=say)
     return _prepare_records(records, name, output, chosen, say)
+
+
+def _download(
+    source: str, path: Path | str | None, options: PrepareOptions, say: Callable[[str], None]
+) -> None:
+    if path is None:
+        raise UserError(f"--download: name the folder that '{source}' goes to")
+    download_source(source, Path(path).expanduser(), say=say)
+    for other, place in options.also:
+        if other in ARCHIVES:
+            download_source(other, place.expanduser(), say=say)
 
 
 def gather_records(
@@ -182,12 +202,16 @@ def _prepare_records(
     if records["diagnosis"].nunique() < 2:
         only = records["diagnosis"].iloc[0]
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
+    beam = None
+    if options.beam_options is not None:
+        beam = BeamRun(options.beam_options, Path(output).absolute() / name)
     audit = audit_records(
         records,
         on_error=options.on_error,
         near_duplicates=options.near_duplicates,
         artefacts=options.artefacts,
         workers=options.shards.workers,
+        beam=beam,
     )
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
     if left_out:
@@ -208,6 +232,7 @@ def _prepare_records(
         seed=options.seed,
         near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
         left_out=left_out,
+        beam=beam,
     )
     return write_shards(
         kept,

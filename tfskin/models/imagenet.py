@@ -196,7 +196,7 @@ def _download(published: Published, path: Path) -> None:
         temporary.open("wb") as file,
     ):
         size = int(answer.headers.get("Content-Length") or 0)
-        with progress_bar(published.name, total=size or None) as advance:
+        with progress_bar(published.name, total=size or None, unit="bytes") as advance:
             while chunk := answer.read(CHUNK):
                 file.write(chunk)
                 advance(len(chunk))
