@@ -10,6 +10,7 @@ replica's gradient on its own, and can't accumulate; so the steps are made here,
 import hashlib
 import json
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
@@ -296,7 +297,8 @@ class Distribution:
         except _LOST as error:
             if self.kind == "mirrored":
                 raise
-            reason = (str(error.message).splitlines() or [type(error).__name__])[0][:200]
+            found = re.search(r"aborted by: ([^\n]*)", str(error.message))
+            reason = found.group(1) if found else type(error).__name__
             raise UserError(
                 f"another process of this job is gone ({reason}); start the same command again "
                 "on all machines, and it goes on from the last checkpoint"
