@@ -127,6 +127,13 @@ class Distribution:
         self._spread_seeds(model)
         self._step = self._make_step(model)
         self._count = _make_count(model)
+        self._classes = model.output_shape[-1]
+
+        @tf.function(reduce_retracing=True, autograph=False)
+        def forward(images: Any) -> Any:
+            return self.strategy.run(partial(model, training=False), args=(images,))
+
+        self._forward = forward
 
     def check_agreement(self, text: str, what: str) -> None:
         """Raise unless ``text`` is the same in every process.
@@ -181,29 +188,23 @@ class Distribution:
             watch.on_train_batch_end(step - watch.first, {"loss": float(loss.result())})
         return {name: float(value) for name, value in model.get_metrics_result().items()}
 
-    def predict(
-        self, model: keras.Model, batches: Iterable[Any], *, rows: tuple[int, int], total: int
-    ) -> np.ndarray:
+    def predict(self, batches: Iterable[Any], *, rows: tuple[int, int], total: int) -> np.ndarray:
         """Logits (total, C) in every process, of which this one computes ``rows``.
 
         Args:
-            model: a network.
             batches: (images, labels) of this process's rows.
             rows: first and last (exclusive) of them.
             total: rows of all processes.
         """
-
-        @tf.function(reduce_retracing=True, autograph=False)
-        def forward(images: Any) -> Any:
-            return self.strategy.run(partial(model, training=False), args=(images,))
-
         found: list[np.ndarray] = []
         waiting: list[Any] = []
 
         def compute() -> None:
             # Where too few batches are left, the other replicas repeat the first one.
             filled = waiting + waiting[:1] * (self.local - len(waiting))
-            results = self.strategy.experimental_local_results(forward(self._of_local(filled)))
+            results = self.strategy.experimental_local_results(
+                self._forward(self._of_local(filled))
+            )
             found.extend(result.numpy() for result in results[: len(waiting)])
             waiting.clear()
 
@@ -213,7 +214,7 @@ class Distribution:
                 compute()
         if waiting:
             compute()
-        logits = np.zeros((total, model.output_shape[-1]), np.float32)
+        logits = np.zeros((total, self._classes), np.float32)
         if found:
             logits[slice(*rows)] = np.concatenate(found)
         return self._sum(logits)

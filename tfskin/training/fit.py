@@ -288,7 +288,7 @@ def _validate(model: keras.Model, data: FitData, options: FitOptions) -> dict[st
     else:
         *rows, total = data.val_rows
         logits = options.distribution.predict(
-            model, data.val_batches, rows=(rows[0], rows[1]), total=total
+            data.val_batches, rows=(rows[0], rows[1]), total=total
         )
     if not np.isfinite(logits).all():
         raise UserError(
