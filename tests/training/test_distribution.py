@@ -8,14 +8,19 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from types import SimpleNamespace
+from typing import Any, cast
 
 import numpy as np
 import pytest
 
 import tfskin
 from tests.training import replicas
+from tfskin.config import QUICKSTART
 from tfskin.errors import UserError
+from tfskin.experiment.rate_run import find_rate
+from tfskin.experiment.several_runs import Repeats, train_several
+from tfskin.experiment.training_run import fit_data
 from tfskin.training.checkpoints import read_checkpoint
 
 
@@ -157,3 +162,24 @@ def test_a_missing_or_wrong_tf_config_is_said_in_words(monkeypatch, text):
         monkeypatch.setenv("TF_CONFIG", text)
     with pytest.raises(UserError, match="multi_worker needs the environment variable TF_CONFIG"):
         Distribution("multi_worker")
+
+
+def test_what_trains_in_one_process_refuses_several(tmp_path, monkeypatch):
+    """Before anything is written; on several GPUs of a process several runs are fine."""
+    monkeypatch.chdir(tmp_path)
+    config = tfskin.read_config(QUICKSTART, ["train.distribution=multi_worker"])
+    with pytest.raises(UserError, match="the learning-rate range test can't be multi_worker"):
+        find_rate(config)
+    with pytest.raises(UserError, match="trains several runs can't be multi_worker"):
+        train_several(config, Repeats(seeds=2))
+    assert not list(tmp_path.iterdir())
+
+
+def test_an_epochs_last_step_has_an_image_for_each_replica(phantom_shards):
+    config = tfskin.read_config(QUICKSTART, ["train.batch_size=2"])
+    shards = tfskin.load_shards(phantom_shards)
+    together = SimpleNamespace(replicas=10, first=0, local=10)
+    images = fit_data(config, shards, ["melanoma", "nevus"]).images_per_epoch
+    message = f"an epoch of {images} images has {images % 20} for 10 replicas"
+    with pytest.raises(UserError, match=message):
+        fit_data(config, shards, ["melanoma", "nevus"], cast(Any, together))

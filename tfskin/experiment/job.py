@@ -1,5 +1,7 @@
 """The job that trains a run: one process, or several that must agree on what they do."""
 
+import json
+import os
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -25,6 +27,14 @@ def start_distribution(config: ExperimentConfig) -> "Distribution | None":
     from tfskin.training.distribution import Distribution
 
     return Distribution(kind)
+
+
+def is_follower(config: ExperimentConfig) -> bool:
+    """Whether another process of the same job writes the run, and prints what it reached."""
+    if config.train.distribution != "multi_worker":
+        return False
+    place = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    return int(place.get("task", {}).get("index", 0)) != 0
 
 
 def refuse_distribution(config: ExperimentConfig, what: str, *, mirrored: bool = False) -> None:
