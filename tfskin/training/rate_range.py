@@ -23,7 +23,7 @@ class RateRange(NamedTuple):
         rates: learning rate of each update, float64 (N,).
         losses: loss of each update's images, smoothed, float64 (N,).
         steepest: the rate at which the smoothed loss falls fastest per factor of the rate, by
-            straight lines through a twelfth of all updates each.
+            straight lines through a sixth of all updates each.
         tenth: a tenth of the rate at which it is lowest.
     """
 
@@ -86,7 +86,7 @@ def _judge(rates: np.ndarray, losses: np.ndarray) -> RateRange:
     # The smoothed loss of the first updates is that of one or two batches.
     first = min(UNSETTLED, len(rates) // 4)
     lowest = first + int(np.argmin(losses[first:]))
-    width = max(3, len(rates) // 12)
+    width = max(3, len(rates) // 6)
     starts = range(first, max(lowest + 1 - width, first) + 1)
     lines = [_slope(np.log(rates[i : i + width]), losses[i : i + width]) for i in starts]
     middle = min(starts[int(np.argmin(lines))] + width // 2, lowest)
