@@ -80,7 +80,7 @@ class Distribution:
         return self.first == 0
 
     def __str__(self) -> str:
-        """``multi_worker: 4 replicas on 2 machines, this is the first``."""
+        """``multi_worker: 4 replicas in 2 processes, this is number 0``."""
         workers = self.replicas // self.local
         text = f"{self.kind}: {self.replicas} replica{'s' * (self.replicas > 1)}"
         if self.kind == "mirrored":
