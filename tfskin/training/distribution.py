@@ -32,10 +32,8 @@ Kind = Literal["mirrored", "multi_worker"]
 TESTED = "3.15"
 """The Keras whose optimizers :func:`_update_own_copy` is known to fit."""
 
-_LOST = (
-    *(tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.CancelledError),
-    *(tf.errors.InternalError, tf.errors.DeadlineExceededError, tf.errors.UnknownError),
-)
+_LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineExceededError)
+"""What a sum over all processes raises when one of them is gone; others say so in their text."""
 
 
 class Distribution:
@@ -295,10 +293,10 @@ class Distribution:
         """Say in words that another process has gone."""
         try:
             yield
-        except _LOST as error:
-            if self.kind == "mirrored":
+        except tf.errors.OpError as error:
+            found = re.search(r"Collective ops is aborted by: ([^\n]*)", str(error.message))
+            if self.kind == "mirrored" or not (found or isinstance(error, _LOST)):
                 raise
-            found = re.search(r"aborted by: ([^\n]*)", str(error.message))
             reason = found.group(1) if found else type(error).__name__
             raise UserError(
                 f"another process of this job is gone ({reason}); start the same command again "
