@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 from pydantic import BaseModel
 
 from tfskin.config import (
+    QUICKSTART,
     dump_config,
     find_config,
     list_keys,
@@ -21,6 +22,12 @@ def write(folder: Path, text: str) -> Path:
     path = folder / "experiment.yaml"
     path.write_text(text, encoding="utf-8")
     return path
+
+
+@pytest.mark.parametrize("key", ["train.feature_views=2", "train.jit_compile=on"])
+def test_what_a_distribution_cannot_do_is_refused(key):
+    with pytest.raises(UserError, match="set distribution to none"):
+        read_config(QUICKSTART, ["train.distribution=mirrored", key])
 
 
 def test_file_and_overrides_change_only_what_they_name(tmp_path):

@@ -12,6 +12,7 @@ BatchNormMode = Literal["update", "affine", "frozen"]
 Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
 Sampling = Literal["none", "undersample", "oversample", "class_balanced"]
+Distribution = Literal["none", "mirrored", "multi_worker"]
 Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -222,9 +223,19 @@ class TrainConfig(_Schema):
     progressive: ProgressiveConfig = Field(
         default_factory=ProgressiveConfig, description="image size and regularisation by stage"
     )
-    batch_size: int = Field(32, ge=1, le=65536, description="images a step")
+    batch_size: int = Field(
+        32, ge=1, le=65536, description="images a step, on each replica of a distribution"
+    )
     accumulate: int = Field(
         1, ge=1, le=65536, description="steps whose gradients make one update, as a larger batch"
+    )
+    distribution: Distribution = Field(
+        "none",
+        description="mirrored: on all GPUs of this machine; multi_worker: on the machines of "
+        "TF_CONFIG; see docs/distribution.md",
+    )
+    scale_learning_rate: Literal["none", "linear", "sqrt"] = Field(
+        "none", description="learning_rate times the number of replicas, or its square root"
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
     learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
@@ -289,6 +300,13 @@ class TrainConfig(_Schema):
     def _check_together(self) -> TrainConfig:
         if self.loss == "class_balanced" and self.class_weights != "none":
             raise ValueError("loss class_balanced has its own weights; set class_weights to none")
+        if self.distribution != "none":
+            if self.feature_views:
+                raise ValueError(
+                    "feature_views keeps features for one process; set distribution to none"
+                )
+            if self.jit_compile == "on":
+                raise ValueError("jit_compile on is for one device; set distribution to none")
         if self.progressive.stages > 1:
             if self.stages:
                 raise ValueError("progressive has stages of its own; leave train.stages out")

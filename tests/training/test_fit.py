@@ -238,6 +238,45 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_p
     assert all(np.isfinite(v.numpy()).all() for v in kept.variables)
 
 
+class Length(keras.layers.Layer):
+    """Each channel's length; of a black image it is 0, and its gradient no number."""
+
+    def build(self, shape):
+        self.scale = self.add_weight(shape=(3,), initializer="ones", name="scale")
+
+    def call(self, inputs):
+        return keras.ops.sqrt(keras.ops.sum(keras.ops.square(inputs * self.scale), axis=(1, 2)))
+
+
+@pytest.mark.parametrize("black_from", [20, 30])
+def test_weights_that_are_no_numbers_are_never_written(tmp_path, black_from):
+    """The loss of the step that spoils them is finite: within the epoch, and at its last step."""
+    data = make_data()
+
+    def make_epoch(epoch, steps):
+        images, labels = make_images(0)
+        if epoch == 1:
+            images[black_from:] = 0.0
+        return Batches(images, labels, skip=steps)
+
+    image = keras.Input((8, 8, 3), name="image")
+    logits = keras.layers.Dense(2, name="logits")(Length(name="length")(image / 1000))
+    model = keras.Model(image, logits)
+    compile_model(model, build_optimizer("sgd", learning_rate=1e-3))
+    step = black_from // 10 + 1
+    message = (
+        rf"^epoch 2, step {step}: length/scale is no number \(NaN or infinity\) at learning rate "
+        rf"0\.001; .*; the last good checkpoint is .*epoch-00001-step-0000000{step - 1}.npz$"
+    )
+    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
+    spoilt = FitData(**{**vars(data), "make_epoch": make_epoch})
+    with pytest.raises(UserError, match=message):
+        fit(model, spoilt, options=options, say=lambda _: None)
+    for path in options.checkpoints.iterdir():
+        with np.load(path) as file:
+            assert all(np.isfinite(file[name]).all() for name in file.files if name != "state")
+
+
 def test_patience_stops_when_nothing_gains(tmp_path):
     data = make_data()
     frozen = FitData(

@@ -2,7 +2,7 @@ import keras
 import numpy as np
 import pytest
 
-from tfskin.training.rate_range import measure_rates
+from tfskin.training.rate_range import _judge, measure_rates
 
 
 class Bowl(keras.losses.Loss):
@@ -33,3 +33,14 @@ def test_the_loss_falls_then_blows_up_where_it_must():
     assert found.losses.min() < 0.5 * found.losses[0]
     assert 1e-3 < found.steepest < 0.2
     assert found.tenth == pytest.approx(found.rates[found.losses.argmin()] / 10)
+
+
+def test_noise_of_the_first_batches_is_no_fall():
+    """The smoothed loss jumps about at the start; it really falls between 1e-3 and 1e-1."""
+    rates = np.geomspace(1e-6, 1.0, 200)
+    losses = 0.7 - 0.1 * np.clip(np.log10(rates) + 3, 0, 2)
+    losses += 0.02 * np.random.default_rng(0).normal(size=200)
+    losses[:10] = [0.4, 0.95, 0.5, 0.9, 0.6, 0.8, 0.65, 0.75, 0.7, 0.7]
+    found = _judge(rates, losses)
+    assert 1e-3 < found.steepest < 1e-1
+    assert found.tenth == pytest.approx(rates[10:][losses[10:].argmin()] / 10)

@@ -97,7 +97,9 @@ def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
 
     table = Table(title=title, title_justify="left")
     for heading in rows[0]:
-        table.add_column(heading.replace("_", " "), justify="right")
+        # A key of a config is shown as it is written there.
+        shown = heading if "." in heading else heading.replace("_", " ")
+        table.add_column(shown, justify="right")
     for row in rows:
         table.add_row(
             *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())

@@ -15,6 +15,9 @@ SHORT = {
     "log_loss": "log-loss",
 }
 
+MONITORED = {"auc": "macro AUC", "f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
+"""What a monitor is called, where its key is no word."""
+
 
 def print_several(found: "SeveralRuns", *, monitor: str) -> None:
     """One table a split: each run with mean and spread, or each setting of a sweep."""
@@ -22,7 +25,8 @@ def print_several(found: "SeveralRuns", *, monitor: str) -> None:
     for split in found.splits:
         if sweep:
             rows = [_setting(row, split, monitor) for row in found.summary]
-            title = f"{found.folder} on {split}, best {monitor} first"
+            best = MONITORED.get(monitor, monitor)
+            title = f"{found.folder} on {split}, best {best} first"
         else:
             rows = [_run(row, split) for row in found.rows]
             rows += [_overall(found.summary[0], split, part) for part in ("mean", "spread")]
@@ -37,9 +41,13 @@ def _setting(row: dict[str, Any], split: str, monitor: str) -> dict[str, str]:
     """The keys of a setting, then ``mean ± spread`` of each figure."""
     end = list(row).index("runs")
     cells = {key: str(value) for key, value in list(row.items())[:end]}
+    headings = list(SHORT.values())
+    if monitor == "loss":
+        headings.insert(0, "val loss")
     if row["failed"]:
-        return cells | {f"val {monitor}": "failed"} | dict.fromkeys(SHORT.values(), "-")
-    cells[f"val {monitor}"] = _number(row[monitor], row[f"{monitor}_spread"])
+        return cells | dict.fromkeys(headings, "-") | {headings[0]: "failed"}
+    if monitor == "loss":
+        cells["val loss"] = _number(row[monitor], row[f"{monitor}_spread"])
     for figure, heading in SHORT.items():
         name = f"{split}_{figure}"
         cells[heading] = _number(row[name], row[f"{name}_spread"])

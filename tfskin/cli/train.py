@@ -109,6 +109,7 @@ def train_command(
         _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
         return
     from tfskin.experiment import train
+    from tfskin.experiment.job import is_follower
     from tfskin.experiment.training_run import resume as resume_run
 
     try:
@@ -120,6 +121,8 @@ def train_command(
         folder = resume or output or Path("runs") / (config.name if config else "")
         say(f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}")
         raise typer.Exit(INTERRUPTED) from None
+    if is_follower(read_config(finished.folder / "config.yaml")):
+        return
     metrics = finished.metrics()
     if json:
         print_json({"run": finished.folder, **metrics})

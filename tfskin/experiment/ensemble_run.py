@@ -16,6 +16,7 @@ from tfskin.experiment.evaluation_run import (
     predict_logits,
     softmax,
 )
+from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.inputs import read_labels
@@ -147,6 +148,7 @@ def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -
             raise UserError(f"{member}: is not finished; tfskin-train --resume {member}")
         return run
     config = read_config(member, overrides)
+    refuse_distribution(config, "a member that an ensemble trains", mirrored=True)
     say(f"member {config.name}")
     return train(config, say=say)
 

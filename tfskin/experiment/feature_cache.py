@@ -13,7 +13,7 @@ import numpy as np
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.files import replace_file
-from tfskin.inputs import InputOptions, damage_named, make_dataset, read_labels
+from tfskin.inputs import InputOptions, ReplicaShare, damage_named, make_dataset, read_labels
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.progress import progress_bar
 from tfskin.schema import ExperimentConfig
@@ -23,8 +23,8 @@ VERSION = 1
 """Goes up with what the features of the same weights and pictures are."""
 
 
-def input_options(config: ExperimentConfig) -> InputOptions:
-    """How pictures are fed while the network of a config trains."""
+def input_options(config: ExperimentConfig, share: ReplicaShare | None = None) -> InputOptions:
+    """How pictures are fed while the network of a config trains, to this process's replicas."""
     return InputOptions(
         image_size=config.model.image_size,
         resize=config.model.resize,
@@ -35,6 +35,7 @@ def input_options(config: ExperimentConfig) -> InputOptions:
         shuffle_buffer=config.data.shuffle_buffer,
         sampling=config.data.sampling,
         windows=config.data.windows,
+        share=share or ReplicaShare(),
     )
 
 

@@ -1,7 +1,8 @@
 """A config -> its network, and the stages in which it is trained."""
 
 from collections.abc import Callable, Mapping
-from typing import Any
+from contextlib import nullcontext
+from typing import TYPE_CHECKING, Any
 
 import keras
 
@@ -29,6 +30,9 @@ from tfskin.training.schedules import make_schedule
 from tfskin.training.stages import Stage, prepare_stage, unfreeze
 from tfskin.training.updates import average_statistics
 
+if TYPE_CHECKING:
+    from tfskin.training.distribution import Distribution
+
 
 def build_compiled(
     config: ExperimentConfig,
@@ -36,17 +40,19 @@ def build_compiled(
     num_classes: int,
     steps_per_epoch: int,
     class_counts: Mapping[str, int] | None = None,
+    distribution: "Distribution | None" = None,
     say: Callable[[str], None],
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network of a config, ready for its first stage; and its precision.
 
     Its weights are fresh: :func:`start_weights` puts others in. ``class_counts`` are the images of
-    each class in an epoch; equally many unless given.
+    each class in an epoch; equally many unless given. ``distribution`` are the replicas that it
+    trains on.
     """
     policy, reason = choose_precision(config.train.precision)
     say(f"precision {policy} ({reason})")
     keras.utils.set_random_seed(config.seed)
-    with dtype_policy(policy):
+    with dtype_policy(policy), _scope(distribution):
         model = build_model(
             config.model.name,
             image_size=config.model.image_size,
@@ -54,12 +60,16 @@ def build_compiled(
             **model_arguments(config.model),
         )
     counts = class_counts or dict.fromkeys(map(str, range(num_classes)), config.train.batch_size)
-    stages = plan_stages(config, steps_per_epoch=steps_per_epoch, class_counts=counts)
+    stages = plan_stages(
+        config, steps_per_epoch=steps_per_epoch, class_counts=counts, distribution=distribution
+    )
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
     _check_size(config, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
+    if distribution is not None:
+        facts |= {"distribution": str(distribution), "replicas": distribution.replicas}
     return model, facts
 
 
@@ -86,7 +96,11 @@ def start_weights(
 
 
 def plan_stages(
-    config: ExperimentConfig, *, steps_per_epoch: int, class_counts: Mapping[str, int]
+    config: ExperimentConfig,
+    *,
+    steps_per_epoch: int,
+    class_counts: Mapping[str, int],
+    distribution: "Distribution | None" = None,
 ) -> list[Stage]:
     """The stages of a config; one in which everything trains where it names none.
 
@@ -94,6 +108,7 @@ def plan_stages(
     ``class_counts`` are the images of each class in an epoch, in the order of the logits.
     """
     train = config.train
+    replicas = 1 if distribution is None else distribution.replicas
     loss = _loss(train, class_counts)
 
     def plan(
@@ -103,23 +118,28 @@ def plan_stages(
     ) -> Stage:
 
         def compile_stage(model: keras.Model) -> None:
-            optimizer = build_optimizer(
-                train.optimizer,
-                learning_rate=schedule,
-                weight_decay=train.weight_decay,
-                momentum=train.momentum,
-                nesterov=train.nesterov,
-                rates=depth_rates(model, stage.depth_decay) if stage.depth_decay < 1 else None,
-                clip_norm=train.clip_norm,
-                accumulate=train.accumulate,
-                batches_per_epoch=steps_per_epoch,
-                last_batch=_last_batch(train, steps_per_epoch, class_counts),
-                ema=train.ema,
-            )
+            with _scope(distribution):
+                optimizer = build_optimizer(
+                    train.optimizer,
+                    learning_rate=schedule,
+                    weight_decay=train.weight_decay,
+                    momentum=train.momentum,
+                    nesterov=train.nesterov,
+                    rates=depth_rates(model, stage.depth_decay) if stage.depth_decay < 1 else None,
+                    clip_norm=train.clip_norm,
+                    accumulate=train.accumulate,
+                    batches_per_epoch=steps_per_epoch,
+                    last_batch=_last_batch(
+                        train.batch_size * replicas, steps_per_epoch, class_counts
+                    ),
+                    ema=train.ema,
+                )
             if train.ema:
                 average_statistics(optimizer, model)
             with dtype_policy(choose_precision(train.precision)[0]):
                 compile_model(model, optimizer, loss=loss, jit_compile=_jit(config))
+            if distribution is not None:
+                distribution.adopt(model)
 
         modes = stage.batch_norm or config.model.batch_norm
         return Stage(
@@ -133,8 +153,8 @@ def plan_stages(
     whole = StageConfig(unfreeze="all", epochs=train.epochs)
     if train.progressive.stages == 1:
         stages = train.stages or (whole,)
-        return [plan(stage, _schedule(train, stage, steps_per_epoch)) for stage in stages]
-    schedule, done, planned = _schedule(train, whole, steps_per_epoch), 0, []
+        return [plan(stage, _schedule(train, stage, steps_per_epoch, replicas)) for stage in stages]
+    schedule, done, planned = _schedule(train, whole, steps_per_epoch, replicas), 0, []
     updates = -(-steps_per_epoch // train.accumulate)
     parts = split_epochs(train.epochs, train.progressive.stages)
     for epochs, progress in zip(parts, _progress(config), strict=True):
@@ -162,11 +182,13 @@ def at_progress(config: ExperimentConfig, progress: Progress) -> ExperimentConfi
 
 
 def _schedule(
-    train: TrainConfig, stage: StageConfig, steps_per_epoch: int
+    train: TrainConfig, stage: StageConfig, steps_per_epoch: int, replicas: int
 ) -> keras.optimizers.schedules.LearningRateSchedule:
+    factor = {"none": 1.0, "linear": float(replicas), "sqrt": float(replicas**0.5)}
+    rate = stage.learning_rate or train.learning_rate
     return make_schedule(
         stage.schedule or train.schedule,
-        learning_rate=stage.learning_rate or train.learning_rate,
+        learning_rate=rate * factor[train.scale_learning_rate],
         steps_per_epoch=-(-steps_per_epoch // train.accumulate),
         epochs=stage.epochs,
         warmup_epochs=(train.warmup_epochs if stage.warmup_epochs is None else stage.warmup_epochs),
@@ -198,10 +220,15 @@ def _loss(train: TrainConfig, class_counts: Mapping[str, int]) -> keras.losses.L
     )
 
 
-def _last_batch(train: TrainConfig, steps_per_epoch: int, class_counts: Mapping[str, int]) -> float:
+def _scope(distribution: "Distribution | None") -> Any:
+    """Where variables are made that every replica has a copy of."""
+    return nullcontext() if distribution is None else distribution.scope()
+
+
+def _last_batch(batch_size: int, steps_per_epoch: int, class_counts: Mapping[str, int]) -> float:
     """Images of an epoch's last batch as a fraction of a batch."""
-    left = sum(class_counts.values()) - (steps_per_epoch - 1) * train.batch_size
-    return left / train.batch_size if 0 < left < train.batch_size else 1.0
+    left = sum(class_counts.values()) - (steps_per_epoch - 1) * batch_size
+    return left / batch_size if 0 < left < batch_size else 1.0
 
 
 def model_arguments(config: ModelConfig) -> dict[str, Any]:
@@ -213,4 +240,5 @@ def model_arguments(config: ModelConfig) -> dict[str, Any]:
 
 def _jit(config: ExperimentConfig) -> bool:
     wish = config.train.jit_compile
-    return wish == "on" or (wish == "auto" and has_gpu())
+    alone = config.train.distribution == "none"
+    return wish == "on" or (wish == "auto" and alone and has_gpu())

@@ -9,6 +9,7 @@ from matplotlib.figure import Figure
 
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
+from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.network import build_compiled, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.experiment.training_run import fit_data
@@ -41,6 +42,7 @@ def find_rate(
     Raises:
         UserError: as for :func:`tfskin.train`; the loss is no number at the lowest rate.
     """
+    refuse_distribution(config, "the learning-rate range test")
     data = config.data
     shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold, say=say)
     names = class_names(shards, data.classes)

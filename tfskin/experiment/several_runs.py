@@ -15,6 +15,7 @@ from tfskin.config import change_config, dump_config
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import load_shards
 from tfskin.errors import UserError
+from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.runs import Run
@@ -138,6 +139,8 @@ def train_each(
             unless given, the first failure ends all.
         say: where a line of news goes.
     """
+    for experiment in experiments.values():
+        refuse_distribution(experiment, "a command that trains several runs", mirrored=True)
     runs = {}
     for number, (name, experiment) in enumerate(experiments.items(), start=1):
         say(f"{name} ({number} of {len(experiments)}):")

@@ -3,7 +3,7 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -21,8 +21,13 @@ from tfskin.evaluation.metrics import (
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
 from tfskin.experiment.feature_cache import input_options, with_features
+from tfskin.experiment.job import (
+    check_same_job,
+    find_shards_together,
+    replica_share,
+    start_distribution,
+)
 from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
-from tfskin.experiment.preparation import find_shards
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
     average_windows,
@@ -31,6 +36,7 @@ from tfskin.inputs import (
     count_rows,
     count_windows,
     damage_named,
+    local_rows,
     make_dataset,
     read_labels,
 )
@@ -43,9 +49,12 @@ from tfskin.runs import (
     write_environment,
 )
 from tfskin.schema import ExperimentConfig
-from tfskin.training.checkpoints import read_checkpoint
+from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.fit import FitData, FitOptions, stalled
 from tfskin.training.stages import fit_stages
+
+if TYPE_CHECKING:
+    from tfskin.training.distribution import Distribution
 
 
 def train(
@@ -81,37 +90,85 @@ def train(
     elif _is_done(run, config):
         say(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
+    distribution = start_distribution(config)
+    writes = distribution is None or distribution.is_chief
+    if distribution is not None:
+        say(str(distribution))
+        say = say if writes else _silent
+    start = time.monotonic()
+    shards, state = _fit(run, config, distribution, overwrite=overwrite, say=say)
+    if writes:
+        _judge(run, config, shards, state, start=start, say=say)
+    if distribution is not None:
+        distribution.wait_for_all()
+    return run
+
+
+def _fit(
+    run: Run,
+    config: ExperimentConfig,
+    distribution: "Distribution | None",
+    *,
+    overwrite: bool,
+    say: Callable[[str], None],
+) -> tuple[Shards, FitState]:
+    """Train the run's weights; its shards, and how it went."""
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     begun = not overwrite and (run.folder / "inputs.json").is_file()
     folder = run.inputs().shards if begun else config.data.shards
-    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
+    shards = find_shards_together(folder, config, distribution, say=say)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
-    data = with_features(fit_data(config, shards, names), config, shards, run.folder, say=say)
+    data = fit_data(config, shards, names, distribution)
+    data = with_features(data, config, shards, run.folder, say=say)
+    checkpoint = None if overwrite else read_checkpoint(run.folder / "checkpoints")
+    check_same_job(run, config, shards, distribution, checkpoint)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, precision = build_compiled(
-        config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
+        config,
+        num_classes=len(names),
+        steps_per_epoch=steps,
+        class_counts=counts,
+        distribution=distribution,
+        say=say,
     )
-    if overwrite or read_checkpoint(run.folder / "checkpoints") is None:
+    if checkpoint is None:
         precision |= start_weights(model, config.model, say=say)
     elif (run.folder / "environment.json").is_file():
         former = read_json(run.folder / "environment.json")
         precision |= {key: former[key] for key in ("weights",) if key in former}
-    if overwrite:
-        remove_run(run.folder)  # not before the new run is known to be possible
-    remove_leftovers(run.folder)
-    _write_facts(run, config, shards, names, more=precision)
-    start = time.monotonic()
-    stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
+    options = _fit_options(config, run, distribution)
+    if options.writes:
+        if overwrite:
+            remove_run(run.folder)  # not before the new run is known to be possible
+        remove_leftovers(run.folder)
+        _write_facts(run, config, shards, names, more=precision)
+    if distribution is not None:
+        distribution.wait_for_all()
+    stages = plan_stages(
+        config, steps_per_epoch=steps, class_counts=counts, distribution=distribution
+    )
     with damage_named(shards, "train"), damage_named(shards, "val"):
-        state = fit_stages(model, data, stages, options=_fit_options(config, run), say=say)
+        return shards, fit_stages(model, data, stages, options=options, say=say)
+
+
+def _judge(
+    run: Run,
+    config: ExperimentConfig,
+    shards: Shards,
+    state: FitState,
+    *,
+    start: float,
+    say: Callable[[str], None],
+) -> None:
+    """Write what a run holds beside its weights."""
     if config.train.recalibrate:
         recalibrate_run(run, shards, images=config.train.recalibrate, say=say)
     minutes, cpu_minutes = (
         sum(row[key] for row in state.history) / 60 for key in ("seconds", "cpu_seconds")
     )
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
-    warning = stalled(state.history, len(names))
+    warning = stalled(state.history, len(run.class_names()))
     if warning:
         say(f"warning: {warning}")
     _write_decision(run, config, shards)
@@ -123,7 +180,10 @@ def train(
         "seconds_this_call": round(time.monotonic() - start, 1),
     }
     evaluate(run, facts={"training": facts}, say=say)
-    return run
+
+
+def _silent(_: str) -> None:
+    """What the processes say that don't write."""
 
 
 def resume(folder: Path | str, *, say: Callable[[str], None] = print) -> Run:
@@ -176,15 +236,28 @@ def _write_facts(
     write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
 
 
-def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitData:
-    """The batches of a config, and how their figures are computed."""
+def fit_data(
+    config: ExperimentConfig,
+    shards: Shards,
+    names: list[str],
+    distribution: "Distribution | None" = None,
+) -> FitData:
+    """The batches of a config, and how their figures are computed.
+
+    Raises:
+        UserError: a split has no image of the classes; an epoch's last step has fewer images than
+            there are replicas.
+    """
     labels = {split: read_labels(shards, split, config.data.classes) for split in ("train", "val")}
     for split, table in labels.items():
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    train_options = input_options(config)
+    share = replica_share(distribution)
+    train_options = input_options(config, share)
     images = count_rows(shards, "train", options=train_options, epoch=0)
     windows = count_windows(shards, "val", options=train_options)
+    step = config.train.batch_size * share.replicas
+    _check_last_step(images, step, share.replicas)
     quotas = class_quotas(labels["train"]["label"].to_numpy(), config.data.sampling)
 
     def make_epoch(epoch: int, steps: int) -> Any:
@@ -198,15 +271,26 @@ def fit_data(config: ExperimentConfig, shards: Shards, names: list[str]) -> FitD
 
     return FitData(
         make_epoch=make_epoch,
-        steps_per_epoch=-(-images // config.train.batch_size),
+        steps_per_epoch=-(-images // step),
         images_per_epoch=images,
         class_counts={name: quotas.get(index, 0) for index, name in enumerate(names)},
         val_batches=make_dataset(shards, "val", options=train_options),
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
         score_confusion=score_confusion,
-        at=lambda progress: fit_data(at_progress(config, progress), shards, names),
+        at=lambda progress: fit_data(at_progress(config, progress), shards, names, distribution),
+        images_per_step=step,
+        val_rows=(*local_rows(int(windows.sum()), share), int(windows.sum())),
     )
+
+
+def _check_last_step(images: int, step: int, replicas: int) -> None:
+    left = images % step
+    if 0 < left < replicas:
+        raise UserError(
+            f"train.batch_size: the last step of an epoch of {images} images has {left} for "
+            f"{replicas} replicas; choose another batch size"
+        )
 
 
 def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
@@ -218,8 +302,11 @@ def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
     return flat
 
 
-def _fit_options(config: ExperimentConfig, run: Run) -> FitOptions:
+def _fit_options(
+    config: ExperimentConfig, run: Run, distribution: "Distribution | None"
+) -> FitOptions:
     return FitOptions(
+        distribution=distribution,
         epochs=config.train.epochs,
         folder=run.folder,
         monitor=config.train.monitor,

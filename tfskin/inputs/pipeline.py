@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TYPE_CHECKING
 
@@ -16,6 +16,7 @@ from tfskin.inputs.decode import decode_image, make_resize
 from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
 from tfskin.inputs.reading import read_pictures, read_places
 from tfskin.inputs.sampling import sample_counts
+from tfskin.inputs.sharing import ReplicaShare, local_batches, local_rows, take_local
 from tfskin.inputs.windows import count_along, cut_window
 from tfskin.schema import AugmentConfig, Resize, Sampling, WindowConfig
 
@@ -40,6 +41,8 @@ class InputOptions:
             :func:`tfskin.inputs.sampling.class_quotas`.
         windows: windows that slide over each stored picture, row by row, in place of the whole.
         parallel_calls: pictures decoded side by side; None: as many as tf.data finds best.
+        share: the replicas of this process, where several train one model; ``batch_size`` is that
+            of a replica.
     """
 
     image_size: tuple[int, int]
@@ -52,6 +55,7 @@ class InputOptions:
     sampling: Sampling = "none"
     windows: WindowConfig | None = None
     parallel_calls: int | None = None
+    share: ReplicaShare = field(default_factory=ReplicaShare)
 
 
 def make_dataset(
@@ -69,6 +73,10 @@ def make_dataset(
     into :func:`tfskin.inputs.class_names`. Where pictures are mixed (``mixup`` or ``cutmix``, in
     passes that have an epoch), ``labels`` are float32 (batch, classes), a share of each class; a
     picture's partner is the next one of its batch, so then the batch size matters.
+
+    Where processes share a pass (``options.share``), only this one's pictures are given. With an
+    epoch, consecutive batches are those of its replicas in one step (:func:`local_batches`), and
+    ``skip_batches`` counts steps; without, they are its part of the rows (:func:`local_rows`).
 
     Args:
         shards: what ``load_shards`` gave.
@@ -102,7 +110,7 @@ def make_dataset(
     records = read_pictures(shards, split, options.classes, repeats=repeats)
     if epoch is not None:
         records = shuffle_records(records, count, options=options, epoch=epoch)
-    records = records.skip(skip_batches * options.batch_size)
+    records, sizes = _skip_and_share(records, count, options, epoch, skip_batches)
     files = shards.files.get(split, [])
     likely_size = _first_size(files[0]) if files else options.image_size
     if options.windows is not None:
@@ -121,6 +129,8 @@ def make_dataset(
         lambda *record: load(now, *record), num_parallel_calls=calls, deterministic=True
     )
     batches = batches.batch(options.batch_size)
+    if options.share.replicas > 1:
+        batches = batches.rebatch(sizes)
     if changes is not None and mixes(options.augment):
         classes = len(class_names(shards, options.classes))
         batches = batches.map(
@@ -128,9 +138,24 @@ def make_dataset(
             num_parallel_calls=calls,
             deterministic=True,
         )
-    total = -(-count // options.batch_size)
-    batches = batches.apply(tf.data.experimental.assert_cardinality(max(total - skip_batches, 0)))
+    batches = batches.apply(tf.data.experimental.assert_cardinality(len(sizes)))
     return batches.prefetch(tf.data.AUTOTUNE)
+
+
+def _skip_and_share(
+    records: tf.data.Dataset, count: int, options: InputOptions, epoch: int | None, steps: int
+) -> tuple[tf.data.Dataset, np.ndarray]:
+    """The records that are left and this process's, and the sizes of the batches of them."""
+    share, size = options.share, options.batch_size
+    if epoch is None and share.replicas > 1:
+        start, stop = local_rows(count, share)
+        records, count, share = records.skip(start).take(stop - start), stop - start, ReplicaShare()
+    together = size * share.replicas
+    batches = local_batches(count, size, share)
+    records = records.skip(steps * together)
+    if share.replicas > 1:
+        records = take_local(records, batches, share=share, first=steps * together, step=together)
+    return records, np.diff(batches[steps * share.local :]).ravel()
 
 
 def count_rows(shards: Shards, split: str, *, options: InputOptions, epoch: int | None) -> int:

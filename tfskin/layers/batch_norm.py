@@ -79,8 +79,12 @@ class BatchNorm(keras.layers.BatchNormalization):
         return super().call(inputs, training=bool(training) and self._mode == "update", mask=mask)
 
     def get_config(self) -> dict[str, Any]:
-        """The arguments that make this layer again."""
-        return {**super().get_config(), "mode": self._mode}
+        """The arguments that make this layer again.
+
+        ``synchronized`` is not one of them: it belongs to the replicas that train the layer, and
+        other backends than TensorFlow refuse it.
+        """
+        return {**super().get_config(), "synchronized": False, "mode": self._mode}
 
     def _mark_weights(self) -> None:
         for weight in (self.gamma, self.beta):

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import keras
 import numpy as np
@@ -22,6 +22,9 @@ from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
 from tfskin.training.updates import CountingLossScale, averaged_weights, skipped_steps
 
+if TYPE_CHECKING:
+    from tfskin.training.distribution import Distribution
+
 Figures = dict[str, float | None]
 
 
@@ -32,6 +35,7 @@ class FitOptions:
     ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
     ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
     written at the end of each epoch anyway, or of those that are ``save_seconds`` apart.
+    ``distribution`` are the replicas that train the model together; none: this process alone.
     """
 
     epochs: int
@@ -43,6 +47,12 @@ class FitOptions:
     plateau_factor: float = 0.1
     checkpoint_minutes: float = 0.0
     save_seconds: float = 0.0
+    distribution: "Distribution | None" = None
+
+    @property
+    def writes(self) -> bool:
+        """Whether this process is the one that writes."""
+        return self.distribution is None or self.distribution.is_chief
 
     @property
     def checkpoints(self) -> Path:
@@ -56,9 +66,9 @@ class FitData:
 
     Attributes:
         make_epoch: (epoch, steps) -> its batches of (images, labels) without the first ``steps``,
-            a pure function of the epoch.
-        steps_per_epoch: number of those batches.
-        images_per_epoch: number of training images in them.
+            a pure function of the epoch. Of a distribution, those of this process's replicas.
+        steps_per_epoch: number of steps in it.
+        images_per_epoch: number of training images in it, of all processes together.
         val_batches: batches of (images, labels) in the order of ``val_labels``.
         val_labels: (N,) integers.
         score: (``val_labels``, probabilities (rows of ``val_batches``, C)) -> figures, for val.
@@ -68,6 +78,9 @@ class FitData:
             that train the head alone.
         of_views: the same data with few random views of each image, for the same stages.
         at: progress -> the same data at that size and strength.
+        images_per_step: of a whole step, on all replicas together.
+        val_rows: first and last (exclusive) row of val that ``val_batches`` hold, and the number
+            of all rows; none: they hold all.
     """
 
     make_epoch: Callable[[int, int], Any]
@@ -81,6 +94,8 @@ class FitData:
     from_backbone: "Callable[[keras.Model], FitData] | None" = None
     of_views: "FitData | None" = None
     at: "Callable[[Progress], FitData] | None" = None
+    images_per_step: int = 0
+    val_rows: tuple[int, int, int] | None = None
 
 
 def compile_model(
@@ -128,8 +143,16 @@ def fit(
         KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
     state = state or resume_fit(model, options, say=say)
-    log = make_epoch_logger(options.folder / "tb", model)
-    keeper = Keeper(options.folder, model, whole=whole, seconds=options.save_seconds, say=say)
+    if options.distribution is not None:
+        options.distribution.begin(model)
+    log = make_epoch_logger(options.folder / "tb" if options.writes else None, model)
+    keeper = Keeper(
+        options.folder if options.writes else None,
+        model,
+        whole=whole,
+        seconds=options.save_seconds,
+        say=say,
+    )
     start = time.monotonic()
     first = state.epoch
     while not _is_over(state, options):
@@ -137,7 +160,7 @@ def fit(
         row = _train_epoch(model, data, state, options, keeper)
         row |= _skipped(model, state)
         with averaged_weights(model):
-            row |= _validate(model, data)
+            row |= _validate(model, data, options)
             score = _monitored(row, options.monitor)
             state.history.append(row)
             log(row)
@@ -227,15 +250,15 @@ def _train_epoch(
             checkpoints=options.checkpoints,
         )
         batches = data.make_epoch(state.epoch, state.step)
-        logs = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch]).history
+        logs = _train_on(model, batches, data, options, watch)
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
     figures = data.score_confusion(confusion)
     watch.measure_time()
     return {
         "epoch": state.epoch + 1,
-        "loss": logs["loss"][-1],
+        "loss": logs["loss"],
         "learning_rate": _learning_rate(model),
-        "auc": logs["auc"][-1],
+        "auc": logs["auc"],
         **figures,
         "seconds": state.seconds,
         "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
@@ -243,8 +266,30 @@ def _train_epoch(
     }
 
 
-def _validate(model: keras.Model, data: FitData) -> dict[str, Any]:
-    logits = model.predict(data.val_batches, verbose=0)
+def _train_on(
+    model: keras.Model, batches: Any, data: FitData, options: FitOptions, watch: StepWatch
+) -> dict[str, float]:
+    """Train on batches; the metrics of the epoch, those before the first batch included."""
+    if options.distribution is None:
+        fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
+        return {name: values[-1] for name, values in fitted.history.items()}
+    return options.distribution.train_epoch(
+        model,
+        batches,
+        images=data.images_per_epoch,
+        images_per_step=data.images_per_step,
+        watch=watch,
+    )
+
+
+def _validate(model: keras.Model, data: FitData, options: FitOptions) -> dict[str, Any]:
+    if options.distribution is None or data.val_rows is None:
+        logits = model.predict(data.val_batches, verbose=0)
+    else:
+        *rows, total = data.val_rows
+        logits = options.distribution.predict(
+            data.val_batches, rows=(rows[0], rows[1]), total=total
+        )
     if not np.isfinite(logits).all():
         raise UserError(
             f"the network's outputs on val are not finite; {WHAT_TO_TRY} (the last good weights "

@@ -19,12 +19,31 @@ def check_loss(
         UserError: it is. Names the epoch, the step (from 1), the learning rate and the newest
             checkpoint, which was written before.
     """
-    if np.isfinite(loss):
-        return
+    if not np.isfinite(loss):
+        raise _not_finite(f"the loss is {loss}", model, epoch, step, checkpoints)
+
+
+def check_weights(model: keras.Model, *, epoch: int, step: int, checkpoints: Path) -> None:
+    """Stop where a variable of the model is NaN or infinite, before it is written.
+
+    A gradient may overflow where the loss did not: then the loss shows it one step later.
+
+    Raises:
+        UserError: one is; as for :func:`check_loss`.
+    """
+    for variable in model.variables:
+        value = keras.ops.convert_to_numpy(variable)
+        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
+            what = f"{variable.path} is no number (NaN or infinity)"
+            raise _not_finite(what, model, epoch, step, checkpoints)
+
+
+def _not_finite(
+    what: str, model: keras.Model, epoch: int, step: int, checkpoints: Path
+) -> UserError:
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     kept = max(checkpoints.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns, default=None)
     last = "nothing has been written yet" if kept is None else f"the last good checkpoint is {kept}"
-    raise UserError(
-        f"epoch {epoch}, step {step}: the loss is {loss} at learning rate {rate:.3g}; "
-        f"{WHAT_TO_TRY}; {last}"
+    return UserError(
+        f"epoch {epoch}, step {step}: {what} at learning rate {rate:.3g}; {WHAT_TO_TRY}; {last}"
     )

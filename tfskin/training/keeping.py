@@ -15,7 +15,7 @@ class Keeper:
     """Writes ``<folder>/model.keras`` and ``<folder>/checkpoints``.
 
     Args:
-        folder: the run.
+        folder: the run; None: nothing is written, for this process is not the one that writes.
         model: what is fitted.
         whole: the network that is kept, where ``model`` is but its head.
         seconds: finished epochs are written when so much time has passed since the last one was,
@@ -25,7 +25,7 @@ class Keeper:
 
     def __init__(
         self,
-        folder: Path,
+        folder: Path | None,
         model: keras.Model,
         *,
         whole: keras.Model | None = None,
@@ -42,6 +42,8 @@ class Keeper:
 
     def keep_best(self) -> None:
         """Remember the present weights as those of the best epoch."""
+        if self.folder is None:
+            return
         if self._is_due():
             self.best = None
             self._write_model()
@@ -60,6 +62,8 @@ class Keeper:
         A full disk is no reason to lose what is still in memory: it is told of, and the fit goes
         on with the checkpoint before as its last.
         """
+        if self.folder is None:
+            return
         if self.best is not None:
             now = _values(self.whole)
             assign_all(self.whole.variables, self.best)
@@ -78,6 +82,7 @@ class Keeper:
         return time.monotonic() - self.written >= self.seconds
 
     def _write_model(self) -> None:
+        assert self.folder is not None
         with replace_file(self.folder / "model.keras") as temporary:
             self.whole.save(temporary)
 

@@ -9,6 +9,9 @@ import numpy as np
 SMOOTHING = 0.9
 """Weight of the former losses in the smoothed loss."""
 
+UNSETTLED = 10
+"""So many first updates are not judged: the mean of smoothed losses is over ten updates."""
+
 BLOWN_UP = 4.0
 """The test ends where the smoothed loss is so many times its lowest."""
 
@@ -19,7 +22,8 @@ class RateRange(NamedTuple):
     Attributes:
         rates: learning rate of each update, float64 (N,).
         losses: loss of each update's images, smoothed, float64 (N,).
-        steepest: the rate at which the smoothed loss falls fastest per factor of the rate.
+        steepest: the rate at which the smoothed loss falls fastest per factor of the rate, by
+            straight lines through a sixth of all updates each.
         tenth: a tenth of the rate at which it is lowest.
     """
 
@@ -79,10 +83,20 @@ def measure_rates(
 
 
 def _judge(rates: np.ndarray, losses: np.ndarray) -> RateRange:
-    slopes = np.gradient(losses, np.log(rates))
-    lowest = int(np.argmin(losses))
-    steepest = int(np.argmin(slopes[: lowest + 1]))
-    return RateRange(rates, losses, float(rates[steepest]), float(rates[lowest] / 10))
+    # The smoothed loss of the first updates is that of one or two batches.
+    first = min(UNSETTLED, len(rates) // 4)
+    lowest = first + int(np.argmin(losses[first:]))
+    width = max(3, len(rates) // 6)
+    starts = range(first, max(lowest + 1 - width, first) + 1)
+    lines = [_slope(np.log(rates[i : i + width]), losses[i : i + width]) for i in starts]
+    middle = min(starts[int(np.argmin(lines))] + width // 2, lowest)
+    return RateRange(rates, losses, float(rates[middle]), float(rates[lowest] / 10))
+
+
+def _slope(x: np.ndarray, y: np.ndarray) -> float:
+    """Of the straight line of least squares."""
+    away = x - x.mean()
+    return float((away * y).sum() / max((away**2).sum(), 1e-12))
 
 
 def _endless(make_epoch: Callable[[int], Any]) -> Iterator[tuple[Any, Any]]:

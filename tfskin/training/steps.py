@@ -3,11 +3,12 @@
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import keras
 
 from tfskin.training.checkpoints import FitState, assign_all
-from tfskin.training.guards import check_loss
+from tfskin.training.guards import check_loss, check_weights
 
 
 class StepWatch(keras.callbacks.Callback):
@@ -59,18 +60,19 @@ class StepWatch(keras.callbacks.Callback):
         """Count the step; stop at a loss that is no number; write a checkpoint when it is time.
 
         Raises:
-            UserError: the loss is NaN or infinite.
+            UserError: the loss is NaN or infinite, or a weight at the time of a checkpoint.
         """
         step = self.first + batch + 1
-        loss = (logs or {}).get("loss", 0.0)
-        check_loss(
-            loss, self.model, epoch=self.state.epoch + 1, step=step, checkpoints=self.checkpoints
-        )
+        place: dict[str, Any] = {"epoch": self.state.epoch + 1, "step": step}
+        place["checkpoints"] = self.checkpoints
+        check_loss((logs or {}).get("loss", 0.0), self.model, **place)
         self.advance(step - self.state.step)
         self.state.step = step
         self.measure_time()
         # Never after the last step: the epoch's own checkpoint follows at once.
         due = self.interval and time.monotonic() - self.saved >= self.interval
+        if due or step == self.steps:
+            check_weights(self.model, **place)
         if due and step < self.steps:
             self.state.metrics = [value.numpy() for value in self.model.metrics_variables]
             self.save()

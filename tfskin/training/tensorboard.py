@@ -8,13 +8,14 @@ from typing import Any
 import keras
 
 
-def make_epoch_logger(folder: Path, model: keras.Model) -> Callable[[dict[str, Any]], None]:
+def make_epoch_logger(folder: Path | None, model: keras.Model) -> Callable[[dict[str, Any]], None]:
     """A function that writes a row of the history as events into ``folder``.
 
     Train and val figures of one name share a chart. Without the package ``tensorboard``
-    (``pip install tfskin[tensorboard]``) it does nothing: ``history.csv`` has the same figures.
+    (``pip install tfskin[tensorboard]``) or a folder it does nothing: ``history.csv`` has the same
+    figures.
     """
-    if find_spec("tensorboard") is None:
+    if folder is None or find_spec("tensorboard") is None:
         return lambda row: None
     board = keras.callbacks.TensorBoard(str(folder), write_graph=False)
     board.set_model(model)

@@ -82,7 +82,7 @@ class OncePerUpdate:
 
     def averages(self) -> list[tuple[Any, Any]]:
         """``(variable, its average)`` of each that is averaged; none before the first update."""
-        if not self.ema or not self.built or not int(self.iterations):  # type: ignore[attr-defined]
+        if not self.ema or not self.built or not ops.convert_to_numpy(self.iterations):  # type: ignore[attr-defined]
             return []
         return list(zip(self._averaged(), self._averages, strict=True))
 
@@ -180,7 +180,7 @@ def skipped_steps(optimizer: keras.optimizers.Optimizer) -> int | None:
     """Steps that overflow has cost this optimizer so far; none where no loss is scaled."""
     if not isinstance(optimizer, CountingLossScale):
         return None
-    return int(optimizer.skipped) if optimizer.built else 0
+    return int(ops.convert_to_numpy(optimizer.skipped)) if optimizer.built else 0
 
 
 def inner_optimizer(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:

@@ -1,0 +1,104 @@
+"""The job that trains a run: one process, or several that must agree on what they do."""
+
+import json
+import os
+from collections.abc import Callable
+from typing import TYPE_CHECKING
+
+from tfskin.config import dump_config
+from tfskin.datasets.shards import Shards
+from tfskin.errors import UserError
+from tfskin.experiment.preparation import find_shards
+from tfskin.files import read_json
+from tfskin.inputs import ReplicaShare
+from tfskin.runs import Run
+from tfskin.schema import ExperimentConfig
+from tfskin.training.checkpoints import Checkpoint
+
+if TYPE_CHECKING:
+    from tfskin.training.distribution import Distribution
+
+
+def start_distribution(config: ExperimentConfig) -> "Distribution | None":
+    """The replicas that ``train.distribution`` asks for; none where this process trains alone."""
+    kind = config.train.distribution
+    if kind == "none":
+        return None
+    from tfskin.training.distribution import Distribution
+
+    return Distribution(kind)
+
+
+def is_follower(config: ExperimentConfig) -> bool:
+    """Whether another process of the same job writes the run, and prints what it reached."""
+    if config.train.distribution != "multi_worker":
+        return False
+    place = json.loads(os.environ.get("TF_CONFIG") or "{}")
+    return int(place.get("task", {}).get("index", 0)) != 0
+
+
+def refuse_distribution(config: ExperimentConfig, what: str, *, mirrored: bool = False) -> None:
+    """Refuse what can't be done by several processes; or, unless ``mirrored``, on several GPUs.
+
+    Raises:
+        UserError: the config asks for it.
+    """
+    kind = config.train.distribution
+    if kind == "multi_worker" or (kind == "mirrored" and not mirrored):
+        raise UserError(f"train.distribution: {what} can't be {kind}; set it to none")
+
+
+def replica_share(distribution: "Distribution | None") -> ReplicaShare:
+    """The part of each pass that this process reads."""
+    if distribution is None:
+        return ReplicaShare()
+    return ReplicaShare(distribution.replicas, distribution.first, distribution.local)
+
+
+def find_shards_together(
+    folder: str,
+    config: ExperimentConfig,
+    distribution: "Distribution | None",
+    *,
+    say: Callable[[str], None],
+) -> Shards:
+    """The shards of a config; the embedded phantoms are drawn by the process that writes."""
+    if distribution is not None and not distribution.is_chief:
+        distribution.wait_for_all()
+    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
+    if distribution is not None and distribution.is_chief:
+        distribution.wait_for_all()
+    return shards
+
+
+def check_same_job(
+    run: Run,
+    config: ExperimentConfig,
+    shards: Shards,
+    distribution: "Distribution | None",
+    checkpoint: Checkpoint | None,
+) -> None:
+    """Refuse to go on with another number of replicas, or where processes see different things.
+
+    Raises:
+        UserError: says which.
+    """
+    path = run.folder / "environment.json"
+    replicas = 1 if distribution is None else distribution.replicas
+    if checkpoint is not None and path.is_file():
+        former = read_json(path).get("replicas", 1)
+        if former != replicas:
+            raise UserError(
+                f"{run.folder}: was begun on {former} replica{'s' * (former > 1)}, and here "
+                f"{'is' if replicas == 1 else 'are'} {replicas}, so its steps would be others; "
+                "start as many, or give --overwrite to start anew"
+            )
+    if distribution is None:
+        return
+    seen = "nothing" if checkpoint is None else str(checkpoint.state)
+    for text, what in (
+        (dump_config(config), "their config"),
+        (shards.fingerprint, "the content of their shards"),
+        (seen, f"what they find in {run.folder}, which must be a folder that all share"),
+    ):
+        distribution.check_agreement(text, what)
