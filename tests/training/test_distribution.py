@@ -48,7 +48,7 @@ def run_job(folder: Path, *fits: str, dying: bool = False) -> list[tuple[int, st
         more = {"DIES": "1"} if dying and index == 1 else {}
         processes.append(start(folder, *fits, TF_CONFIG=json.dumps(place), **more))
     try:
-        texts = [process.communicate(timeout=240) for process in processes]
+        texts = [process.communicate(timeout=600) for process in processes]
     finally:
         for process in processes:
             process.kill()
@@ -132,7 +132,7 @@ def test_one_process_writes(two):
 def test_two_replicas_of_a_process_reach_what_one_device_reaches(tmp_path, alone):
     """In float16 too: a step that overflows is skipped by all, and counted once."""
     process = start(tmp_path, "bn", "half")
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     assert_near(tmp_path / "bn", alone / "bn", 1e-4)
     _, history = end_of(tmp_path / "half")
@@ -147,7 +147,7 @@ def test_shards_are_shared_by_the_replicas_of_a_config(tmp_path, phantom_shards)
     process = start(tmp_path / "two", *both, "train.distribution=mirrored")
     shards, rate = str(phantom_shards), "train.learning_rate=2e-3"
     replicas.train_on_shards(tmp_path / "one", shards, "train.batch_size=8", rate)
-    _, err = process.communicate(timeout=240)
+    _, err = process.communicate(timeout=600)
     assert process.returncode == 0, err
     found, _ = end_of(tmp_path / "two")
     expected, _ = end_of(tmp_path / "one")
