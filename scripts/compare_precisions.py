@@ -24,7 +24,12 @@ from tfskin.datasets.shards import load_shards
 NETS = {
     "five_layer": ["model.widths=[8, 16, 32, 32, 32]"],
     "resnet10": ["model.name=resnet10", "model.widths=[8, 16, 16, 32]"],
-    "googlenet": ["model.name=googlenet", "model.use_bn=true", "model.aux_weight=0"],
+    "googlenet": [
+        "model.name=googlenet",
+        "model.widths=null",
+        "model.use_bn=true",
+        "model.aux_weight=0",
+    ],
 }
 PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 
