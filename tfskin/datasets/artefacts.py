@@ -90,6 +90,8 @@ def has_hair(image: Image.Image) -> bool:
     diagonal = float(np.hypot(*grey.shape))
     total = 0.0
     for number, box in enumerate(ndimage.find_objects(labels), start=1):
+        if box is None:  # a number that no pixel has: never here
+            continue
         extent = float(np.hypot(box[0].stop - box[0].start, box[1].stop - box[1].start))
         if areas[number] < extent or extent < _HAIR_EXTENT * diagonal:
             continue

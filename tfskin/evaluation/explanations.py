@@ -292,7 +292,7 @@ def _integrate(run: Any, picture: Pictures, label: int, steps: int) -> tuple[Pic
         images = baseline + part * (picture - baseline)
         _, slopes = run(tf.constant(images), tf.fill([len(images)], tf.cast(label, tf.int64)))
         total += slopes.numpy().sum(axis=0)
-    found = (picture - baseline) * total / steps
+    found: np.ndarray = (picture - baseline) * total / steps
     ends = np.stack([baseline, picture])
     scores, _ = run(tf.constant(ends), tf.fill([2], tf.cast(label, tf.int64)))
     gap = float(scores[1] - scores[0])

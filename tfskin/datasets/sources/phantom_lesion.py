@@ -191,7 +191,7 @@ def _noise_tile(*, fine: bool) -> tuple[Array, int]:
     )
     inner = slice(margin * samples, margin * samples + _TILE_SIDE)
     tile = np.ascontiguousarray(np.asarray(smooth)[inner, inner])
-    return tile / tile.std(), samples
+    return np.asarray(tile / tile.std(), np.float32), samples
 
 
 def draw_skin(rng: np.random.Generator, frame: Frame, skin_type: str) -> Array:
@@ -262,7 +262,7 @@ def _draw_network(
 
 def _sigmoid(x: Array) -> Array:
     half = np.tanh(0.5 * x)
-    return 0.5 + 0.5 * half
+    return np.float32(0.5) + np.float32(0.5) * half
 
 
 def _mix(first: tuple[int, ...], second: tuple[int, ...], weight: Array) -> Array:
