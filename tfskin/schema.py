@@ -96,7 +96,18 @@ class WindowConfig(_Schema):
     """Windows that slide over the stored pictures; each becomes an input of the network."""
 
     size: int = Field(ge=8, le=4096, description="side of a window in pixels of the stored picture")
-    stride: int = Field(ge=1, le=4096, description="pixels from one window to the next")
+    stride: int = Field(
+        ge=1, le=4096, description="pixels from one window to the next, at most size"
+    )
+
+    @model_validator(mode="after")
+    def _check_stride(self) -> WindowConfig:
+        if self.stride > self.size:
+            raise ValueError(
+                f"stride {self.stride} is longer than size {self.size}, so windows would miss "
+                "parts of the picture"
+            )
+        return self
 
 
 class DataConfig(_Schema):

@@ -239,9 +239,9 @@ def test_map_pictures_keeps_the_order_and_holds_few_results():
         started.append(path)
         return path
 
-    paths = [str(index) for index in range(100)]
+    paths = [str(index) for index in range(300)]
     results = map_pictures(work, paths, title="test", workers=2)
     assert [next(results) for _ in range(3)] == paths[:3]
     results.close()
-    assert len(started) < 30
+    assert len(started) <= 7 * 8  # three batches a worker, and one in place of the first
     assert list(map_pictures(work, paths, title="test", workers=3)) == paths

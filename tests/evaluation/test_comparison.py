@@ -63,6 +63,16 @@ def model(labels, skill, seed):
     return values / values.sum(axis=1, keepdims=True)
 
 
+def test_averages_over_a_class_of_one_group_are_not_called_real():
+    labels = np.array([0, 1] * 40 + [2])
+    runs = {"good": model(labels, 0.8, 1), "poor": model(labels, 0.1, 2)}
+    (pair,) = compare_predictions(labels, runs, np.arange(81), resamples=200)
+    for name in ("macro_auc", "balanced_accuracy", "macro_f1", "kappa"):
+        assert pair["figures"][name]["real"] is None, name
+        assert pair["figures"][name]["low"] is None, name
+    assert pair["figures"]["accuracy"]["real"] is True
+
+
 def test_real_differences_are_told_from_none():
     labels = np.random.default_rng(0).integers(0, 3, 300)
     runs = {"good": model(labels, 0.8, 1), "good too": model(labels, 0.8, 2)}

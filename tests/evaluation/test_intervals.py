@@ -139,12 +139,24 @@ def test_a_class_of_one_group_has_no_interval():
     assert (rare["images"], rare["groups"]) == (1, 1)
     assert rare["recall"]["value"] is not None
     assert rare["recall"]["low"] is None
-    assert rare["recall"]["undefined"] == 0  # a resample keeps every class
     assert rare["specificity"]["low"] is not None
     assert figures["accuracy"]["low"] is not None
     assert figures["balanced_accuracy"]["low"] is None  # a third of it never varies
     alone = bootstrap_intervals(labels[:6], probabilities[:6], labels[:6], NAMES, resamples=50)
     assert alone["accuracy"]["low"] is None  # each class has one group
+
+
+def test_a_fault_in_a_class_of_one_group_may_be_left_out_of_a_resample():
+    labels = np.array([0] * 20 + [1] * 17 + [2])
+    probabilities = np.full((38, 3), 0.1)
+    probabilities[np.arange(38), np.where(labels == 2, 0, labels)] = 0.8  # 17 of 18 are not nv
+    figures = bootstrap_intervals(
+        labels, probabilities, np.arange(38), ["nv", "mel", "df"], resamples=1000
+    )
+    found = figures["per_class"]["nv"]["specificity"]
+    assert found["value"] == pytest.approx(17 / 18)
+    assert found["low"] < 0.8  # Clopper and Pearson's bound for 17 of 18 is 0.73
+    assert found["high"] > 0.98
 
 
 def test_resamples_without_a_value_are_counted():

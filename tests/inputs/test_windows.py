@@ -41,10 +41,10 @@ def cut_all(pixels: np.ndarray, windows: WindowConfig) -> np.ndarray:
     height=st.integers(1, 70),
     width=st.integers(1, 70),
     size=st.integers(8, 32),
-    stride=st.integers(1, 32),
+    share=st.floats(0, 1),
 )
-def test_windows_lie_where_the_definition_says(height, width, size, stride):
-    windows = WindowConfig(size=size, stride=stride)
+def test_windows_lie_where_the_definition_says(height, width, size, share):
+    windows = WindowConfig(size=size, stride=max(1, round(share * size)))
     pixels = np.random.default_rng(0).integers(1, 256, (height, width, 3), dtype=np.uint8)
     expected = cut_all(pixels, windows)
     assert count_along(np.array([height, width]), windows).prod() == len(expected)

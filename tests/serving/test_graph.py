@@ -131,8 +131,8 @@ def test_the_heat_map_is_over_what_speaks_for_the_class():
 def test_members_that_see_frequencies_have_no_share_in_the_heat_map(ensemble_model):
     tapped = tap_model(ensemble_model)
     assert tapped.map_weights == pytest.approx({0: 0.625, 1: 0.375})
-    # Five poolings of 32 px, each before its activation.
-    assert tapped.model.output["map_0"].shape == (None, 1, 1, 8)
+    # After the fifth pooling of 32 px there is one place left, which says nothing of where.
+    assert tapped.model.output["map_0"].shape == (None, 2, 2, 8)
     spectral = build_members()[2]
     options = GraphOptions(image_size=(32, 32), decisions=Decisions(NAMES))
     assert "explain" not in make_signatures(Served(spectral, options))

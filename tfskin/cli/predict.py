@@ -122,7 +122,13 @@ def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":
         if stride is not None:
             raise UserError("--stride: says nothing without --window")
         return None
-    return WindowConfig(size=window, stride=stride or window // 2)
+    stride = stride or window // 2
+    if stride > window:
+        raise UserError(
+            f"--stride: {stride} is longer than --window {window}, so windows would miss parts of "
+            "the picture"
+        )
+    return WindowConfig(size=window, stride=stride)
 
 
 def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None:

@@ -30,6 +30,7 @@ _SUFFIX_FORMATS = {
     ".jpeg": ("JPEG", "MPO"),
     ".png": ("PNG",),
     ".bmp": ("BMP",),
+    ".gif": ("GIF",),
     ".tif": ("TIFF",),
     ".tiff": ("TIFF",),
     ".webp": ("WEBP",),

@@ -32,7 +32,7 @@ LINK_COLUMN = "link"
 """Optional: images that share a name here show the same thing, by the source's own word."""
 UNKNOWN_AGE = -1.0
 
-IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp"})
+IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
 
 # Words that tables write for "not known". As a lesion or patient id, one of them would join all
 # of its rows into one group, so they must not survive. A diagnosis keeps them: ISIC 2020 has a

@@ -10,7 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tfskin.evaluation.figures import SUMMARY_FIGURES, Floats, Ints, Ranking, Statistics
+from tfskin.evaluation.figures import (
+    AVERAGES,
+    SUMMARY_FIGURES,
+    Floats,
+    Ints,
+    Ranking,
+    Statistics,
+)
+from tfskin.evaluation.intervals import groups_of_classes
 from tfskin.evaluation.resampling import Resampling, interval
 
 
@@ -121,7 +129,8 @@ def compare_predictions(
     Returns:
         One entry a pair: ``{"first", "second", "figures": {name: {"value" (first minus second),
         "low", "high", "undefined", "p", "p_holm", "real"}}, "delong"}``; ``delong`` is None without
-        malignant classes or images of both kinds.
+        malignant classes or images of both kinds. Averages over classes have neither interval nor p
+        where a class has one group only.
     """
     resampling = Resampling.of(labels, groups, resamples=resamples, seed=seed)
     positive = np.isin(labels, list(malignant))
@@ -131,6 +140,10 @@ def compare_predictions(
         statistics[name] = Statistics.of(labels, table, resampling.group_of, resampling.count)
         scores[name] = table[:, list(malignant)].sum(axis=1)
     names = [*SUMMARY_FIGURES, *(["malignant_auc"] if two_sided else [])]
+    count = next(iter(probabilities.values())).shape[1]
+    sizes = groups_of_classes(np.asarray(labels), resampling, count)[0]
+    # As in bootstrap_intervals: one group says nothing about the spread of its class's figure.
+    lonely = {*AVERAGES, "kappa", "mcc"} if sizes[sizes > 0].min() < 2 else set()
     values, drawn = _draw(statistics, scores, positive, resampling, two_sided=two_sided)
     pairs: list[dict[str, Any]] = []
     for first, second in combinations(probabilities, 2):
@@ -142,7 +155,7 @@ def compare_predictions(
                 gap if np.isfinite(gap) else None,
                 gaps,
                 confidence=confidence,
-                groups=resampling.count,
+                groups=1 if name in lonely else resampling.count,
             )
             figures[name] = entry | {"p": _two_sided_p(gaps) if entry["low"] is not None else None}
         test = None

@@ -20,6 +20,7 @@ from tfskin.evaluation.plots import (
     finish_figure,
     format_figure,
     wrap_name,
+    wrap_text,
 )
 
 
@@ -202,6 +203,6 @@ def plot_explanation(
         axes = figure.add_subplot(1, len(pictures), place + 1)
         axes.imshow(picture)
         axes.set_axis_off()
-        axes.set_title(wrap_name(caption, 26), fontsize=8, loc="left")
-    figure.suptitle(wrap_name(title, 80), x=0.01, ha="left", fontsize=11, fontweight="bold")
+        axes.set_title(wrap_text(caption, 26), fontsize=8, loc="left")
+    figure.suptitle(wrap_text(title, 80), x=0.01, ha="left", fontsize=11, fontweight="bold")
     return figure

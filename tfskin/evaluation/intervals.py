@@ -76,7 +76,7 @@ def bootstrap_intervals(
     statistics = Statistics.of(true, values, resampling.group_of, resampling.count)
     drawn = resampling.run(lambda weights: _flat(statistics, weights))
     metrics = compute_metrics(true, values, class_names)
-    sizes = _groups_of_classes(true, resampling, len(class_names))
+    sizes = groups_of_classes(true, resampling, len(class_names))
     result = {**metrics, "groups": resampling.count, "resamples": resamples}
     result["confidence"] = confidence
     for name in SUMMARY_FIGURES:
@@ -137,7 +137,7 @@ def _class_intervals(
     return entry
 
 
-def _groups_of_classes(labels: Ints, resampling: Resampling, count: int) -> Ints:
+def groups_of_classes(labels: Ints, resampling: Resampling, count: int) -> Ints:
     """(2, C) the groups with an image of each class, and those with one of another class."""
     inside = np.zeros((resampling.count, count), bool)
     inside[resampling.group_of, labels] = True

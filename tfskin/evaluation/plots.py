@@ -274,5 +274,10 @@ def _percent(share: float) -> str:
 
 def wrap_name(name: str, width: int = 16) -> str:
     """A class name on lines of ``width``, cut after two lines; ``$`` starts no formula."""
-    lines = textwrap.fill(name.replace("_", " "), width, max_lines=2, placeholder=" …")
+    return wrap_text(name.replace("_", " "), width)
+
+
+def wrap_text(text: str, width: int) -> str:
+    """A text as it is, on lines of ``width``, cut after two lines; ``$`` starts no formula."""
+    lines = textwrap.fill(text, width, max_lines=2, placeholder=" …")
     return lines.replace("$", r"\$")

@@ -23,7 +23,9 @@ class Resampling:
 
     A resample draws from each stratum as many groups as it has, with replacement: the mix of
     classes stays what it was, and no class is missing (Davison and Hinkley, Bootstrap Methods and
-    their Application, 1997, section 3.2). A group's stratum is its rarest class.
+    their Application, 1997, section 3.2). A group's stratum is its rarest class. A group that
+    would be alone in its stratum joins the largest: it would be in every resample, and what it
+    does to the figures of other classes would seem certain.
 
     Attributes:
         group_of: (N,) the group of each image, 0..count-1.
@@ -59,6 +61,9 @@ class Resampling:
         rarity = np.argsort(np.argsort(sizes, kind="stable"), kind="stable")
         strata = np.full(len(unique), len(classes))
         np.minimum.at(strata, group_of, rarity[class_of.reshape(-1)])
+        members = np.bincount(strata)
+        if members.max() > 1:
+            strata[members[strata] == 1] = members.argmax()
         return cls(
             group_of=group_of, count=len(unique), strata=strata, resamples=resamples, seed=seed
         )

@@ -12,8 +12,8 @@ def count_along(sides: np.ndarray, windows: WindowConfig) -> np.ndarray:
     """How many windows lie along sides of so many pixels: int64, shaped as ``sides``.
 
     Windows start at 0, ``stride``, 2 ``stride``, ...; the last is the first to reach the border,
-    so every pixel is in one (as long as the stride is no longer than the window). A side shorter
-    than a window has one: ``1 + ceil(max(side - size, 0) / stride)``.
+    so every pixel is in one. A side shorter than a window has one:
+    ``1 + ceil(max(side - size, 0) / stride)``.
     """
     over = np.maximum(np.asarray(sides, np.int64) - windows.size, 0)
     return 1 + -(-over // windows.stride)

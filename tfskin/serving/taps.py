@@ -34,9 +34,10 @@ def tap_model(model: keras.Model) -> TappedModel:
     """The model with the outputs of :class:`TappedModel`.
 
     ``features`` is what the layer "logits" takes: pooled activations; those of an ensemble's
-    members stand one after another. The feature map is the last four-dimensional activation,
-    before local poolings that follow it: its grid is finer there. A member that sees the Fourier
-    spectrum has none, for its map lies over frequencies and not over the picture.
+    members stand one after another. The feature map is the last four-dimensional activation of at
+    least two by two places (one place says nothing of where), before local poolings that follow
+    it: its grid is finer there. A member that sees the Fourier spectrum has none, for its map
+    lies over frequencies and not over the picture.
 
     Shares in the heat map are the ensemble's weights; equal ones for stacking.
 
@@ -92,6 +93,8 @@ def _last_feature_map(network: keras.Model) -> Any | None:
     for node in _nodes_from_the_end(network):
         tensor = node.output_tensors[0]
         if len(tensor.shape) != 4 or node.is_input or isinstance(node.operation, ColorSpace):
+            continue
+        if min(tensor.shape[1:3]) < 2:
             continue
         while isinstance(node.operation, _POOLING):
             tensor = node.input_tensors[0]

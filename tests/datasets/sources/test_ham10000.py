@@ -90,6 +90,14 @@ def test_an_empty_diagnosis_is_named(published):
         read_records("ham10000", published)
 
 
+def test_a_diagnosis_that_ham10000_does_not_have_is_named(published):
+    rows = published_rows()
+    rows[2]["dx"] = "xyz"
+    write_rows(published / "HAM10000_metadata.csv", rows)
+    with pytest.raises(UserError, match=r"line 4: dx 'xyz' is none of akiec, .*'table'"):
+        read_records("ham10000", published)
+
+
 def test_a_folder_without_metadata_says_what_it_found(published):
     (published / "HAM10000_metadata.csv").rename(published / "meta.csv")
     with pytest.raises(UserError, match=r"no HAM10000_metadata\.csv .*found: meta\.csv"):

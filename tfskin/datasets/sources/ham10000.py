@@ -13,7 +13,9 @@ from tfskin.datasets.sources.metadata import (
     find_pictures,
     read_metadata,
 )
+from tfskin.errors import UserError
 
+DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
 LICENSE = "CC-BY-NC-4.0"
 ATTRIBUTION = "Tschandl, Rosendahl, Kittler: The HAM10000 dataset, Scientific Data 5:180161 (2018)"
 METADATA_NAMES = ("HAM10000_metadata.csv", "HAM10000_metadata.tab", "HAM10000_metadata")
@@ -40,7 +42,8 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
         images: the folder of the pictures, where it is none of these.
 
     Raises:
-        UserError: no metadata file, a missing column, a row without a picture, an id twice.
+        UserError: no metadata file, a missing column, another diagnosis, a row without a picture,
+            an id twice.
 
     Reference:
         Tschandl, Rosendahl, Kittler, "The HAM10000 dataset", Scientific Data 5:180161 (2018).
@@ -49,6 +52,12 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
     ids = metadata.require_values("image_id", remedy=_REMEDY)
     check_unique(metadata, ids)
     diagnoses = metadata.require_values("dx", remedy=_REMEDY)
+    strange = diagnoses.index[~diagnoses.isin(DIAGNOSES)]
+    if len(strange):
+        raise UserError(
+            f"{metadata.file}: line {strange[0]}: dx '{diagnoses[strange[0]]}' is none of "
+            f"{', '.join(DIAGNOSES)}; correct it, or read other tables with the source 'table'"
+        )
     lesions = metadata.require_values("lesion_id", remedy=f"{_REMEDY}, and splits need it")
     folder = Path(images) if images is not None else metadata.file.parent
     places = (".",) if images is not None else IMAGE_FOLDERS
