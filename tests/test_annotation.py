@@ -114,6 +114,17 @@ def test_a_heat_map_lies_where_the_network_looked(box, warm):
     assert abs(columns.mean() - 44.5) < 1
 
 
+def test_a_heat_map_without_heat_says_so():
+    picture = make_picture(0, width=400, height=330)
+    dark = []
+    for value in (0.0, 1.0):
+        heat = HeatMap(np.full((4, 4), value, np.float32), (0.0, 0.0, 1.0, 1.0))
+        one = Prediction(Path("x.jpg"), NAMES, (0.1, 0.6, 0.3), heat_map=heat)
+        panel = np.asarray(annotate_image(picture, one))[:, 800:]
+        dark.append((panel.sum(axis=2) < 200).sum())
+    assert dark[0] > 1.1 * dark[1]  # one line of text more
+
+
 def test_the_heat_map_stands_between_picture_and_panel():
     picture = make_picture(0, width=400, height=330)
     plain = annotate_image(picture, predict())

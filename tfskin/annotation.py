@@ -137,13 +137,15 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
     """Title and one labelled bar a class, as large as they need with text of that many pixels."""
     regular, bold = _font(text, bold=False), _font(text, bold=True)
     row, margin, bar = round(text * 1.7), round(text * 0.8), text * 7
-    title, subtitle = _headings(prediction)
+    title, *lines = _headings(prediction)
     names = [] if prediction.error else list(prediction.class_names)
     label = max((bold.getlength(name) for name in names), default=0)
     number = bold.getlength("100.0 %")
     body = label + bar + number + 2 * margin if names else 0
-    width = round(max(body, bold.getlength(title), regular.getlength(subtitle)) + 2 * margin)
-    height = 2 * margin + row * (2 + len(names)) + (margin if names else 0)
+    widest = max(regular.getlength(line) for line in lines)
+    width = round(max(body, bold.getlength(title), widest) + 2 * margin)
+    top_rows = 1 + len(lines)
+    height = 2 * margin + row * (top_rows + len(names)) + (margin if names else 0)
     panel = Image.new("RGB", (width, height), BACKGROUND)
     draw = ImageDraw.Draw(panel)
 
@@ -151,10 +153,11 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
         draw.text((x, y + row / 2), words, fill=TEXT, font=font, anchor=anchor)
 
     write(margin, margin, title, bold, "lm")
-    write(margin, margin + row, subtitle, regular, "lm")
+    for number_of_line, line in enumerate(lines, start=1):
+        write(margin, margin + row * number_of_line, line, regular, "lm")
     left = margin + label + margin
     for place, (name, value) in enumerate(zip(names, prediction.probabilities, strict=False)):
-        y = 2 * margin + row * (2 + place)
+        y = 2 * margin + row * (top_rows + place)
         is_predicted = name == prediction.predicted
         font = bold if is_predicted else regular
         write(margin, y, name, font, "lm")
@@ -167,12 +170,15 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
     return panel
 
 
-def _headings(prediction: Prediction) -> tuple[str, str]:
+def _headings(prediction: Prediction) -> list[str]:
+    """Title, file name, and what must be said of a heat map without heat."""
     if prediction.error:
-        return "not read", prediction.error
-    return f"{prediction.predicted}  {prediction.probability:.1%}".replace("%", " %"), _shorten(
-        prediction.path.name
-    )
+        return ["not read", prediction.error]
+    title = f"{prediction.predicted}  {prediction.probability:.1%}".replace("%", " %")
+    lines = [title, _shorten(prediction.path.name)]
+    if prediction.heat_map is not None and not prediction.heat_map.values.any():
+        lines.append("no place speaks for it")
+    return lines
 
 
 def _shorten(name: str, most: int = 32) -> str:

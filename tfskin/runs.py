@@ -179,7 +179,10 @@ def open_run(folder: Path | str) -> Run:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such run; tfskin-train writes runs/<name>")
     if not (folder / "inputs.json").is_file():
-        raise UserError(f"{folder}: not a run: it has no inputs.json")
+        raise UserError(
+            f"{folder}: not a run: it has no inputs.json; name a folder that tfskin-train or "
+            "tfskin-ensemble wrote"
+        )
     return Run(folder)
 
 

@@ -116,8 +116,9 @@ def prepare(
 def _download(
     source: str, path: Path | str | None, options: PrepareOptions, say: Callable[[str], None]
 ) -> None:
-    if path is None:
+    if path is None and source in ARCHIVES:
         raise UserError(f"--download: name the folder that '{source}' goes to")
+    path = path or source  # of a source without archives, whose refusal follows
     download_source(source, Path(path).expanduser(), say=say)
     for other, place in options.also:
         if other in ARCHIVES:

@@ -120,7 +120,9 @@ class RestClient:
                     f"{self.url}: no answer within {self._timeout:g} seconds; give a smaller "
                     "--batch-size or a longer --timeout"
                 ) from None
-            raise UserError(f"{self.url}: {_first_line(error)}; is the server running?") from None
+            refused = isinstance(error, requests.ConnectionError)
+            reason = "no connection" if refused else _first_line(error)
+            raise UserError(f"{self.url}: {reason}; is the server running?") from None
         try:
             values = answer.json()
         except json.JSONDecodeError:
