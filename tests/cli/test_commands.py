@@ -293,8 +293,12 @@ def test_an_export_stays_in_its_folder(tmp_path, command, tiny_runs):
 
 def test_class_names_are_printed_as_they_are(tmp_path, command):
     folder = write_pictures(tmp_path / "ham", 40)
-    edit_metadata(folder, lambda t: t.assign(dx=["[/b]", "[red]x"] * 20))
-    done = command("prepare", "ham10000", folder, "--output", tmp_path / "tfrecords")
+    names = ["[/b]", "[red]x"] * 20
+    edit_metadata(
+        folder, lambda t: t.assign(dx=names, path=[f"images/{name}.jpg" for name in t["image_id"]])
+    )
+    columns = ["--path-column", "path", "--label-column", "dx", "--output", tmp_path / "tfrecords"]
+    done = command("prepare", "table", folder / "HAM10000_metadata.csv", *columns)
     assert done.code == 0, done.err
     assert "[/b]" in done.out
     assert "[red]x" in done.out
