@@ -125,8 +125,8 @@ def compare_hashes(
 
     Equal hashes are linked to the first of them, not each to each. Up to 4,096 different hashes
     every pair is compared. Above, neighbours are looked up in a graph (HNSW, Malkov and Yashunin
-    2018, by the package ``usearch``), so that time grows little faster than the number of
-    pictures. On HAM10000 it finds what comparing every pair finds: 116 links, two of them of equal
+    2018, by the package ``usearch``), so that not every pair is compared; among very many a few
+    pairs may be missed (``scripts/bench_near_duplicates.py``). On HAM10000 it finds what comparing every pair finds: 116 links, two of them of equal
     hashes. A third picture near such a pair is linked to the first of it only, so that the groups
     are the same; counted one by one the pairs are 118.
 
