@@ -127,37 +127,7 @@ def compare_hashes(
     every pair is compared. Above, neighbours are looked up in a graph (HNSW, Malkov and Yashunin
     2018, by the package ``usearch``), so that not every pair is compared; among very many a few
     pairs may be missed (``scripts/bench_near_duplicates.py``). On HAM10000 it finds what comparing
-    every pair finds: 116 links, two of them of equal hashes. A third picture near such a pair is
-    linked to the first of it only, so that the groups are the same; counted one by one the pairs
-    are 118.
-
-    Args:
-        hashes: uint64 (N, 16), as :func:`hash_images` returns them.
-        turn: 0 to 7; bit 0 mirrors left and right, bit 1 top and bottom, bit 2 transposes first.
-    """
-    bits = np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), HASH_BITS // 8), axis=1)
-    bits = bits.reshape(len(hashes), HASH_SIZE, HASH_SIZE)
-    if turn & 4:
-        bits = bits.transpose(0, 2, 1)
-    odd = np.arange(HASH_SIZE, dtype=np.uint8) % 2
-    flips = (odd[None, :] * (turn & 1)) ^ (odd[:, None] * (turn >> 1 & 1))
-    packed = np.packbits((bits ^ flips).reshape(len(hashes), HASH_BITS), axis=1)
-    return np.ascontiguousarray(packed).view(np.uint64)
-
-
-def compare_hashes(
-    hashes: np.ndarray,
-    *,
-    max_distance: int = MAX_DISTANCE,
-    max_turned_distance: int = MAX_TURNED_DISTANCE,
-) -> pd.DataFrame:
-    """The pairs of hashes that differ in few bits, lying the same way or turned.
-
-    Equal hashes are linked to the first of them, not each to each. Up to 4,096 different hashes
-    every pair is compared. Above, neighbours are looked up in a graph (HNSW, Malkov and Yashunin
-    2018, by the package ``usearch``), so that not every pair is compared; among very many a few
-    pairs may be missed (``scripts/bench_near_duplicates.py``). On HAM10000 it finds what comparing every pair finds: 116 links, two of them of equal
-    hashes. A third picture near such a pair is linked to the first of it only, so that the groups
+    every pair finds: 116 links, two of them of equal hashes. A third picture near such a pair is linked to the first of it only, so that the groups
     are the same; counted one by one the pairs are 118.
 
     Args:
