@@ -128,7 +128,8 @@ def compare_hashes(
     2018, by the package ``usearch``), so that not every pair is compared; among very many a few
     pairs may be missed (``scripts/bench_near_duplicates.py``). On HAM10000 it finds what comparing
     every pair finds: 116 links, two of them of equal hashes. A third picture near such a pair is
-    linked to the first of it only, so that the groups are the same; counted one by one the pairs are 118.
+    linked to the first of it only, so that the groups are the same; counted one by one the pairs
+    are 118.
 
     Args:
         hashes: uint64 (N, 16), as :func:`hash_images` returns them.
