@@ -183,13 +183,18 @@ def test_a_connection_that_breaks_is_taken_up_where_it_was(tmp_path, web, publis
     assert all(0 < int(start.rstrip("-")) < len(BLOB) for start in starts)
 
 
-def test_the_same_command_goes_on_after_a_stop(tmp_path, web, publish, monkeypatch):
-    publish(web.publish("a.bin", BLOB))
+def stop_within(folder, web, monkeypatch):
+    """Ctrl-C after the first 300,000 bytes."""
     web.break_after, web.breaks = 300_000, 100
     with monkeypatch.context() as stopped:
         stopped.setattr("time.sleep", stop)
         with pytest.raises(KeyboardInterrupt):
-            download(tmp_path)
+            download(folder)
+
+
+def test_the_same_command_goes_on_after_a_stop(tmp_path, web, publish, monkeypatch):
+    publish(web.publish("a.bin", BLOB))
+    stop_within(tmp_path, web, monkeypatch)
     (part,) = tmp_path.iterdir()
     have = part.stat().st_size
     assert 0 < have < len(BLOB)
@@ -217,11 +222,7 @@ def test_a_server_without_ranges_starts_afresh(tmp_path, web, publish):
 
 def test_a_file_that_changed_since_is_not_patched_together(tmp_path, web, publish, monkeypatch):
     publish(web.publish("a.bin", BLOB))
-    web.break_after, web.breaks = 300_000, 100
-    with monkeypatch.context() as stopped:
-        stopped.setattr("time.sleep", stop)
-        with pytest.raises(KeyboardInterrupt):
-            download(tmp_path)
+    stop_within(tmp_path, web, monkeypatch)
     web.breaks = 0
     web.files["a.bin"] = BLOB[::-1]
     download(tmp_path)

@@ -115,6 +115,8 @@ def predict_command(
 
 
 def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":
+    from pydantic import ValidationError
+
     from tfskin.errors import UserError
     from tfskin.schema import WindowConfig
 
@@ -122,13 +124,11 @@ def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":
         if stride is not None:
             raise UserError("--stride: says nothing without --window")
         return None
-    stride = stride or window // 2
-    if stride > window:
-        raise UserError(
-            f"--stride: {stride} is longer than --window {window}, so windows would miss parts of "
-            "the picture"
-        )
-    return WindowConfig(size=window, stride=stride)
+    try:
+        return WindowConfig(size=window, stride=stride or window // 2)
+    except ValidationError as error:
+        reason = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"--window, --stride: {reason}") from None
 
 
 def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None:

@@ -114,6 +114,17 @@ ARCHIVES: dict[str, tuple[RemoteFile, ...]] = {
 """Source -> the files that its layout needs, tables first: they are small and soon missed."""
 
 
+def check_archives(source: str) -> None:
+    """Refuse a source that has no public archives.
+
+    Raises:
+        UserError: it has none; names those that have.
+    """
+    if source not in ARCHIVES:
+        hint = nearest_hint(source, list(ARCHIVES)) or f"; there are for {', '.join(ARCHIVES)}"
+        raise UserError(f"--download: there are no public archives for '{source}'{hint}")
+
+
 def download_source(source: str, folder: Path, *, say: Callable[[str], None]) -> None:
     """Bring a source's public archives into ``folder``, unpacked; what is there is left alone.
 
@@ -131,9 +142,7 @@ def download_source(source: str, folder: Path, *, say: Callable[[str], None]) ->
         UserError: a source without public archives, no connection, too little room on the disk,
             a wrong checksum, an archive that is damaged or unsafe, or another process at it.
     """
-    if source not in ARCHIVES:
-        hint = nearest_hint(source, list(ARCHIVES)) or f"; there are for {', '.join(ARCHIVES)}"
-        raise UserError(f"--download: there are no public archives for '{source}'{hint}")
+    check_archives(source)
     missing = [file for file in ARCHIVES[source] if not _place_of(file, folder).exists()]
     if not missing:
         say(f"{folder}: everything of {source} is there already")

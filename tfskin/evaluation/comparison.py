@@ -10,15 +10,8 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tfskin.evaluation.figures import (
-    AVERAGES,
-    SUMMARY_FIGURES,
-    Floats,
-    Ints,
-    Ranking,
-    Statistics,
-)
-from tfskin.evaluation.intervals import groups_of_classes
+from tfskin.evaluation.figures import SUMMARY_FIGURES, Floats, Ints, Ranking, Statistics
+from tfskin.evaluation.intervals import groups_of_classes, rests_on_lone_group
 from tfskin.evaluation.resampling import Resampling, interval
 
 
@@ -141,9 +134,7 @@ def compare_predictions(
         scores[name] = table[:, list(malignant)].sum(axis=1)
     names = [*SUMMARY_FIGURES, *(["malignant_auc"] if two_sided else [])]
     count = next(iter(probabilities.values())).shape[1]
-    sizes = groups_of_classes(np.asarray(labels), resampling, count)[0]
-    # As in bootstrap_intervals: one group says nothing about the spread of its class's figure.
-    lonely = {*AVERAGES, "kappa", "mcc"} if sizes[sizes > 0].min() < 2 else set()
+    sizes = groups_of_classes(np.asarray(labels), resampling, count)
     values, drawn = _draw(statistics, scores, positive, resampling, two_sided=two_sided)
     pairs: list[dict[str, Any]] = []
     for first, second in combinations(probabilities, 2):
@@ -155,7 +146,7 @@ def compare_predictions(
                 gap if np.isfinite(gap) else None,
                 gaps,
                 confidence=confidence,
-                groups=1 if name in lonely else resampling.count,
+                groups=1 if rests_on_lone_group(name, sizes) else resampling.count,
             )
             figures[name] = entry | {"p": _two_sided_p(gaps) if entry["low"] is not None else None}
         test = None

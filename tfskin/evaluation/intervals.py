@@ -103,6 +103,16 @@ def bootstrap_intervals(
     return result
 
 
+def rests_on_lone_group(figure: str, sizes: Ints) -> bool:
+    """Whether a summary figure needs every class, and one of them has a single group.
+
+    Args:
+        figure: of ``SUMMARY_FIGURES``.
+        sizes: (2, C) of :func:`groups_of_classes`.
+    """
+    return figure in (*AVERAGES, "kappa", "mcc") and sizes[0][sizes[0] > 0].min() < 2
+
+
 def groups_of_ranking(figure: str, positives: int, negatives: int) -> int:
     """How many groups a ranking figure rests on: of the rarer kind, and of the tail it is made of.
 
@@ -156,12 +166,12 @@ def _groups_of_figure(
     as a share of ``1 / (n + 2)`` does.
     """
     present = sizes[0][sizes[0] > 0]
+    if rests_on_lone_group(name, sizes):
+        return 1
     if name in ("kappa", "mcc"):
         return int(present.min())
     if name not in AVERAGES:
         return resampling.varying
-    if present.min() < 2:
-        return 1
     values = drawn[f"class {AVERAGES[name]}"][:, sizes[0] > 0] / (SCALES[name] or 1.0)
     if not np.isfinite(values).any(axis=0).all():
         return 1

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from tfskin.datasets.archives import ARCHIVES, download_source
+from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
 from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
 from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.folds import find_leaks, make_folds
@@ -116,9 +116,9 @@ def prepare(
 def _download(
     source: str, path: Path | str | None, options: PrepareOptions, say: Callable[[str], None]
 ) -> None:
-    if path is None and source in ARCHIVES:
+    check_archives(source)
+    if path is None:
         raise UserError(f"--download: name the folder that '{source}' goes to")
-    path = path or source  # of a source without archives, whose refusal follows
     download_source(source, Path(path).expanduser(), say=say)
     for other, place in options.also:
         if other in ARCHIVES:

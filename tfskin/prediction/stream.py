@@ -27,7 +27,8 @@ class StreamOptions:
     Attributes:
         batch_size: pictures in one call of the model.
         windows: windows of a picture, whose probabilities are averaged; none for the whole picture,
-            or for those that the model was trained on. In pixels of the picture as it is.
+            or for those that the model was trained on. In pixels of the picture as it is; for a
+            model that was trained on windows, as its shards would store it.
         heat_maps: whether predictions get a heat map, where the model can make one. Not of
             windows: the map of one says nothing of the others.
     """
@@ -99,16 +100,17 @@ def _predict_batch(
 ) -> list[Prediction]:
     names = predictor.class_names
     errors = dict.fromkeys(paths, "")
-    by_windows = options.windows is not None or predictor.windows is not None
-    pictures = {} if by_windows else {path: _read_bytes(path) for path in paths}
+    trained = predictor.windows.windows if predictor.windows else None
+    windows = options.windows or trained
+    pictures = {} if windows else {path: _read_bytes(path) for path in paths}
     rows = _predict_encoded(predictor, pictures)
     # What the model cannot read, Pillow may, as it did for the training images.
     for path in dict.fromkeys(paths):
         if path in rows:
             continue
         try:
-            if by_windows:
-                rows[path] = _predict_windows(predictor, path, options)
+            if windows:
+                rows[path] = _predict_windows(predictor, path, windows, options.batch_size)
             else:
                 pictures[path] = encode_png(_open(path))
                 rows |= _predict_encoded(predictor, {path: pictures[path]})
@@ -117,7 +119,7 @@ def _predict_batch(
             # "path: what is wrong; what to do", of which a table needs what is wrong.
             errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
     maps: dict[Path, HeatMap] = {}
-    if options.heat_maps and not by_windows and predictor.explain and rows:
+    if options.heat_maps and not windows and predictor.explain and rows:
         maps = dict(zip(rows, predictor.explain([pictures[path] for path in rows]), strict=True))
     return [
         Prediction(path, names, (), errors[path])
@@ -148,15 +150,15 @@ def _row(predictor: Predictor, answers: Answers, row: int) -> _Answer:
     return _Answer(tuple(map(float, answers.probabilities[row])), malignancy, members)
 
 
-def _predict_windows(predictor: Predictor, path: Path, options: StreamOptions) -> _Answer:
+def _predict_windows(
+    predictor: Predictor, path: Path, windows: WindowConfig, batch_size: int
+) -> _Answer:
     picture, trained = _open(path), predictor.windows
     if trained is not None and trained.max_side is not None:
         picture = shrink_picture(picture, trained.max_side)
-    windows = options.windows or (trained.windows if trained else None)
-    assert windows is not None
     encoded = (encode_png(window) for window in cut_windows(picture, windows))
     parts = []
-    while batch := list(islice(encoded, options.batch_size)):
+    while batch := list(islice(encoded, batch_size)):
         answers = predictor.function(batch)
         if not answers.valid.all():
             raise UserError(f"{path}: too large or too narrow for the model")
