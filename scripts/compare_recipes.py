@@ -3,9 +3,11 @@
     python scripts/compare_recipes.py SHARDS [--output DIR] [--minutes 4] [--seeds 3] [--only NAME]
 
 One run at a time, each in a process of its own, one seed of all recipes before the next seed. Every
-recipe trains the same number of epochs: what the plain one does in ``--minutes`` on this machine,
-measured once and kept in ``DIR/plan.json``. A finished run is kept, a stopped one goes on: the same
-command again does what is missing. The table is printed after each run and lies in
+recipe trains on the same number of images: as many as the plain one does in ``--minutes`` on this
+machine, measured once and kept in ``DIR/plan.json``. So under-sampling has more and shorter epochs
+(five times as many at most, for val is judged after each), over-sampling fewer and longer ones, and
+the warm-up is scaled with them. A finished run is kept, a stopped one goes on: the same command
+again does what is missing. The table is printed after each run and lies in
 ``DIR/recipes.csv``; ``gain`` is against the plain recipe, and ``clear`` where it is more than twice
 the larger of the two spreads (standard deviations between seeds).
 
@@ -15,6 +17,7 @@ too good as estimates of anything else.
 
 import argparse
 import json
+import os
 import statistics
 import subprocess
 import sys
@@ -22,8 +25,14 @@ import time
 from pathlib import Path
 from typing import Any
 
-from tfskin.config import list_keys
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+import numpy as np
+
+from tfskin.config import list_keys, read_config
+from tfskin.datasets.shards import load_shards
 from tfskin.files import read_json, write_json, write_text
+from tfskin.inputs.sampling import class_quotas
 from tfskin.schema import ExperimentConfig
 
 PLAIN = "plain"
@@ -52,6 +61,7 @@ COMMON = [
     "evaluate.reliance_images=0",
     "evaluate.explained_images=0",
 ]
+MOST_TIMES = 5.0
 FIGURES = ("balanced_accuracy", "macro_auc")
 TRAIN = [sys.executable, "-c", "from tfskin.cli.train import main; main()"]
 
@@ -96,6 +106,22 @@ def plan_epochs(output: Path, shards: Path, minutes: float) -> int:
     if plan["minutes"] != minutes:
         sys.exit(f"{path}: was made for {plan['minutes']} minutes; give another --output")
     return int(plan["epochs"])
+
+
+def epochs_of(overrides: list[str], plain_epochs: int, counts: dict[str, int]) -> list[str]:
+    """Epochs of a recipe in which it sees the images of ``plain_epochs`` plain ones, and warm-up.
+
+    Args:
+        overrides: the recipe's keys.
+        plain_epochs: epochs of the plain recipe, with one of warm-up.
+        counts: diagnosis -> training images.
+    """
+    sampling = read_config("five_layer_rgb.yaml", overrides).data.sampling
+    labels = np.repeat(np.arange(len(counts)), list(counts.values()))
+    times = len(labels) / sum(class_quotas(labels, sampling).values())
+    times = min(times, MOST_TIMES)
+    epochs = max(1, round(plain_epochs * times))
+    return [f"train.epochs={epochs}", f"train.warmup_epochs={times:.3f}"]
 
 
 def read_figures(output: Path) -> dict[str, dict[str, list[float]]]:
@@ -166,7 +192,8 @@ def main() -> None:
     arguments = parser.parse_args()
     recipes = known_recipes(arguments.only)
     epochs = plan_epochs(arguments.output, arguments.shards, arguments.minutes)
-    print(f"{epochs} epochs a run")
+    counts = load_shards(arguments.shards).counts["train"]
+    print(f"{epochs} epochs of the plain recipe")
     for seed in range(arguments.seeds):
         for name, overrides in recipes.items():
             folder = arguments.output / f"{name}-seed{seed}"
@@ -174,7 +201,7 @@ def main() -> None:
                 continue
             start = time.monotonic()
             print(f"{folder}: trains", flush=True)
-            common = [f"data.shards={arguments.shards}", f"train.epochs={epochs}"]
+            common = [f"data.shards={arguments.shards}", *epochs_of(overrides, epochs, counts)]
             train(folder, [*common, f"name={folder.name}", f"seed={seed}", *overrides])
             print(f"{folder}: {(time.monotonic() - start) / 60:.1f} minutes with evaluation")
             show(arguments.output)

@@ -40,3 +40,22 @@ def test_every_recipe_is_a_config_that_differs_from_the_plain_one():
     for name, overrides in recipes.items():
         config = read_config("five_layer_rgb.yaml", [*script.COMMON, *overrides])
         assert (config == plain) == (name == script.PLAIN), name
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        ([], ["train.epochs=12", "train.warmup_epochs=1.000"]),
+        (["data.sampling=oversample"], ["train.epochs=8", "train.warmup_epochs=0.667"]),
+        (["data.sampling=undersample"], ["train.epochs=24", "train.warmup_epochs=2.000"]),
+    ],
+)
+def test_every_recipe_sees_as_many_images(overrides, expected):
+    script = load_script("compare_recipes")
+    assert script.epochs_of(overrides, 12, {"melanoma": 100, "nevus": 300}) == expected
+
+
+def test_under_sampling_has_no_more_than_five_times_the_epochs():
+    script = load_script("compare_recipes")
+    epochs, _ = script.epochs_of(["data.sampling=undersample"], 12, {"melanoma": 1, "nevus": 300})
+    assert epochs == "train.epochs=60"

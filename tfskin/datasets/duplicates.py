@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfskin.datasets.hash_search import find_pairs
 from tfskin.datasets.pictures import map_pictures, read_picture
+from tfskin.progress import progress_bar
 
 HASH_SIZE = 32
 HASH_BITS = HASH_SIZE * HASH_SIZE
@@ -19,11 +20,7 @@ MAX_TURNED_DISTANCE = 200
 TURNS = 8
 """Mirrorings and quarter turns of a picture, the picture itself (0) among them."""
 HASHED_SIDE = HASH_SIZE * 4  # what imagehash.phash resizes to
-_EXACT_UP_TO = 4096
-_CHUNK_ROWS = 256
-_BLOCK_ROWS = 16384  # turning a hash takes 3 KiB
-_FIRST_NEIGHBOURS = 8
-_MOST_NEIGHBOURS = 512
+_TURNED_AT_ONCE = 16384  # turning a hash takes 3 KiB
 
 
 def find_near_duplicates(
@@ -123,13 +120,12 @@ def compare_hashes(
 ) -> pd.DataFrame:
     """The pairs of hashes that differ in few bits, lying the same way or turned.
 
-    Equal hashes are linked to the first of them, not each to each. Up to 4,096 different hashes
-    every pair is compared. Above, neighbours are looked up in a graph (HNSW, Malkov and Yashunin
-    2018, by the package ``usearch``), so that not every pair is compared; among very many a few
-    pairs may be missed (``scripts/bench_near_duplicates.py``). On HAM10000 it finds what comparing
-    every pair finds: 116 links, two of them of equal hashes. A third picture near such a pair is
-    linked to the first of it only, so that the groups are the same; counted one by one the pairs
-    are 118.
+    Equal hashes are linked to the first of them, not each to each. Not every pair is compared:
+    see :func:`tfskin.datasets.hash_search.find_pairs` for how, and for what may be missed (of
+    pairs as far apart as the limit one in a thousand, of nearer ones fewer). On HAM10000 it finds
+    what comparing every pair finds: 116 links, two of them of equal hashes. A third picture near
+    such a pair is linked to the first of it only, so that the groups are the same; counted one by
+    one the pairs are 118.
 
     Args:
         hashes: uint64 (N, 16), as :func:`hash_images` returns them.
@@ -147,65 +143,25 @@ def compare_hashes(
     again = np.flatnonzero(place != np.arange(len(hashes)))
     zeros = np.zeros(len(again), np.int64)
     chunks = [np.stack([place[again], again, zeros, zeros], axis=1)]
-    search = _compare_all if len(distinct) <= _EXACT_UP_TO else _Neighbours(distinct)
-    blocks = range(0, len(distinct), _BLOCK_ROWS)
-    for turn, start in itertools.product(range(TURNS), blocks):
-        limit = max_turned_distance if turn else max_distance
-        queries = turn_hashes(distinct[start : start + _BLOCK_ROWS], turn)
-        for block_rows, columns, distances in search(queries, distinct, limit):
-            rows = block_rows + start
-            kept = columns > rows
-            found = (first_place[rows[kept]], first_place[columns[kept]], distances[kept])
-            turns = np.full(int(kept.sum()), turn)
-            chunks.append(np.stack([*found, turns], axis=1).astype(np.int64))
+    with progress_bar("near duplicates", total=TURNS) as advance:
+        for turn in range(TURNS):
+            limit = max_turned_distance if turn else max_distance
+            found = find_pairs(_turn_all(distinct, turn), distinct, limit, seed=turn)
+            turns = np.full(len(found), turn)
+            ends = first_place[found[:, 0]], first_place[found[:, 1]]
+            chunks.append(np.stack([*ends, found[:, 2], turns], axis=1).astype(np.int64))
+            advance(1)
     pairs = pd.DataFrame(np.concatenate(chunks), columns=["first", "second", "distance", "turn"])
     pairs = pairs.sort_values(["first", "second", "distance", "turn"], ignore_index=True)
     return pairs.drop_duplicates(["first", "second"], ignore_index=True)
 
 
-Found = tuple[np.ndarray, np.ndarray, np.ndarray]
-
-
-def _compare_all(queries: np.ndarray, hashes: np.ndarray, limit: int) -> Iterator[Found]:
-    """``(query, hash, distance)`` of every pair within ``limit``."""
-    words = np.ascontiguousarray(hashes.T)
-    for start in range(0, len(queries), _CHUNK_ROWS):
-        part = queries[start : start + _CHUNK_ROWS]
-        distances = np.zeros((len(part), len(hashes)), np.uint16)
-        for number, word in enumerate(words):
-            distances += np.bitwise_count(part[:, number, None] ^ word[None])
-        rows, columns = np.nonzero(distances <= limit)
-        yield rows + start, columns, distances[rows, columns]
-
-
-class _Neighbours:
-    """The same by a graph of neighbours; a pair that is far along in a crowd may be missed."""
-
-    def __init__(self, hashes: np.ndarray) -> None:
-        from usearch.index import Index
-
-        self._index = Index(
-            ndim=HASH_BITS, metric="hamming", dtype="b1", connectivity=16, expansion_add=64
-        )
-        # One thread: the graph, and so the groups, must not depend on the machine's haste.
-        self._index.add(np.arange(len(hashes)), hashes.view(np.uint8), threads=1)
-
-    def __call__(self, queries: np.ndarray, hashes: np.ndarray, limit: int) -> Iterator[Found]:
-        rows = np.arange(len(queries))
-        wanted = _FIRST_NEIGHBOURS
-        while len(rows):
-            matches = self._index.search(queries[rows].view(np.uint8), wanted, threads=0)
-            distances = np.asarray(matches.distances)
-            near = (distances <= limit) & (np.arange(wanted) < np.asarray(matches.counts)[:, None])
-            yield (
-                np.repeat(rows, near.sum(axis=1)),
-                np.asarray(matches.keys)[near].astype(np.int64),
-                distances[near],
-            )
-            if wanted >= min(_MOST_NEIGHBOURS, len(hashes)):
-                return
-            rows = rows[near.all(axis=1)]  # there may be more of them
-            wanted = min(wanted * 8, len(hashes))
+def _turn_all(hashes: np.ndarray, turn: int) -> np.ndarray:
+    if not turn:
+        return hashes
+    starts = range(0, len(hashes), _TURNED_AT_ONCE)
+    parts = [turn_hashes(hashes[start : start + _TURNED_AT_ONCE], turn) for start in starts]
+    return np.concatenate(parts) if parts else hashes
 
 
 def _hash_file(path: str) -> np.ndarray:
