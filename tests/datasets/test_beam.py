@@ -65,6 +65,29 @@ def test_pieces_find_what_one_pass_finds(tmp_path, in_this_process):
     assert not (tmp_path / "work").exists()
 
 
+def test_audit_reads_pieces_too(tmp_path, in_this_process, monkeypatch):
+    table = make_records(tmp_path / "pictures", 12)[["image_id", "path", "diagnosis"]]
+    table.rename(columns={"diagnosis": "label"}).to_csv(tmp_path / "table.csv", index=False)
+    pieces: list[object] = []
+    monkeypatch.setattr(
+        beam,
+        "_run_pipeline",
+        lambda task, elements, options: pieces.extend([*map(task, elements), *elements]),
+    )
+    found = {}
+    for name, words in (("plain", None), ("beam", "")):
+        options = tfskin.PrepareOptions(beam_options=words, on_error="skip")
+        found[name] = tfskin.audit(
+            "table", tmp_path / "table.csv", output=tmp_path / name, options=options
+        )
+    assert pieces
+    assert found["beam"] == found["plain"]
+    names = ["images.csv", "duplicates.csv", "associations.csv", "summary.json", "report.html"]
+    assert {path.name for path in (tmp_path / "beam").iterdir()} == set(names)
+    for name in names[:3]:
+        assert (tmp_path / "beam" / name).read_text() == (tmp_path / "plain" / name).read_text()
+
+
 def test_a_broken_picture_is_named_and_leaves_nothing(tmp_path, in_this_process):
     records = make_records(tmp_path / "pictures", 12)
     Path(records["path"][7]).write_bytes(b"no picture")

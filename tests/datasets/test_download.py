@@ -148,6 +148,17 @@ def write_challenge(web: Web) -> tuple[RemoteFile, ...]:
     )
 
 
+def test_audit_downloads(tmp_path, web, publish):
+    publish(*write_challenge(web))
+    said: list[str] = []
+    options = tfskin.PrepareOptions(download=True, on_error="skip", artefacts=False)
+    found = tfskin.audit(
+        "isic_2016", tmp_path / "isic", output=tmp_path, options=options, say=said.append
+    )
+    assert found["images"] == 12
+    assert "KiB to download into" in said[0]
+
+
 def test_prepare_downloads_and_a_second_run_asks_for_nothing(tmp_path, web, publish):
     publish(*write_challenge(web))
     folder = tmp_path / "isic"

@@ -9,6 +9,8 @@ import typer
 from tfskin.cli.common import Debug, Json, Output, Quiet, Seed, print_json, print_table, run, say
 from tfskin.cli.sources import (
     Also,
+    BeamOptions,
+    Download,
     Images,
     LabelColumn,
     Lesions,
@@ -30,6 +32,7 @@ def audit_command(
         str | None, typer.Option(help="Name of the data set; the source's unless given.")
     ] = None,
     also: Also = None,
+    download: Download = False,
     near_duplicates: Annotated[bool, typer.Option(help="Look for near duplicates.")] = True,
     find_artefacts: Annotated[
         bool,
@@ -38,6 +41,7 @@ def audit_command(
             help="Look for dark corners, hair and stickers.",
         ),
     ] = True,
+    beam_options: BeamOptions = None,
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     images: Images = None,
@@ -57,6 +61,8 @@ def audit_command(
         artefacts=find_artefacts,
         on_error="skip",
         also=parse_also(also or []),
+        download=download,
+        beam_options=beam_options,
         source=replace(
             phantom_options(source, seed, lesions, None),
             path_column=path_column,

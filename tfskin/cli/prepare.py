@@ -21,6 +21,8 @@ from tfskin.cli.common import (
 )
 from tfskin.cli.sources import (
     Also,
+    BeamOptions,
+    Download,
     Images,
     LabelColumn,
     Lesions,
@@ -50,13 +52,7 @@ def prepare_command(
     ] = None,
     version: Annotated[str, typer.Option(help="Version folder.")] = "1.0.0",
     also: Also = None,
-    download: Annotated[
-        bool,
-        typer.Option(
-            "--download",
-            help="First download the source's public archives into PATH; goes on after a stop.",
-        ),
-    ] = False,
+    download: Download = False,
     harmonise: Annotated[
         bool | None,
         typer.Option(
@@ -94,13 +90,7 @@ def prepare_command(
     max_side: Annotated[
         int, typer.Option(help="Pictures with a longer side are shrunk to it.", min=16)
     ] = 512,
-    beam_options: Annotated[
-        str | None,
-        typer.Option(
-            help="Run as an Apache Beam pipeline with these options, such as "
-            "'--direct_num_workers=2 --direct_running_mode=multi_processing'."
-        ),
-    ] = None,
+    beam_options: BeamOptions = None,
     path_column: PathColumn = None,
     label_column: LabelColumn = None,
     images: Images = None,

@@ -23,6 +23,20 @@ Also = Annotated[
     list[str] | None,
     typer.Option(help="A further source to merge in: SOURCE=PATH. Can be repeated."),
 ]
+Download = Annotated[
+    bool,
+    typer.Option(
+        "--download",
+        help="First download the source's public archives into PATH; goes on after a stop.",
+    ),
+]
+BeamOptions = Annotated[
+    str | None,
+    typer.Option(
+        help="Run as an Apache Beam pipeline with these options, such as "
+        "'--direct_num_workers=2 --direct_running_mode=multi_processing'."
+    ),
+]
 PathColumn = Annotated[str | None, typer.Option(help="table: the column of picture paths.")]
 LabelColumn = Annotated[
     str | None,

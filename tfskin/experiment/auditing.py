@@ -7,7 +7,13 @@ from typing import Any
 
 from tfskin.datasets.audit import audit_records, describe_problems
 from tfskin.datasets.audit_report import write_audit
-from tfskin.experiment.preparation import PHANTOM, PrepareOptions, gather_records
+from tfskin.experiment.preparation import (
+    PHANTOM,
+    PrepareOptions,
+    beam_run,
+    download_sources,
+    gather_records,
+)
 
 
 def audit(
@@ -29,7 +35,8 @@ def audit(
         path: where it lies; none for phantoms, which are generated.
         output: where ``report.html``, ``images.csv``, ``duplicates.csv``, ``associations.csv``
             and ``summary.json`` go.
-        options: further sources, on_error, what to look for; splits and shards are passed over.
+        options: further sources, download, Beam, on_error, what to look for; splits and shards are
+            passed over.
         say: where a line of news goes.
 
     Returns:
@@ -50,6 +57,8 @@ def audit(
     chosen = options or PrepareOptions(on_error="skip")
     name = chosen.name or source
     folder = Path(output) if output else Path("audits") / name
+    if chosen.download:
+        download_sources(source, path, options=chosen, say=say)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as drawn:
             return _audit(source, Path(drawn) / name, folder, chosen, say)
@@ -70,6 +79,7 @@ def _audit(
         near_duplicates=options.near_duplicates,
         artefacts=options.artefacts,
         workers=options.shards.workers,
+        beam=beam_run(options, folder),
     )
     if len(found.problems):
         say(f"warning: {describe_problems(found)}")

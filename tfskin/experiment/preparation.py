@@ -104,7 +104,7 @@ def prepare(
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
     if chosen.download:
-        _download(source, path, chosen, say)
+        download_sources(source, path, options=chosen, say=say)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as folder:
             records = gather_records(source, Path(folder) / name, options=chosen, say=say)
@@ -113,9 +113,18 @@ def prepare(
     return _prepare_records(records, name, output, chosen, say)
 
 
-def _download(
-    source: str, path: Path | str | None, options: PrepareOptions, say: Callable[[str], None]
+def download_sources(
+    source: str,
+    path: Path | str | None,
+    *,
+    options: PrepareOptions,
+    say: Callable[[str], None],
 ) -> None:
+    """Bring the public archives of the source, and of those merged in, into their folders.
+
+    Raises:
+        UserError: no folder is named; as ``datasets.archives.download_source``.
+    """
     check_archives(source)
     if path is None:
         raise UserError(f"--download: name the folder that '{source}' goes to")
@@ -203,9 +212,7 @@ def _prepare_records(
     if records["diagnosis"].nunique() < 2:
         only = records["diagnosis"].iloc[0]
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
-    beam = None
-    if options.beam_options is not None:
-        beam = BeamRun(options.beam_options, Path(output).absolute() / name)
+    beam = beam_run(options, Path(output) / name)
     audit = audit_records(
         records,
         on_error=options.on_error,
@@ -244,6 +251,13 @@ def _prepare_records(
         output_dir=output,
         options=shards,
     )
+
+
+def beam_run(options: PrepareOptions, folder: Path) -> BeamRun | None:
+    """How pictures are read by Beam, with its results in ``folder``; None where they are not."""
+    if options.beam_options is None:
+        return None
+    return BeamRun(options.beam_options, folder.absolute())
 
 
 def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOptions) -> pd.Series:
