@@ -7,6 +7,7 @@ from pydantic import BaseModel
 
 from tfskin.config import (
     QUICKSTART,
+    describe_difference,
     dump_config,
     find_config,
     list_keys,
@@ -166,3 +167,20 @@ def test_shipped_configs_are_valid_and_say_how_to_run_them(path):
     read_config(path, (), schema)
     header = [line for line in path.read_text().splitlines() if line.startswith("#")]
     assert any("tfskin-" in line for line in header)
+
+
+@pytest.mark.parametrize(
+    ("overrides", "expected"),
+    [
+        (["train.epochs=5"], "train.epochs is 60 there, 5 here"),
+        (["data.exclude=[hair]", "seed=3"], "seed is 0 there, 3 here, and 1 more"),
+        (
+            ["train.class_weights={mel: 2}"],
+            'train.class_weights is "none" there, not here, and 1 more',
+        ),
+        (["model.image_size=[32, 40]"], "model.image_size is [80, 80] there, [32, 40] here"),
+    ],
+)
+def test_the_first_key_in_which_configs_differ_is_named(overrides, expected):
+    there = read_config("ham10000_rgb.yaml")
+    assert describe_difference(there, read_config("ham10000_rgb.yaml", overrides)) == expected

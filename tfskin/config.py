@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
@@ -134,6 +135,23 @@ def dump_config(config: BaseModel) -> str:
     yaml.sort_base_mapping_type_on_output = False  # type: ignore[assignment]
     yaml.dump(config.model_dump(mode="json"), stream)
     return stream.getvalue()
+
+
+def describe_difference(there: BaseModel, here: BaseModel) -> str:
+    """``"train.epochs is 3 there, 5 here"``: the first key that differs, and how many more do."""
+    left, right = (dict(_flatten(config.model_dump(mode="json"))) for config in (there, here))
+    keys = [key for key in left | right if left.get(key) != right.get(key)]
+    shown = [json.dumps(part[keys[0]]) if keys[0] in part else "not" for part in (left, right)]
+    more = f", and {len(keys) - 1} more" if keys[1:] else ""
+    return f"{keys[0]} is {shown[0]} there, {shown[1]} here{more}"
+
+
+def _flatten(values: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    for key, value in values.items():
+        if isinstance(value, dict):
+            yield from _flatten(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
 
 
 def list_keys(schema: type[BaseModel], prefix: str = "") -> Iterator[tuple[str, str, str, str]]:

@@ -1,7 +1,9 @@
 """Each command as a user types it: what it prints, its exit code, what it leaves behind."""
 
+import errno
 import importlib
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -12,6 +14,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TINY
+from tfskin.cli.common import run
 
 JUDGED_QUICKLY = [word for word in TINY if word.startswith("evaluate.")]
 
@@ -331,3 +334,26 @@ def test_quiet_prints_the_result_alone(command, tiny_runs):
     from tfskin.progress import set_quiet
 
     set_quiet(False)
+
+
+@pytest.mark.parametrize(
+    ("error", "expected"),
+    [
+        (OSError(errno.ENOSPC, "No space left on device", "runs/a"), "runs/a: no space left on"),
+        (OSError(errno.ENOSPC, "No space left on device"), "no space left on the disk; free some"),
+        (OSError(errno.EROFS, "Read-only file system", "/x"), "/x: Read-only .*; choose another"),
+        (PermissionError(errno.EACCES, "Permission denied", "/x"), "/x: Permission .*; change its"),
+        (FileNotFoundError(errno.ENOENT, "No such file", "/x"), "/x: No such file$"),
+    ],
+)
+def test_what_the_system_refuses_is_one_line_with_the_file_and_what_to_do(
+    monkeypatch, capsys, error, expected
+):
+    def command() -> None:
+        raise error
+
+    monkeypatch.setattr(sys, "argv", ["tfskin-train"])
+    with pytest.raises(SystemExit) as caught:
+        run(command)
+    assert caught.value.code == 2
+    assert re.match(f"tfskin-train: {expected}", capsys.readouterr().err.strip())

@@ -96,7 +96,7 @@ def test_seeds_of_a_sweep_are_one_row_a_setting(tmp_path, trained):
         ("train.learning_rate=1", "is written key=a,b"),
         ("seed=1,1", "given twice"),
         ("seed=[1,2", "--sweep"),
-        ("train.learning_rat=1,2", "did you mean 'learning_rate'"),
+        ("train.learning_rat=1,2", "--sweep train.learning_rat=1: .*did you mean 'learning_rate'"),
         ("model.name=lenet/,lenet_", "two runs would be called"),
     ],
 )

@@ -94,7 +94,7 @@ def test_a_finished_run_is_left_alone_and_another_config_is_refused(
     tfskin.train(tiny_config(phantom_shards), output=tiny_runs[0], say=lines.append)
     assert "finished" in lines[0]
     assert (tiny_runs[0] / "model.keras").stat().st_mtime_ns == before
-    with pytest.raises(UserError, match="another config"):
+    with pytest.raises(UserError, match=r"another config \(seed is 0 there, 9 here\); give"):
         tfskin.train(tiny_config(phantom_shards, "seed=9"), output=tiny_runs[0], say=silent)
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not a run"):

@@ -1,5 +1,6 @@
 """What all commands share: options of one meaning, one-line errors, exit codes."""
 
+import errno
 import json
 import sys
 import traceback
@@ -24,6 +25,13 @@ Quiet = Annotated[
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
 INTERRUPTED = 130
+_ADVICE = {
+    errno.EROFS: "choose another --output, or a folder that can be written",
+    errno.EACCES: "change its permissions, or choose another place",
+    errno.EPERM: "change its permissions, or choose another place",
+    errno.ENOTDIR: "a file stands where a folder is needed; move it, or choose another place",
+    errno.EDQUOT: "free some space or choose another --output, and run the command again",
+}
 
 
 def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
@@ -41,14 +49,23 @@ def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
         if message is not None:  # typer's own: a wrong option or a missing argument
             code = _fail(f"{message()} (see --help)", 2)
         elif "No space left on device" in str(error):
-            code = _fail("no space left on the disk; free some and run the command again", 2)
+            where = f"{name}: " if (name := getattr(error, "filename", None)) else ""
+            advice = "free some or choose another --output, and run the command again"
+            code = _fail(f"{where}no space left on the disk; {advice}", 2)
         elif isinstance(error, MemoryError) or type(error).__name__ == "ResourceExhaustedError":
             code = _fail("out of memory; try a smaller batch_size, image_size or widths", 2)
         elif isinstance(error, OSError) and error.filename is not None:
-            code = _fail(f"{error.filename}: {error.strerror}", 2)
+            code = _fail(f"{error.filename}: {_explain(error)}", 2)
         else:
             code = _fail(f"internal error: {type(error).__name__}: {error} (--debug shows more)", 1)
     sys.exit(code if isinstance(code, int) else 0)
+
+
+def _explain(error: OSError) -> str:
+    """What the system says, and what to do about it."""
+    what = error.strerror or str(error)
+    advice = _ADVICE.get(error.errno or 0)
+    return f"{what}; {advice}" if advice else what
 
 
 def _fail(message: str, code: int) -> int:

@@ -334,7 +334,10 @@ def _explain_os_errors(target: Path) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        raise UserError(f"{target}: cannot be written: {error.strerror or error}") from None
+        raise UserError(
+            f"{target}: cannot be written: {error.strerror or error}; make room or change its "
+            "permissions, or choose another --output"
+        ) from None
 
 
 @contextmanager

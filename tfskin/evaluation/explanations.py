@@ -305,10 +305,9 @@ def _to_unit(cam: Pictures) -> Pictures:
 
 
 def _note(units: Sequence[Unit], places: Sequence[Unit]) -> str:
-    left_out = [unit.name for unit in units if unit not in places]
-    if not left_out:
+    if len(places) == len(units):
         return ""
     if not places:
         why = "its maps are of frequencies" if units[0].spectral else "it has no map of features"
         return f"No Grad-CAM: {why}."
-    return f"Grad-CAM without {', '.join(left_out)}, whose maps have no places."
+    return f"Grad-CAM is of {len(places)} of {len(units)} members; the others' maps have no places."

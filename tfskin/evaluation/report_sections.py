@@ -75,10 +75,12 @@ def summary_section(metrics: Mapping[str, Any]) -> Section:
 
 
 def _summary_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> Table:
-    """One row a figure; a member that an older version judged lacks the newer figures."""
+    """One row a figure that any has; a member of an older version lacks the newer figures."""
     rows: list[list[Any]] = [["Images", *(one["images"] for one in columns.values())]]
     for key in SUMMARY_FIGURES:
-        rows.append([HEADINGS[key], *(one.get(key) for one in columns.values())])
+        values = [one.get(key) for one in columns.values()]
+        if any(value is not None for value in values):
+            rows.append([HEADINGS[key], *values])
     return Table(caption=caption, headings=["Figure", *columns], rows=rows)
 
 

@@ -67,6 +67,11 @@ class _Member:
     overrides: list[str]
 
     @property
+    def source(self) -> str:
+        """Where its overrides come from, for an error."""
+        return "--sweep " + ", ".join(f"{k}={v}" for k, v in self.settings.items())
+
+    @property
     def name(self) -> str:
         parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in self.settings.items()]
         parts += [f"{word}{number}" for word, number in self.repetition.items()]
@@ -102,7 +107,9 @@ def train_several(
     if repeats.folds is not None:
         _check_folds(config, repeats.folds)
     experiments = {
-        name: change_config(config, member.overrides, name=f"{config.name}-{name}", source=name)
+        name: change_config(
+            config, member.overrides, name=f"{config.name}-{name}", source=member.source
+        )
         for name, member in members.items()
     }
     folder = Path(output) if output else Path("runs") / f"{config.name}-{_kind(repeats)}"

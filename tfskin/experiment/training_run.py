@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from tfskin.config import QUICKSTART, dump_config, read_config
+from tfskin.config import QUICKSTART, describe_difference, dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
@@ -201,10 +201,11 @@ def _is_done(run: Run, config: ExperimentConfig) -> bool:
         raise UserError(f"{run.folder}: is not empty and not a run; choose another --output")
     if not (run.folder / "config.yaml").is_file():
         return False
-    if read_config(run.folder / "config.yaml") != config:
+    there = read_config(run.folder / "config.yaml")
+    if there != config:
         raise UserError(
-            f"{run.folder}: holds a run of another config; give --overwrite, --output DIR or "
-            "another name=..."
+            f"{run.folder}: holds a run of another config ({describe_difference(there, config)}); "
+            "give --overwrite, --output DIR or another name=..."
         )
     return run.finished
 

@@ -153,11 +153,10 @@ def fit(
         seconds=options.save_seconds,
         say=say,
     )
-    start = time.monotonic()
-    first = state.epoch
+    start, first = time.monotonic(), state.epoch
     while not _is_over(state, options):
         _set_plateau(model, state, options)
-        row = _train_epoch(model, data, state, options, keeper)
+        row, startup = _train_epoch(model, data, state, options, keeper)
         row |= _skipped(model, state)
         with averaged_weights(model):
             row |= _validate(model, data, options)
@@ -171,6 +170,8 @@ def fit(
                 state.best_score, state.best_epoch = score, state.epoch
                 keeper.keep_best()
         keeper.end_epoch(state, last=_is_over(state, options))
+        if state.epoch == first + 1:
+            start += startup  # the graph is made once
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
         say(_epoch_line(row, state, options, seconds_left=left))
@@ -237,8 +238,8 @@ def _train_epoch(
     state: FitState,
     options: FitOptions,
     keeper: Keeper,
-) -> dict[str, Any]:
-    """Train on what is left of an epoch; the figures of all of it."""
+) -> tuple[dict[str, Any], float]:
+    """Train on what is left of an epoch; the figures of all of it, seconds of the first step."""
     title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
     with progress_bar(title, total=data.steps_per_epoch) as advance:
         watch = StepWatch(
@@ -254,7 +255,7 @@ def _train_epoch(
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
     figures = data.score_confusion(confusion)
     watch.measure_time()
-    return {
+    row = {
         "epoch": state.epoch + 1,
         "loss": logs["loss"],
         "learning_rate": _learning_rate(model),
@@ -264,6 +265,7 @@ def _train_epoch(
         "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
         "images_per_second": data.images_per_epoch / state.seconds,
     }
+    return row, watch.first_step_seconds
 
 
 def _train_on(

@@ -24,6 +24,10 @@ class StepWatch(keras.callbacks.Callback):
         save: writes a checkpoint.
         advance: moves the progress bar on by so many steps.
         checkpoints: where checkpoints are written.
+
+    Attributes:
+        first_step_seconds: what the first step took, making the graph and the input's start
+            included; 0 before it.
     """
 
     def __init__(
@@ -44,6 +48,8 @@ class StepWatch(keras.callbacks.Callback):
         self.advance = advance
         self.checkpoints = checkpoints
         self.first = state.step
+        self.began = time.monotonic()
+        self.first_step_seconds = 0.0
         self.saved = time.monotonic()
         # The clocks as if the epoch had begun in this process.
         self.start = time.monotonic() - state.seconds
@@ -63,6 +69,8 @@ class StepWatch(keras.callbacks.Callback):
             UserError: the loss is NaN or infinite, or a weight at the time of a checkpoint.
         """
         step = self.first + batch + 1
+        if not batch:
+            self.first_step_seconds = time.monotonic() - self.began
         place: dict[str, Any] = {"epoch": self.state.epoch + 1, "step": step}
         place["checkpoints"] = self.checkpoints
         check_loss((logs or {}).get("loss", 0.0), self.model, **place)
