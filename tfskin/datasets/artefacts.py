@@ -7,9 +7,9 @@ the ISIC Archive and on 600 of HAM10000 at 200 x 150 pixels:
 ============  ==================  =====================  =====================================
 detector      found of pasted     flagged as they are    of these wrong, by eye
 ============  ==================  =====================  =====================================
-dark_corners  155/155, 549/550    81 of 236, 50 of 600   0, and 3 limbs before a dark ground
-hair          208/209, 534/536    27 of 236, 64 of 600   4 and 6: dark networks, a scale bar
-sticker       229/234, 599/599    0 of 236, 1 of 600     0, and 1: blue ink at the border
+dark_corners  155/155, 533/533    81 of 236, 67 of 600   0, and 4 limbs or folds in the dark
+hair          208/209, 539/539    27 of 236, 61 of 600   4 and 6: vessels, dark networks, a scale
+sticker       236/236, 598/599    0 of 236, 1 of 600     0, and 1: blue ink at the border
 ============  ==================  =====================  =====================================
 
 Of the 11 that the last flags among all 8,012 of HAM10000, 8 are blue or violet ink and 3 a blue
