@@ -147,11 +147,12 @@ def table(found: dict[str, dict[str, list[float]]]) -> list[dict[str, Any]]:
             plain = found.get(PLAIN, figures)[key]
             gain = mean - statistics.mean(plain)
             both = max(spread, deviation(plain))
+            several = min(len(figures[key]), len(plain)) > 1
             row |= {
                 key: round(mean, 4),
                 f"{key}_spread": round(spread, 4),
                 f"{key}_gain": round(gain, 4),
-                f"{key}_clear": bool(name != PLAIN and both and abs(gain) > 2 * both),
+                f"{key}_clear": bool(name != PLAIN and several and abs(gain) > 2 * both),
             }
         rows.append(row | {"minutes": round(statistics.mean(figures["minutes"]), 1)})
     return rows

@@ -13,19 +13,32 @@ SCORES = {
 }
 
 
-def test_a_gain_is_clear_beyond_twice_the_spread(tmp_path, capsys):
-    script = load_script("compare_recipes")
+def write_runs(script, folder) -> None:
     for name, scores in SCORES.items():
         for seed, score in enumerate(scores):
             figures = {key: {"value": score} for key in script.FIGURES}
             metrics = {"splits": {"val": figures}, "training": {"minutes": 4.0}}
-            (tmp_path / f"{name}-seed{seed}").mkdir()
-            (tmp_path / f"{name}-seed{seed}" / "metrics.json").write_text(json.dumps(metrics))
+            (folder / f"{name}-seed{seed}").mkdir()
+            (folder / f"{name}-seed{seed}" / "metrics.json").write_text(json.dumps(metrics))
+
+
+def test_a_gain_is_clear_beyond_twice_the_spread(tmp_path):
+    script = load_script("compare_recipes")
+    write_runs(script, tmp_path)
     rows = {row["recipe"]: row for row in script.table(script.read_figures(tmp_path))}
     assert rows["plain"]["macro_auc"] == pytest.approx(0.52)
     assert rows["plain"]["macro_auc_spread"] == pytest.approx(0.02)
     assert rows["focal"]["balanced_accuracy_gain"] == pytest.approx(0.03)
     assert [rows[name]["macro_auc_clear"] for name in SCORES] == [False, False, True]
+    (tmp_path / "ema-seed1" / "metrics.json").unlink()
+    (tmp_path / "ema-seed2" / "metrics.json").unlink()
+    rows = {row["recipe"]: row for row in script.table(script.read_figures(tmp_path))}
+    assert not rows["ema"]["macro_auc_clear"]  # one seed has no spread
+
+
+def test_the_table_is_printed_and_kept(tmp_path, capsys):
+    script = load_script("compare_recipes")
+    write_runs(script, tmp_path)
     script.show(tmp_path)
     assert "| ema | 3 | 0.600 ± 0.000 | +0.080 * |" in capsys.readouterr().out
     assert (tmp_path / "recipes.csv").read_text().startswith("recipe,seeds,balanced_accuracy,")
