@@ -10,7 +10,7 @@ import numpy as np
 MISSED = 0.001
 """Probability, at most, that a pair as far apart as the limit is not found."""
 
-_PAIRS_AT_ONCE = 2**17  # two rows of 128 bytes each: what fits into a core's cache
+_PAIRS_AT_ONCE = 2**14  # 4 MiB of hashes
 _ROWS_AT_ONCE = 256
 _KEY_BITS = range(8, 25)
 _SAMPLED_TABLES = 3
