@@ -13,6 +13,7 @@ from tfskin.errors import UserError
 from tfskin.experiment import several_runs as room
 from tfskin.experiment.several_runs import FIGURES, Repeats, train_several
 from tfskin.runs import Run, open_run
+from tfskin.schema import ComparisonConfig
 
 
 @pytest.fixture
@@ -87,6 +88,45 @@ def test_seeds_of_a_sweep_are_one_row_a_setting(tmp_path, trained):
     assert [row["runs"] for row in found.summary] == [2, 2]
     assert all(row["auc_spread"] is not None for row in found.summary)
     assert set(FIGURES) <= {key.removeprefix("val_") for key in found.summary[0]}
+
+
+VARIANTS = """
+variants:
+  slow: [train.learning_rate=0.01]
+  dropped: [model.dropout=0.5, train.learning_rate=1e-3]
+"""
+
+
+def test_each_variant_is_trained_for_each_seed(tmp_path, trained, tiny_runs):
+    path = tmp_path / "two.yaml"
+    path.write_text("name: two\n" + VARIANTS)
+    config = read_config(path, TINY, ComparisonConfig)
+    found = train_several(config, Repeats(seeds=2), output=tmp_path / "all", say=lambda _: None)
+    settings = [(one.train.learning_rate, one.model.dropout, one.seed) for one in trained]
+    plain = read_config("five_layer_rgb.yaml", TINY).model.dropout
+    expected = [(0.01, plain, 0), (0.01, plain, 1), (0.001, 0.5, 0), (0.001, 0.5, 1)]
+    assert settings == expected
+    assert [row["run"] for row in found.rows] == [
+        *("slow__seed0", "slow__seed1", "dropped__seed0", "dropped__seed1")
+    ]
+    assert {row["variant"]: row["runs"] for row in found.summary} == {"slow": 2, "dropped": 2}
+    assert found.splits == ("val", "test")
+    scores = [row["auc"] for row in found.summary]
+    assert scores == sorted(scores, reverse=True)
+    assert not (tmp_path / "all" / "ensemble.yaml").exists()  # they are not of one kind
+    assert pd.read_csv(tmp_path / "all" / "summary.csv")["variant"].tolist()
+
+
+def test_a_sweep_over_variants_shows_val_alone(tmp_path, trained):
+    path = tmp_path / "two.yaml"
+    path.write_text("name: two\n" + VARIANTS)
+    config = read_config(path, TINY, ComparisonConfig)
+    repeats = Repeats(sweep={"train.batch_size": [4, 8]})
+    found = train_several(config, repeats, output=tmp_path / "all", say=lambda _: None)
+    assert found.splits == ("val",)
+    assert {row["run"] for row in found.rows} == {
+        f"{variant}__batch_size-{size}" for variant in ("slow", "dropped") for size in (4, 8)
+    }
 
 
 @pytest.mark.parametrize(

@@ -82,10 +82,13 @@ def train_command(
     """Train a network on shards; write a run directory.
 
     A file with variants trains each, and ends in one table and one picture of curves. --folds,
-    --seeds and --sweep train several runs, and end in a table of means and spreads.
+    --seeds and --sweep train several runs (of each variant), and end in a table of means and
+    spreads.
     """
     from tfskin.config import QUICKSTART, find_config, read_config, read_values
+    from tfskin.schema import ComparisonConfig, ExperimentConfig
 
+    schema: type[ExperimentConfig] = ExperimentConfig
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
@@ -97,11 +100,11 @@ def train_command(
     if path and "variants" in read_values(find_config(path)):
         if find_lr:
             raise UserError(f"{path}: has variants; --find-lr takes a single experiment")
-        if several:
-            raise UserError(f"{path}: has variants; --folds, --seeds and --sweep go without them")
-        _compare(path, overrides, output=output, overwrite=overwrite, json=json)
-        return
-    config = None if resume else read_config(path or QUICKSTART, overrides)
+        if not several:
+            _compare(path, overrides, output=output, overwrite=overwrite, json=json)
+            return
+        schema = ComparisonConfig
+    config = None if resume else read_config(path or QUICKSTART, overrides, schema)
     if config and find_lr:
         _find_rate(config, output=output, json=json)
         return

@@ -1,4 +1,4 @@
-"""One experiment several times: every fold, several seeds, a grid of settings; one table."""
+"""One experiment, or its variants, several times: folds, seeds, a grid of settings; one table."""
 
 import itertools
 import json
@@ -19,8 +19,9 @@ from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.runs import Run
-from tfskin.schema import EnsembleConfig, ExperimentConfig
+from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
 
+_VARIANT = "variant"
 FIGURES = ("macro_auc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss")
 
 
@@ -47,9 +48,9 @@ class SeveralRuns:
         folder: holds a run directory each, ``runs.csv``, ``summary.csv`` and ``summary.json``.
         splits: the splits that are reported: val and test, or for a sweep val alone.
         rows: a row of numbers for each run.
-        summary: a row for each combination of settings with mean and spread (the standard
-            deviation between runs, n - 1) of its folds and seeds; those of a sweep sorted by the
-            monitor on val, the best first.
+        summary: a row for each variant and combination of settings with mean and spread (the
+            standard deviation between runs, n - 1) of its folds and seeds; where there are several,
+            sorted by the monitor on val, the best first.
     """
 
     folder: Path
@@ -69,11 +70,17 @@ class _Member:
     @property
     def source(self) -> str:
         """Where its overrides come from, for an error."""
-        return "--sweep " + ", ".join(f"{k}={v}" for k, v in self.settings.items())
+        swept = [f"{key}={value}" for key, value in self.settings.items() if key != _VARIANT]
+        if swept:
+            return "--sweep " + ", ".join(swept)
+        return f"variants: {self.settings.get(_VARIANT, self.name)}"
 
     @property
     def name(self) -> str:
-        parts = [f"{key.rpartition('.')[2]}-{value}" for key, value in self.settings.items()]
+        parts = [
+            value if key == _VARIANT else f"{key.rpartition('.')[2]}-{value}"
+            for key, value in self.settings.items()
+        ]
         parts += [f"{word}{number}" for word, number in self.repetition.items()]
         return re.sub(r"[^A-Za-z0-9._-]+", "_", "__".join(parts)).strip("_")
 
@@ -88,13 +95,15 @@ def train_several(
 ) -> SeveralRuns:
     """Train an experiment for each fold, seed and combination of settings; one table of all.
 
+    Of a file with variants, each variant is trained for each of them.
+
     A run that is finished is left as it is, one that was stopped goes on. In a sweep a setting
     whose loss becomes NaN is reported as failed and the others go on. Folds and seeds leave an
     ``ensemble.yaml`` for ``tfskin-ensemble``. A sweep shows val alone: whoever chooses by the
     test split has none left.
 
     Args:
-        config: the experiment.
+        config: the experiment, or one in several variants.
         repeats: which runs.
         output: the folder of all; ``runs/<name>-folds``, ``-seeds`` or ``-sweep`` unless given.
         overwrite: start every run afresh.
@@ -122,9 +131,9 @@ def train_several(
     for row in rows:
         row["failed"] = (failures or {}).get(row["run"])
     splits = ("val",) if repeats.sweep else _reported(rows)
-    summary = _summarise(rows, list(repeats.sweep), splits, monitor)
-    found = SeveralRuns(folder, splits, rows, summary)
-    _write(found, config, list(runs), ready=not repeats.sweep)
+    keys = list(next(iter(members.values())).settings)
+    found = SeveralRuns(folder, splits, rows, _summarise(rows, keys, splits, monitor))
+    _write(found, config, list(runs), ready=not keys)
     return found
 
 
@@ -163,21 +172,25 @@ def train_each(
 
 def _plan(config: ExperimentConfig, repeats: Repeats) -> dict[str, _Member]:
     """Name -> run, settings in the outer loops."""
+    variants: Mapping[str, Sequence[str]] = {"": ()}
+    if isinstance(config, ComparisonConfig):
+        variants = config.variants
     combinations = itertools.product(*(values for values in repeats.sweep.values()))
     folds: list[int | None] = [None] if repeats.folds is None else list(range(repeats.folds))
     seeds: list[int | None] = [None]
     if repeats.seeds is not None:
         seeds = [config.seed + number for number in range(repeats.seeds)]
     members: dict[str, _Member] = {}
-    for values, fold, seed in itertools.product(combinations, folds, seeds):
+    for variant, values, fold, seed in itertools.product(variants, combinations, folds, seeds):
         settings = dict(zip(repeats.sweep, values, strict=True))
-        overrides = [f"{key}={json.dumps(value)}" for key, value in settings.items()]
+        overrides = [*variants[variant], *(f"{k}={json.dumps(v)}" for k, v in settings.items())]
         repetition = {}
         for word, key, number in (("fold", "data.fold", fold), ("seed", "seed", seed)):
             if number is not None:
                 repetition[word] = number
                 overrides.append(f"{key}={number}")
-        shown = {key: _show(value) for key, value in settings.items()}
+        shown = {_VARIANT: variant} if variant else {}
+        shown |= {key: _show(value) for key, value in settings.items()}
         member = _Member(shown, repetition, overrides)
         if member.name in members:
             raise UserError(f"--sweep: two runs would be called '{member.name}'; give other values")
