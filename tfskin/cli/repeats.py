@@ -26,7 +26,8 @@ def print_several(found: "SeveralRuns", *, monitor: str) -> None:
         if sweep:
             rows = [_setting(row, split, monitor) for row in found.summary]
             best = MONITORED.get(monitor, monitor)
-            title = f"{found.folder} on {split}, best {best} first"
+            order = f"best {best} first" if split == "val" else "in the order of val"
+            title = f"{found.folder} on {split}, {order}"
         else:
             rows = [_run(row, split) for row in found.rows]
             rows += [_overall(found.summary[0], split, part) for part in ("mean", "spread")]
