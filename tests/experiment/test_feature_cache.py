@@ -11,9 +11,15 @@ import tfskin
 from tests.conftest import TINY
 from tests.training.test_fit import SAVE, Killed, killing, weights_of, without_times
 from tfskin.errors import UserError
-from tfskin.experiment.feature_cache import FeatureCache, input_options, with_features
+from tfskin.experiment.feature_cache import (
+    FeatureCache,
+    feature_seconds,
+    input_options,
+    with_features,
+)
 from tfskin.experiment.network import build_compiled, plan_stages
 from tfskin.experiment.training_run import fit_data
+from tfskin.files import read_json
 from tfskin.inputs import class_names, make_dataset
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.training.checkpoints import save_checkpoint
@@ -68,6 +74,9 @@ def test_a_head_on_kept_features_ends_like_one_trained_the_long_way(
     for one, other in zip(long.weights, cached[1].weights, strict=True):
         np.testing.assert_allclose(one.numpy(), other.numpy(), rtol=1e-4, atol=1e-5)
     assert not (tmp_path / "features").exists()
+    assert feature_seconds(tmp_path) == (0, 0)
+    assert len(read_json(cached[0] / "features.json")) == 3  # two views of train, and val
+    assert all(seconds > 0 for seconds in feature_seconds(cached[0]))
     kept = keras.saving.load_model(cached[0] / "model.keras", compile=False)
     assert [w.shape for w in kept.weights] == [w.shape for w in long.weights]
 

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import numpy as np
 
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.files import replace_file
+from tfskin.files import read_json, replace_file, write_json
 from tfskin.inputs import InputOptions, ReplicaShare, damage_named, make_dataset, read_labels
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.progress import progress_bar
@@ -21,6 +22,15 @@ from tfskin.training.fit import FitData
 
 VERSION = 1
 """Goes up with what the features of the same weights and pictures are."""
+TIMES_FILE = "features.json"
+"""In a run: what computing features has taken, a line for each file that this run computed."""
+
+
+def feature_seconds(folder: Path) -> tuple[float, float]:
+    """Seconds, and seconds of processors, that a run has spent on features."""
+    path = folder / TIMES_FILE
+    spent = read_json(path).values() if path.is_file() else []
+    return sum(one["seconds"] for one in spent), sum(one["cpu_seconds"] for one in spent)
 
 
 def input_options(config: ExperimentConfig, share: ReplicaShare | None = None) -> InputOptions:
@@ -91,7 +101,8 @@ def with_features(
     where = Path(config.train.feature_folder or folder / "features")
 
     def from_backbone(backbone: keras.Model) -> FitData:
-        cache = FeatureCache(where, backbone, shards, options, say=say)
+        times = folder / TIMES_FILE
+        cache = FeatureCache(where, backbone, shards, options, times=times, say=say)
         labels = read_labels(shards, "train", options.classes)["label"].to_numpy()
         kept = [cache.load("train", view) for view in range(views)]
 
@@ -118,6 +129,7 @@ class FeatureCache:
         backbone: RGB -> features (N, ...).
         shards: the pictures.
         options: how they are read.
+        times: where it is noted what computing took; None: nowhere.
         say: where a line of news goes.
     """
 
@@ -128,9 +140,11 @@ class FeatureCache:
         shards: Shards,
         options: InputOptions,
         *,
+        times: Path | None = None,
         say: Callable[[str], None] = print,
     ) -> None:
         self.folder = folder
+        self.times = times
         self.backbone = backbone
         self.shards = shards
         self.options = options
@@ -150,8 +164,16 @@ class FeatureCache:
                 return found
         except (OSError, ValueError, EOFError):
             pass  # not there, or damaged: made again
+        clocks = time.monotonic(), time.process_time()
         with replace_file(path) as temporary:
             self._compute(temporary, split, view, shape, what)
+        if self.times is not None:
+            spent = {
+                "seconds": round(time.monotonic() - clocks[0], 1),
+                "cpu_seconds": round(time.process_time() - clocks[1], 1),
+            }
+            noted = read_json(self.times) if self.times.is_file() else {}
+            write_json(self.times, noted | {path.stem: spent})
         return np.load(path, mmap_mode="r")
 
     def path(self, split: str, view: int | None) -> Path:

@@ -20,7 +20,7 @@ from tfskin.evaluation.metrics import (
 )
 from tfskin.experiment.batch_norm_run import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
-from tfskin.experiment.feature_cache import input_options, with_features
+from tfskin.experiment.feature_cache import feature_seconds, input_options, with_features
 from tfskin.experiment.job import (
     check_same_job,
     find_shards_together,
@@ -164,9 +164,8 @@ def _judge(
     """Write what a run holds beside its weights."""
     if config.train.recalibrate:
         recalibrate_run(run, shards, images=config.train.recalibrate, say=say)
-    minutes, cpu_minutes = (
-        sum(row[key] for row in state.history) / 60 for key in ("seconds", "cpu_seconds")
-    )
+    of_epochs = [sum(row[key] for row in state.history) for key in ("seconds", "cpu_seconds")]
+    of_features = feature_seconds(run.folder)
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
     warning = stalled(state.history, len(run.class_names()))
     if warning:
@@ -175,8 +174,8 @@ def _judge(
     facts = {
         "best_epoch": state.best_epoch,
         "epochs": state.epoch,
-        "minutes": round(minutes, 2),
-        "cpu_minutes": round(cpu_minutes, 2),
+        "minutes": round((of_epochs[0] + of_features[0]) / 60, 2),
+        "cpu_minutes": round((of_epochs[1] + of_features[1]) / 60, 2),
         "seconds_this_call": round(time.monotonic() - start, 1),
     }
     evaluate(run, facts={"training": facts}, say=say)
