@@ -147,7 +147,8 @@ def _compare_all(queries: np.ndarray, columns: np.ndarray, limit: int) -> Iterat
         for number, column in enumerate(columns):
             distances += np.bitwise_count(part[:, number, None] ^ column[None, start:])
         rows, others = np.nonzero(np.triu(distances <= limit, 1))
-        yield _within(limit, rows + start, others + start, distances[rows, others])
+        found = np.stack([rows + start, others + start, distances[rows, others]], axis=1)
+        yield found.astype(np.int64)
 
 
 def _within(limit: int, rows: np.ndarray, others: np.ndarray, distances: np.ndarray) -> np.ndarray:
