@@ -66,6 +66,16 @@ def test_a_class_without_images_and_constant_scores_stay_probabilities():
         np.testing.assert_allclose(found.sum(axis=1), 1)
 
 
+def test_scores_that_differ_in_the_last_digit_only():
+    """What a sure network gives: several probabilities within 1e-15 of 1."""
+    sure = [1.0, 1 - 2e-16, 1 - 4e-16, 0.7, 0.4, 0.1, 0.6, 0.2]
+    probabilities = np.array([[p, 1 - p] for p in sure])
+    fitted = fit_isotonic([0, 1, 0, 0, 1, 1, 0, 1], probabilities, ["mel", "nv"])
+    found = calibrate(probabilities, fitted, ["mel", "nv"])
+    assert np.all(np.isfinite(found))
+    assert found[:3, 0].min() >= found[3:, 0].max()
+
+
 def test_cross_fitting_never_uses_an_images_own_group():
     labels, probabilities = overconfident(200, 0)
     groups = np.arange(200) // 4

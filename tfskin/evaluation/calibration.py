@@ -46,7 +46,8 @@ def fit_isotonic(
         positive = true == c
         x, y = np.array([0.0, 1.0]), np.array([0.0, 1.0])
         if positive.any() and not positive.all():
-            fitted = IsotonicRegression().fit_transform(values[:, c], positive)
+            # Scores closer than float64's epsilon are averaged; the highest would lie outside.
+            fitted = IsotonicRegression(out_of_bounds="clip").fit_transform(values[:, c], positive)
             x, y = _join_blocks(values[:, c], fitted)
         if len(x) < 2:  # constant scores have one knot
             x, y = np.array([0.0, 1.0]), np.repeat(y[:1], 2)
