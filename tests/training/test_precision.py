@@ -15,28 +15,44 @@ QUICK = {"five_layer", "resnet10"}
 STEPS = 8
 
 
-def losses(name: str, policy: str) -> tuple[list[float], keras.Model]:
-    """The loss of each step on one batch of random images, which a network can learn by heart."""
+# Deep, each layer normalised, no shortcuts: with random weights, rounding errors grow from layer to
+# layer until the gradient is another one. The cosine between InceptionV3's gradients in float32 and
+# in bfloat16 is 0.15 (keras.applications': 0.12), and 0.08 between two of float32 whose images
+# differ by half of bfloat16's last bit.
+CHAOTIC = {"inception_v3"}
+
+
+def losses(
+    name: str, policy: str, *, learning_rate: float = 0.01, noise: float = 0.0
+) -> tuple[list[float], keras.Model]:
+    """The loss of each step on one batch of random images, which a network can learn by heart.
+
+    With ``noise``, each step changes the images' values by up to that fraction.
+    """
     with dtype_policy(policy):
         model = tiny(name)
         for layer in model._flatten_layers():
             if isinstance(layer, keras.layers.Dropout):
                 layer.rate = 0.0
-        compile_model(model, build_optimizer("sgd", learning_rate=0.01, clip_norm=1.0))
+        compile_model(model, build_optimizer("sgd", learning_rate=learning_rate, clip_norm=1.0))
     if policy == "mixed_float16":
         model.optimizer.initial_scale = 2.0**7  # so that no step is lost while it settles
     images = images_for(model)
     labels = np.arange(len(images)) % 3
-    found = []
+    random, found = np.random.default_rng(1), []
     for _ in range(STEPS):
-        found.append(float(model.train_on_batch(images, labels)[0]))
+        changed = images * (1 + noise * random.uniform(-1, 1, images.shape)).astype("float32")
+        found.append(float(model.train_on_batch(changed, labels)[0]))
         model.reset_metrics()
     return found, model
 
 
 @pytest.mark.parametrize(
     "name",
-    [n if n in QUICK else pytest.param(n, marks=pytest.mark.slow) for n in sorted(MODELS)],
+    [
+        n if n in QUICK else pytest.param(n, marks=pytest.mark.slow)
+        for n in sorted(set(MODELS) - CHAOTIC)
+    ],
 )
 def test_losses_fall_as_in_float32(name):
     expected, _ = losses(name, "float32")
@@ -48,3 +64,16 @@ def test_losses_fall_as_in_float32(name):
         # In the mean: after a few updates rounding has made other weights, and single steps part.
         apart = np.abs(np.subtract(found, expected)).mean()
         assert apart <= tolerance * max(expected), (policy, found, expected)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(CHAOTIC))
+def test_losses_fall_as_in_float32_on_images_rounded_as_much(name):
+    for policy, last_bit in (("mixed_float16", 2.0**-11), ("mixed_bfloat16", 2.0**-8)):
+        expected, _ = losses(name, "float32", learning_rate=0.001, noise=last_bit)
+        found, model = losses(name, policy, learning_rate=0.001)
+        assert not skipped_steps(model.optimizer)
+        assert expected[-1] < expected[0] / 2
+        assert found[-1] < found[0] / 2
+        apart = abs(np.mean(found) - np.mean(expected))
+        assert apart <= 0.1 * max(expected), (policy, found, expected)
