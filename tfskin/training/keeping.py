@@ -48,7 +48,7 @@ class Keeper:
             self.best = None
             self._write_model()
         else:
-            self.best = _values(self.whole)
+            self.best = _values(self.model)  # a backbone that is not fitted stays what it is
 
     def end_epoch(self, state: FitState, *, last: bool) -> None:
         """Write what is remembered and a checkpoint, if it is time or the last epoch of a stage."""
@@ -65,10 +65,10 @@ class Keeper:
         if self.folder is None:
             return
         if self.best is not None:
-            now = _values(self.whole)
-            assign_all(self.whole.variables, self.best)
+            now = _values(self.model)
+            assign_all(self.model.variables, self.best)
             self._write_model()
-            assign_all(self.whole.variables, now)
+            assign_all(self.model.variables, now)
             self.best = None
         try:
             save_checkpoint(self.folder / "checkpoints", self.model, state, whole=self.whole)
