@@ -14,7 +14,6 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
-    say,
 )
 from tfskin.errors import UserError
 
@@ -44,17 +43,20 @@ def models_command(
     from tfskin.startup import import_tensorflow_quietly
 
     import_tensorflow_quietly()
+    from tfskin.models import MODELS
     from tfskin.models.table import Benchmark, as_rows, list_costs
+    from tfskin.progress import progress_bar
 
     found = []
-    for costs in list_costs(
-        names or (),
-        image_size=None if image_size is None else (image_size, image_size),
-        num_classes=classes,
-        benchmark=Benchmark(batch_size) if benchmark else None,
-    ):
-        say(f"{costs.model}: {costs.trainable:,} trainable parameters")
-        found.append(costs)
+    with progress_bar("networks", total=len(names or MODELS)) as advance:
+        for costs in list_costs(
+            names or (),
+            image_size=None if image_size is None else (image_size, image_size),
+            num_classes=classes,
+            benchmark=Benchmark(batch_size) if benchmark else None,
+        ):
+            found.append(costs)
+            advance(1)
     rows = as_rows(found)
     if output is not None:
         _write_csv(output, rows)
