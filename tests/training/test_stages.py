@@ -1,5 +1,7 @@
 """Stages of fine-tuning: what stands still, how fast the rest moves, going on after a stop."""
 
+from dataclasses import replace
+
 import keras
 import numpy as np
 import pytest
@@ -20,16 +22,19 @@ from tfskin.training.stages import (
 from tfskin.training.updates import average_statistics
 
 
-def make_model() -> keras.Model:
+def make_model(dropping: float | None = None) -> keras.Model:
+    """A net whose backbone drops features, if ``dropping`` is the rate."""
     keras.utils.set_random_seed(3)
     image = keras.Input((8, 8, 3), name="image")
     x = keras.layers.Rescaling(1 / 255, name="scale")(image)
     for block in (1, 2):
         x = keras.layers.Conv2D(4, 3, name=f"block{block}_conv")(x)
         x = BatchNorm(name=f"block{block}_bn", momentum=0.5)(x)
+    if dropping is not None:
+        x = keras.layers.Dropout(dropping, seed=5, name="stochastic_depth")(x)
     x = keras.layers.GlobalAveragePooling2D(name="pool")(x)
     x = BatchNorm(name="head_bn", momentum=0.5)(x)
-    x = keras.layers.Dropout(0.3, name="dropout")(x)
+    x = keras.layers.Dropout(0.3, seed=6, name="dropout")(x)
     return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
 
 
@@ -74,6 +79,23 @@ def test_a_stage_moves_what_it_names(tmp_path, first, mode, expected):
     stages = [stage(first, mode=mode)]
     fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path), say=lambda _: None)
     assert moved(model, before) == expected
+
+
+def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path):
+    data = make_data()
+    rows, lines = {}, []
+    for rate in (0.0, 0.5):
+        model = make_model(rate)
+        options = FitOptions(0, tmp_path / str(rate))
+        stages = [stage("head", mode="frozen"), stage("all")]
+        of_views = replace(data, of_views=data)
+        state = fit_stages(model, of_views, stages, options=options, say=lines.append)
+        rows[rate] = [row["loss"] for row in state.history]
+        assert model.get_layer("stochastic_depth").rate == rate
+    assert rows[0.5][0] == rows[0.0][0]
+    assert rows[0.5][1] != rows[0.0][1]
+    says = [line for line in lines if "drops nothing" in line]
+    assert says == ["the frozen backbone drops nothing (1 layers, such as stochastic_depth)"]
 
 
 def test_stages_follow_one_another_and_say_what_trains(tmp_path):

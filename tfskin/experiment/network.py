@@ -8,6 +8,7 @@ import keras
 
 from tfskin.errors import UserError, nearest_hint
 from tfskin.models import build_model, load_weights
+from tfskin.models.auxiliary import WithAuxiliaries
 from tfskin.schema import (
     RANDOM_CHANGES,
     ExperimentConfig,
@@ -23,6 +24,7 @@ from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.progressive import (
     Later,
     Progress,
+    at_size,
     list_progress,
     split_epochs,
 )
@@ -65,7 +67,7 @@ def build_compiled(
     )
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
-    _check_size(config, stages[0])
+    _check_size(config, model, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
     if distribution is not None:
@@ -73,15 +75,23 @@ def build_compiled(
     return model, facts
 
 
-def _check_size(config: ExperimentConfig, stage: Stage) -> None:
-    """Say that a stage's images are too small for the network, which its layers would not."""
+def _check_size(config: ExperimentConfig, model: keras.Model, stage: Stage) -> None:
+    """Say that the first stage's images are too small for the network, or no size of its own."""
     if stage.progress is None:
         return
-    arguments = model_arguments(config.model)
+    size, arguments = stage.progress.size, model_arguments(config.model)
     try:
-        build_model(config.model.name, image_size=stage.progress.size, num_classes=2, **arguments)
+        build_model(config.model.name, image_size=size, num_classes=2, **arguments)
     except UserError as error:
         raise UserError(f"train.progressive.size: {error}") from None
+    try:
+        at_size(model, size)
+    except ValueError:
+        mend = "model.aux_weight=0" if isinstance(model, WithAuxiliaries) else "another network"
+        raise UserError(
+            f"train.progressive: {config.model.name} has dense layers that fit one image size "
+            f"only, so its images can't begin at {size[0]} x {size[1]} px; choose {mend}"
+        ) from None
 
 
 def start_weights(

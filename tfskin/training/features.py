@@ -4,6 +4,7 @@ import keras
 
 from tfskin.errors import UserError
 from tfskin.layers.parts import AUXILIARY, HEAD_START, leaf_layers
+from tfskin.training.precision import dtype_policy
 
 
 def split_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
@@ -24,21 +25,15 @@ def split_head(model: keras.Model) -> tuple[keras.Model, keras.Model]:
         )
     pool = model.get_layer(HEAD_START)
     chain = model.layers[names.index(HEAD_START) + 1 :]
-    # Named like the layer that it stands for: where a network's head begins is known by it.
-    features = keras.Input(pool.output.shape[1:], dtype=pool.output.dtype, name=HEAD_START)
-    backbone = keras.Model(model.inputs[0], pool.output, name=f"{model.name}_backbone")
-    x, former = features, pool
-    for layer in chain:
-        if layer._inbound_nodes[0].parent_nodes[0].operation is not former:
-            raise ValueError(f"layer '{layer.name}' of the head does not follow '{former.name}'")
-        x, former = layer(x), layer
-    return backbone, keras.Model(features, x, name=f"{model.name}_head")
-
-
-def random_layers(backbone: keras.Model) -> list[str]:
-    """Names of the layers of a backbone that drop something at random while it trains."""
-    return [
-        layer.name
-        for layer in leaf_layers(backbone)
-        if isinstance(layer, keras.layers.Dropout) and layer.rate
-    ]
+    with dtype_policy(model.dtype_policy.name):  # a head of float16 layers has its loss scaled
+        # Named like the layer that it stands for: where a network's head begins is known by it.
+        features = keras.Input(pool.output.shape[1:], dtype=pool.output.dtype, name=HEAD_START)
+        backbone = keras.Model(model.inputs[0], pool.output, name=f"{model.name}_backbone")
+        x, former = features, pool
+        for layer in chain:
+            if layer._inbound_nodes[0].parent_nodes[0].operation is not former:
+                raise ValueError(
+                    f"layer '{layer.name}' of the head does not follow '{former.name}'"
+                )
+            x, former = layer(x), layer
+        return backbone, keras.Model(features, x, name=f"{model.name}_head")

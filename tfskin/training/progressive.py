@@ -77,6 +77,12 @@ def dropout_rates(model: keras.Model) -> list[tuple[Any, float]]:
     return [(x, x.rate) for x in leaf_layers(model) if isinstance(x, keras.layers.Dropout)]
 
 
+def set_rates(rates: list[tuple[Any, float]], factor: float) -> None:
+    """Give each dropout layer that fraction of its rate."""
+    for layer, rate in rates:
+        layer.rate = rate * factor
+
+
 @keras.saving.register_keras_serializable(package="tfskin")
 class Later(keras.optimizers.schedules.LearningRateSchedule):
     """Another schedule from its update ``begin`` on: a later stage of one long fall."""

@@ -9,9 +9,9 @@ from tfskin.errors import UserError, nearest_hint
 from tfskin.layers.batch_norm import BatchNormMode, set_batch_norm_mode
 from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
 from tfskin.training.checkpoints import FitState, read_checkpoint
-from tfskin.training.features import random_layers, split_head
+from tfskin.training.features import split_head
 from tfskin.training.fit import FitData, FitOptions, fit
-from tfskin.training.progressive import Progress, at_size, dropout_rates
+from tfskin.training.progressive import Progress, at_size, dropout_rates, set_rates
 
 SAVE_SECONDS = 30.0
 """A head on kept features has epochs of a second: what they wrote would take longer than they."""
@@ -111,7 +111,8 @@ def fit_stages(
     """Train stage after stage and return how it went; see :func:`tfskin.training.fit.fit`.
 
     Each stage goes on from the last weights of the one before, with a fresh optimizer; patience
-    ends a stage, not the fit. The best epoch is that of all stages together. A stopped fit goes
+    ends a stage, not the fit. The best epoch is that of all stages together, or of those on
+    images of the last size: scores at other sizes are not the kept network's. A stopped fit goes
     on within its stage.
 
     Args:
@@ -126,6 +127,7 @@ def fit_stages(
     rates = dropout_rates(model)
     for number in range(state.stage, len(stages)):
         stage = stages[number]
+        set_rates(rates, 1.0)
         line = prepare_stage(model, stage)
         say(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
         backbone, head = None, model
@@ -133,36 +135,55 @@ def fit_stages(
             backbone, head = split_head(model)
             stage.compile(head)
         if stage.progress is not None:
-            head = _small(model, stage.progress, rates)
+            set_rates(rates, stage.progress.dropout)
+            head = at_size(model, stage.progress.size)
             stage.compile(head)
             say(_describe(stage.progress))
         if number > state.stage:
             state.stage, state.stage_epoch = number, 0
+            if stage.progress is not None and stage.progress != stages[number - 1].progress:
+                state.best_score, state.best_epoch = float("-inf"), -1
         elif checkpoint:
             checkpoint.restore(head, whole=model)
             say(f"going on after {state}")
         later = sum(stage.epochs for stage in stages[number + 1 :])
         stage_options = replace(options, epochs=stage.epochs, later_epochs=later)
         if backbone is None:
-            of_stage = data.of_views if stage.unfreeze == "head" and data.of_views else data
+            of_stage = data
+            if stage.unfreeze == "head" and data.of_views is not None:
+                of_stage = data.of_views
+                set_rates(_of_backbone(rates, model, say), 0.0)
             if stage.progress is not None and data.at is not None:
                 of_stage = data.at(stage.progress)
             whole = None if head is model else model
             state = fit(head, of_stage, options=stage_options, state=state, whole=whole, say=say)
             continue
         stage_options = replace(stage_options, save_seconds=SAVE_SECONDS)
-        features = _features(backbone, data, say)
-        state = fit(head, features, options=stage_options, state=state, whole=model, say=say)
+        assert data.from_backbone is not None
+        _of_backbone(rates, model, say)  # it runs in inference mode
+        state = fit(
+            head,
+            data.from_backbone(backbone),
+            options=stage_options,
+            state=state,
+            whole=model,
+            say=say,
+        )
     return state
 
 
-def _small(
-    model: keras.Model, progress: Progress, rates: list[tuple[keras.layers.Layer, float]]
-) -> keras.Model:
-    """The same layers for images of the stage's size, with its dropout."""
-    for layer, rate in rates:
-        layer.rate = rate * progress.dropout
-    return at_size(model, progress.size)
+def _of_backbone(
+    rates: list[tuple[keras.layers.Layer, float]],
+    model: keras.Model,
+    say: Callable[[str], None],
+) -> list[tuple[keras.layers.Layer, float]]:
+    """The dropout of a frozen backbone, which few views of an image have to do without."""
+    parts = part_of(model)
+    found = [(layer, rate) for layer, rate in rates if parts[id(layer)] == "backbone" and rate]
+    if found:
+        name = found[0][0].name
+        say(f"the frozen backbone drops nothing ({len(found)} layers, such as {name})")
+    return found
 
 
 def _describe(progress: Progress) -> str:
@@ -171,11 +192,3 @@ def _describe(progress: Progress) -> str:
         f"images of {height} x {width} px, dropout x {progress.dropout:.2f}, "
         f"random changes x {progress.strength:.2f}"
     )
-
-
-def _features(backbone: keras.Model, data: FitData, say: Callable[[str], None]) -> FitData:
-    assert data.from_backbone is not None
-    dropping = random_layers(backbone)
-    if dropping:
-        say(f"the frozen backbone drops nothing ({len(dropping)} layers, such as {dropping[0]})")
-    return data.from_backbone(backbone)
