@@ -148,13 +148,30 @@ def test_a_batch_that_overflows_is_left_out_and_counted():
     optimizer = model.optimizer
     assert isinstance(inner_optimizer(optimizer), OncePerUpdate)
     assert skipped_steps(optimizer) == 0
-    for gradient in (1.0, np.inf, 3.0):
+    for gradient in (np.inf, 1.0, 3.0, np.inf, 5.0, 7.0):
         scale = float(optimizer.dynamic_scale) if optimizer.built else optimizer.initial_scale
         optimizer.apply([np.array([gradient * scale], "float32")], [weight])
-    assert weight.numpy()[0] == pytest.approx(-2.0)
-    assert skipped_steps(optimizer) == 1
-    assert float(optimizer.dynamic_scale) == optimizer.initial_scale / 2
-    assert int(optimizer.iterations) == 1
+    # Groups are (inf, 1), (3, inf) and, with the 3 that waited for it, (5, 7).
+    assert weight.numpy()[0] == pytest.approx(-1.0 - (3 + 5 + 7) / 3)
+    assert skipped_steps(optimizer) == 2
+    assert float(optimizer.dynamic_scale) == optimizer.initial_scale / 4
+    assert int(optimizer.iterations) == 2
+
+
+def test_groups_keep_their_places_in_the_epoch_after_an_overflow():
+    """Epochs of three batches, the last half as large: an overflow in one moves no other."""
+    weight = keras.Variable(np.zeros(1, "float32"))
+    model = make_model()
+    model.dtype_policy = keras.DTypePolicy("mixed_float16")
+    groups = {"accumulate": 2, "batches_per_epoch": 3, "last_batch": 0.5}
+    plain = {"learning_rate": 1.0, "momentum": 0.0, "nesterov": False}
+    compile_model(model, build_optimizer("sgd", **plain, **groups))
+    for gradient in (np.inf, 1.0, 2.0, 3.0, 5.0, 7.0):
+        optimizer = model.optimizer
+        scale = float(optimizer.dynamic_scale) if optimizer.built else optimizer.initial_scale
+        optimizer.apply([np.array([gradient * scale], "float32")], [weight])
+    assert weight.numpy()[0] == pytest.approx(-(1 + 2 + (3 + 5) / 2 + 7))
+    assert int(optimizer.iterations) == 4
 
 
 def test_no_loss_is_scaled_in_float32():

@@ -21,9 +21,10 @@ class OncePerUpdate:
 
     An update takes the mean gradient over the images of its batches, clips it, decays and moves
     the weights, and then moves their average. Loss scaling wraps this optimizer, so gradients are
-    unscaled before they are added up, and a batch that overflows is left out. The last update of
-    an epoch has what batches are left, and a smaller last batch counts by its images, so that a
-    network without batch normalisation gets the updates of a batch ``accumulate`` times as large.
+    unscaled before they are added up, and a batch that overflows is left out; where that is the
+    last of a group, the others wait for the next group's update. The last update of an epoch has
+    what batches are left, and a smaller last batch counts by its images, so that a network
+    without batch normalisation gets the updates of a batch ``accumulate`` times as large.
     ``iterations`` and so the schedule count updates.
 
     The average is ``d * average + (1 - d) * weight`` with ``d = min(ema, (1 + n) / (10 + n))``
@@ -44,6 +45,7 @@ class OncePerUpdate:
 
     _updates: Any = None
     also_averaged: Callable[[], Sequence[Any]] = staticmethod(lambda: ())
+    left_out: Callable[[], Any] = staticmethod(lambda: 0)
 
     def __init__(
         self,
@@ -73,6 +75,7 @@ class OncePerUpdate:
         made = self.add_variable_from_reference  # type: ignore[attr-defined]
         if self.accumulate > 1:
             self._updates = self.add_variable((), dtype="int", name="updates")  # type: ignore[attr-defined]
+            self._batches = self.add_variable((), dtype="float32", name="batches")  # type: ignore[attr-defined]
             self._sums = [made(variable, name="sum") for variable in variables]
         if self.ema:
             averaged = [*variables, *self.also_averaged()]
@@ -97,7 +100,7 @@ class OncePerUpdate:
             super()._backend_apply_gradients(grads, trainable_variables)  # type: ignore[misc]
             self._move_averages()
             return
-        position = self._iterations  # type: ignore[attr-defined]
+        position = self._iterations + self.left_out()  # type: ignore[attr-defined]
         is_last = False
         if self.batches_per_epoch:
             position = position % self.batches_per_epoch
@@ -108,14 +111,16 @@ class OncePerUpdate:
         index = self._get_variable_index  # type: ignore[attr-defined]
         sums = [self._sums[index(variable)] for variable in trainable_variables]
         added = [total + weight * gradient for total, gradient in zip(sums, grads, strict=True)]
+        batches = self._batches + weight
 
         def update() -> None:
-            images = ops.cast(place, "float32") + weight
-            self._update([total / images for total in added], trainable_variables)
+            self._update([total / batches for total in added], trainable_variables)
+            self._batches.assign(0.0)
             for total in sums:
                 total.assign(ops.zeros_like(total))
 
         def wait() -> None:
+            self._batches.assign(batches)
             for total, value in zip(sums, added, strict=True):
                 total.assign(value)
 
@@ -159,6 +164,8 @@ class CountingLossScale(keras.optimizers.LossScaleOptimizer):
     def build(self, variables: list[Any]) -> None:
         """Create the slots, and the counter."""
         self.skipped = self.add_variable((), dtype="int", name="skipped")
+        if isinstance(self.inner_optimizer, OncePerUpdate):
+            self.inner_optimizer.left_out = lambda: self.skipped
         super().build(variables)
 
     def _stateful_handle_non_finite_grads(self) -> None:
