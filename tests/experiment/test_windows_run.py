@@ -12,8 +12,9 @@ from tfskin.datasets.pictures import shrink_picture
 from tfskin.errors import UserError
 from tfskin.experiment.judging import decide, load_run_shards, predict_logits
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
+from tfskin.experiment.training_run import fit_data
 from tfskin.files import write_json
-from tfskin.inputs import InputOptions, make_dataset, read_labels, read_samples
+from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples
 from tfskin.prediction import predict_images
 from tfskin.runs import open_run
 
@@ -34,6 +35,30 @@ def run(tmp_path_factory, phantom_shards):
     config = tfskin.read_config("five_layer_rgb.yaml", overrides)
     folder = tmp_path_factory.mktemp("runs") / "windows"
     return open_run(tfskin.train(config, output=folder, say=silent).folder)
+
+
+@pytest.mark.parametrize("sampling", ["none", "oversample"])
+def test_class_counts_are_those_of_the_windows(phantom_shards, sampling):
+    """Class weights, priors and the weight of an epoch's last batch are made of them."""
+    keys = [*TINY, "data.windows={size: 32, stride: 32}", f"data.sampling={sampling}"]
+    config = tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
+    shards = tfskin.load_shards(phantom_shards)
+    data = fit_data(config, shards, class_names(shards, None))
+    pictures = read_labels(shards, "train", None)["diagnosis"].value_counts().to_dict()
+    if sampling == "oversample":
+        pictures = dict.fromkeys(pictures, max(pictures.values()))
+    assert data.class_counts == {name: 4 * count for name, count in pictures.items()}
+    assert sum(data.class_counts.values()) == data.images_per_epoch
+
+
+def test_sampling_with_pictures_of_unequal_size_is_refused(phantom_shards, monkeypatch):
+    keys = [*TINY, "data.windows={size: 32, stride: 32}", "data.sampling=undersample"]
+    config = tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
+    shards = tfskin.load_shards(phantom_shards)
+    counted = "tfskin.experiment.training_run.count_windows"
+    monkeypatch.setattr(counted, lambda *_, **__: np.array([4, 6]))
+    with pytest.raises(UserError, match=r"^data.sampling: pictures have 4 to 6 windows each"):
+        fit_data(config, shards, class_names(shards, None))
 
 
 def test_predictions_have_one_row_an_image(run):

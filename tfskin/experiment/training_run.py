@@ -30,6 +30,7 @@ from tfskin.experiment.job import (
 from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
 from tfskin.files import read_json, remove_leftovers, write_json, write_text
 from tfskin.inputs import (
+    InputOptions,
     average_windows,
     class_names,
     class_quotas,
@@ -258,7 +259,8 @@ def fit_data(
     windows = count_windows(shards, "val", options=train_options)
     step = config.train.batch_size * share.replicas
     _check_last_step(images, step, share.replicas)
-    quotas = class_quotas(labels["train"]["label"].to_numpy(), config.data.sampling)
+    of_train = labels["train"]["label"].to_numpy()
+    counts = _class_counts(shards, of_train, len(names), train_options)
 
     def make_epoch(epoch: int, steps: int) -> Any:
         return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
@@ -273,7 +275,7 @@ def fit_data(
         make_epoch=make_epoch,
         steps_per_epoch=-(-images // step),
         images_per_epoch=images,
-        class_counts={name: quotas.get(index, 0) for index, name in enumerate(names)},
+        class_counts=dict(zip(names, counts, strict=True)),
         val_batches=make_dataset(shards, "val", options=train_options),
         val_labels=labels["val"]["label"].to_numpy(),
         score=score,
@@ -282,6 +284,25 @@ def fit_data(
         images_per_step=step,
         val_rows=(*local_rows(int(windows.sum()), share), int(windows.sum())),
     )
+
+
+def _class_counts(
+    shards: Shards, labels: np.ndarray, classes: int, options: InputOptions
+) -> list[int]:
+    """Images of each class in an epoch, windows one by one."""
+    quotas = class_quotas(labels, options.sampling)
+    if options.windows is None:
+        return [quotas.get(index, 0) for index in range(classes)]
+    windows = count_windows(shards, "train", options=options)
+    if options.sampling == "none":
+        return np.bincount(labels, windows, classes).astype(int).tolist()
+    if np.ptp(windows):
+        raise UserError(
+            f"data.sampling: pictures have {windows.min()} to {windows.max()} windows each, so "
+            "epochs would differ in length; set data.sampling=none (and "
+            "train.class_weights=balanced) or data.windows=null"
+        )
+    return [quotas.get(index, 0) * int(windows[0]) for index in range(classes)]
 
 
 def _check_last_step(images: int, step: int, replicas: int) -> None:
