@@ -16,6 +16,7 @@ from tfskin.errors import UserError
 from tfskin.layers import Scale
 from tfskin.models import build_model, imagenet, load_weights
 from tfskin.models.names import count_from_zero, snake_case
+from tfskin.models.weight_files import read_weight_file
 from tfskin.models.weights import from_keras_resnet
 
 SIZE = (32, 32)
@@ -35,6 +36,10 @@ def small(classes=3, seed=0, **arguments):
 def logits(model):
     images = np.random.default_rng(9).uniform(0, 255, (2, *SIZE, 3)).astype("float32")
     return keras.ops.convert_to_numpy(model(images, training=False))
+
+
+def snapshot(model):
+    return [keras.ops.convert_to_numpy(weight).copy() for weight in model.weights]
 
 
 def torch_state(model):
@@ -149,19 +154,52 @@ def test_bad_files_are_named(tmp_path, name, content, message):
 
 
 def test_a_pth_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
-    import builtins
-
     (tmp_path / "a.pth").write_bytes(b"x")
-    real = builtins.__import__
-
-    def without_torch(name, *rest, **more):
-        if name == "torch":
-            raise ImportError(name)
-        return real(name, *rest, **more)
-
-    monkeypatch.setattr(builtins, "__import__", without_torch)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     with pytest.raises(UserError, match="pip install torch"):
         load_weights(small(), str(tmp_path / "a.pth"), name="resnet10")
+
+
+@pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
+def test_weights_of_images_scaled_otherwise_are_refused(tmp_path, suffix):
+    """Every tensor would match, and the images would be wrong."""
+    path = tmp_path / f"model{suffix}"
+    bottleneck = {"image_size": SIZE, "num_classes": 3, "widths": WIDTHS}
+    keras_own = build_model("resnet50", **bottleneck, stride_placement="v1")
+    torch_own = build_model("resnet50", **bottleneck)
+    target, before = torch_own, snapshot(torch_own)
+    if suffix == ".keras":
+        keras_own.save(path)
+    else:
+        save_file(torch_state(torch_own), path)
+        target, before = keras_own, snapshot(keras_own)
+    with pytest.raises(UserError, match=r"scaled as '(caffe|imagenet)'.*stride_placement"):
+        load_weights(target, str(path), name="resnet50")
+    for one, other in zip(before, snapshot(target), strict=True):
+        np.testing.assert_array_equal(one, other)
+
+
+def test_a_file_of_keras_resnets_has_the_scaling_of_caffe(tmp_path):
+    for name, expected in (("conv1_conv", "caffe"), ("block1_conv1", None)):
+        path = tmp_path / f"{name}.h5"
+        with h5py.File(path, "w") as file:
+            file.attrs["layer_names"] = [name.encode()]
+            file.create_group(name).attrs["weight_names"] = [b"kernel"]
+            file[name]["kernel"] = np.zeros((3, 3, 3, 4), "float32")
+        assert read_weight_file(path).scale == expected
+
+
+def test_weights_of_another_color_space_are_refused(tmp_path):
+    small(color_space="hsv").save(tmp_path / "model.keras")
+    with pytest.raises(UserError, match="scaled as 'otherwise'"):
+        load_weights(small(), str(tmp_path), name="resnet10")
+
+
+def test_a_pth_file_is_not_downloaded_where_nothing_can_read_it(monkeypatch):
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr(urllib.request, "urlopen", None)
+    with pytest.raises(UserError, match="pip install torch"):
+        load_weights(small(), "imagenet", name="resnet18")
 
 
 def test_a_legacy_h5_file_is_read_by_name(tmp_path):
@@ -261,6 +299,7 @@ class TestImageNet:
             raise urllib.error.URLError("Name or service not known")
 
         monkeypatch.setattr(urllib.request, "urlopen", no_network)
+        monkeypatch.setattr(imagenet, "check_torch", lambda path: None)
         model = build_model("resnet18", image_size=SIZE, num_classes=2, widths=WIDTHS)
         with pytest.raises(UserError) as caught:
             load_weights(model, "imagenet", name="resnet18")

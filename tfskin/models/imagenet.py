@@ -13,6 +13,7 @@ import keras
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.layers.scaling import Scale, ScaleMode
+from tfskin.models.weight_files import check_torch
 from tfskin.progress import progress_bar
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -159,6 +160,7 @@ def fetch_imagenet(model: keras.Model, name: str) -> Path:
                 f"and it is downloaded again from {published.url}"
             )
         return path
+    check_torch(path)
     try:
         _download(published, path)
     except (urllib.error.URLError, TimeoutError, OSError) as error:

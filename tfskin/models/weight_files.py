@@ -1,5 +1,6 @@
 """What files of weights hold, whatever wrote them: layer name -> arrays in Keras's layout."""
 
+import importlib.util
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -9,6 +10,7 @@ import keras
 import numpy as np
 
 from tfskin.errors import UserError
+from tfskin.layers import Scale
 from tfskin.layers.parts import leaf_layers
 
 Arrays = list[np.ndarray]
@@ -24,11 +26,14 @@ class StoredWeights:
         counted: class of layer (``conv2d``) -> the arrays of each such layer in the order of the
             graph: Keras's ``.weights.h5`` has no names.
         torch: module name -> its tensors by name, in PyTorch's layout.
+        scale: the mode of :class:`tfskin.layers.Scale` that their images had, ``otherwise``
+            where there was none; None where that is not known.
     """
 
     named: dict[str, Arrays] = field(default_factory=dict)
     counted: dict[str, list[Arrays]] = field(default_factory=dict)
     torch: dict[str, dict[str, np.ndarray]] = field(default_factory=dict)
+    scale: str | None = None
 
 
 def read_weight_file(path: Path) -> StoredWeights:
@@ -70,8 +75,15 @@ def _read_keras(path: Path) -> StoredWeights:
             layer.name: [keras.ops.convert_to_numpy(weight) for weight in layer.weights]
             for layer in leaf_layers(model)
             if layer.weights
-        }
+        },
+        scale=scale_of(model),
     )
+
+
+def scale_of(model: keras.Model) -> str:
+    """How a network scales RGB images: the mode of its first layer, or ``otherwise``."""
+    scales = [layer.mode for layer in leaf_layers(model) if isinstance(layer, Scale)]
+    return scales[0] if scales else "otherwise"
 
 
 def _read_h5(path: Path) -> StoredWeights:
@@ -88,7 +100,8 @@ def _read_h5(path: Path) -> StoredWeights:
             arrays = [np.asarray(root[name][w]) for w in _texts(root[name].attrs["weight_names"])]
             if arrays:
                 named[name] = arrays
-        return StoredWeights(named=named)
+        # What Keras calls so are its ResNets, whose weights are Caffe's.
+        return StoredWeights(named=named, scale="caffe" if "conv1_conv" in named else None)
 
 
 def _read_counted(group: Any) -> dict[str, list[Arrays]]:
@@ -126,20 +139,30 @@ def _texts(values: Any) -> list[str]:
 def _read_safetensors(path: Path) -> StoredWeights:
     from safetensors.numpy import load_file
 
-    return StoredWeights(torch=_by_module(load_file(path)))
+    return StoredWeights(torch=_by_module(load_file(path)), scale="imagenet")
 
 
-def _read_torch(path: Path) -> StoredWeights:
-    try:
-        import torch
-    except ImportError:
+def check_torch(path: Path) -> None:
+    """Refuse a file that PyTorch has to read where it is not installed.
+
+    Raises:
+        UserError: it is such a file, and PyTorch is missing.
+    """
+    if path.suffix in (".pth", ".pt") and importlib.util.find_spec("torch") is None:
         raise UserError(
             f"{path}: reading it needs PyTorch (pip install torch); or give the same weights as "
             ".safetensors"
-        ) from None
+        )
+
+
+def _read_torch(path: Path) -> StoredWeights:
+    check_torch(path)
+    import torch
+
     state = torch.load(path, map_location="cpu", weights_only=True)
     state = state.get("state_dict", state)
-    return StoredWeights(torch=_by_module({key: value.numpy() for key, value in state.items()}))
+    tensors = {key: value.numpy() for key, value in state.items()}
+    return StoredWeights(torch=_by_module(tensors), scale="imagenet")
 
 
 def _by_module(tensors: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

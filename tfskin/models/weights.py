@@ -10,7 +10,13 @@ from tfskin.errors import UserError
 from tfskin.layers.parts import head_layers, leaf_layers
 from tfskin.models.imagenet import fetch_imagenet
 from tfskin.models.names import count_from_zero, snake_case
-from tfskin.models.weight_files import TORCH_ORDER, Arrays, StoredWeights, read_weight_file
+from tfskin.models.weight_files import (
+    TORCH_ORDER,
+    Arrays,
+    StoredWeights,
+    read_weight_file,
+    scale_of,
+)
 
 # torchvision's names of the modules whose name here is not the same with `_` for `.`.
 TORCH_NAMES = {
@@ -63,7 +69,8 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
 
     Raises:
         UserError: nothing of that name, no network connection (the message says which file to
-            fetch and where to put it), a file that cannot be read, or weights of another network
+            fetch and where to put it), a file that cannot be read, weights whose images were
+            scaled in another way than the model's first layer does, or weights of another network
             (the message names the first layer that differs and both shapes). The model's weights
             are then what they were.
     """
@@ -82,6 +89,13 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
             fresh.append(layer.name)
         else:
             raise UserError(f"{path}: layer '{layer.name}' of {model.name} {reason}")
+    if stored.scale not in (None, scale_of(model)):
+        raise UserError(
+            f"{path}: its images were scaled as '{stored.scale}', {model.name} scales them as "
+            f"'{scale_of(model)}'; choose other weights, or the network of that kind "
+            "(model.stride_placement: v1.5 for PyTorch's ResNets, v1 for Keras's; "
+            "model.color_space)"
+        )
     for layer, arrays in taken:
         layer.set_weights(arrays)
     total = sum(len(layer.weights) for layer in layers)
