@@ -109,6 +109,35 @@ def test_balanced_weights_are_scikit_learns():
     assert np.mean(expected[labels]) == pytest.approx(1)
 
 
+@pytest.mark.parametrize("weigh", [balanced_weights, lambda n: effective_weights(n, 0.999)])
+def test_a_class_without_images_changes_no_other_weight(weigh):
+    first, second = weigh([6000, 500])
+    assert weigh([6000, 0, 500]) == pytest.approx([first, 0, second])
+        [*weigh([6000, 500])[:1], 0, weigh([6000, 500])[1]]
+    )
+
+
+def test_weights_of_mixed_images_are_those_of_their_classes_by_share():
+    _, logits = random_batch()
+    shares = np.random.default_rng(4).dirichlet([1, 1, 1], 16).astype("float32")
+    weights = np.array([3.0, 1.0, 0.25])
+    for name in ("cross_entropy", "focal", "logit_adjusted"):
+        single = [value(name, shares[i : i + 1], logits[i : i + 1]) for i in range(16)]
+        found = value(name, shares, logits, class_weights={"a": 3.0, "c": 0.25})
+        assert found == pytest.approx((shares @ weights * single).mean(), rel=1e-5)
+
+
+def test_mixed_images_have_the_formulas_of_their_shares():
+    _, logits = random_batch()
+    shares = np.random.default_rng(4).dirichlet([1, 1, 1], 16).astype("float32")
+    found = softmax(logits)
+    expected = -(shares * (1 - found) ** 2 * np.log(found)).sum(axis=1).mean()
+    assert value("focal", shares, logits, focal_gamma=2.0) == pytest.approx(expected, rel=1e-4)
+    shifted = softmax(logits + np.log(np.array([10, 40, 950]) / 1000))
+    expected = -(shares * np.log(shifted)).sum(axis=1).mean()
+    assert value("logit_adjusted", shares, logits) == pytest.approx(expected, rel=1e-5)
+
+
 @pytest.mark.parametrize("name", ["cross_entropy", "focal", "logit_adjusted"])
 def test_class_weights_multiply_the_loss_of_their_images(name):
     labels, logits = random_batch()

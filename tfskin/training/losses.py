@@ -124,9 +124,14 @@ def class_shares(labels: Any, num_classes: int) -> Any:
 
 
 def balanced_weights(counts: Sequence[int]) -> list[float]:
-    """``n / (C n_c)``: 1 on average over the images, and every class weighs as much as another."""
+    """``n / (C n_c)``: 1 on average over the images, and every class weighs as much as another.
+
+    C are the classes that have images; one without has the weight 0.
+    """
     numbers = np.asarray(counts, "float64")
-    return (numbers.sum() / (len(numbers) * np.maximum(numbers, 1))).tolist()
+    there = numbers > 0
+    weights = numbers.sum() / (max(there.sum(), 1) * np.maximum(numbers, 1))
+    return np.where(there, weights, 0).tolist()
 
 
 def effective_weights(counts: Sequence[int], beta: float) -> list[float]:
@@ -134,11 +139,15 @@ def effective_weights(counts: Sequence[int], beta: float) -> list[float]:
 
     Cui et al., "Class-Balanced Loss Based on Effective Number of Samples", 2019,
     arXiv:1901.05555, equation 5 and section 4. ``beta`` 0 weighs all classes alike; towards 1 the
-    weights go to those by ``1 / n_c``.
+    weights go to those by ``1 / n_c``. C are the classes that have images; one without has the
+    weight 0, for it would take nearly all of the sum.
     """
-    numbers = np.maximum(np.asarray(counts, "float64"), 1)
-    weights = (1 - beta) / -np.expm1(numbers * np.log(beta)) if beta else np.ones(len(numbers))
-    return (weights * len(weights) / weights.sum()).tolist()
+    numbers = np.asarray(counts, "float64")
+    there = numbers > 0
+    held = np.maximum(numbers, 1)
+    weights = (1 - beta) / -np.expm1(held * np.log(beta)) if beta else np.ones(len(held))
+    weights = np.where(there, weights, 0)
+    return (weights * there.sum() / max(weights.sum(), 1e-12)).tolist()
 
 
 def class_prior(counts: Sequence[int]) -> list[float]:
