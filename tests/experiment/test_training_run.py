@@ -11,6 +11,7 @@ import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
+from tfskin.files import read_json
 from tfskin.runs import open_run
 
 
@@ -126,6 +127,25 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     assert run.finished
     whole = open_run(tiny_runs[0]).predictions("test")
     pd.testing.assert_frame_equal(run.predictions("test"), whole, check_exact=True)
+
+
+def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, phantom_shards):
+    """Begun without a GPU under ``auto``, and resumed where there seems to be one."""
+
+    def stop_after_one(line):
+        if line.startswith("epoch   1"):
+            raise KeyboardInterrupt
+
+    folder = tmp_path / "stopped"
+    with pytest.raises(KeyboardInterrupt):
+        tfskin.train(tiny_config(phantom_shards), output=folder, say=stop_after_one)
+    before = read_json(folder / "environment.json")
+    monkeypatch.setattr("tfskin.training.precision.has_gpu", lambda: True)
+    run = tfskin.resume(folder, say=silent)
+    after = read_json(folder / "environment.json")
+    for key in ("precision", "precision_reason"):
+        assert after[key] == before[key]
+    assert run.load_model().dtype_policy.name == "float32"
 
 
 def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch, phantom_shards):

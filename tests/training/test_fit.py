@@ -176,7 +176,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
     options = FitOptions(2, tmp_path)
     fit(make_model(), make_data(), options=options, say=lambda _: None)
     before, newest = sorted(options.checkpoints.iterdir())
-    content = newest.read_bytes()
+    content, whole = newest.read_bytes(), before.read_bytes()
     flipped = bytearray(content)
     flipped[len(content) // 2] ^= 1
     for damaged in (content[:1000], bytes(flipped), b""):
@@ -186,8 +186,13 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path):
         assert found is not None
         assert found.path == before
         assert [f"{newest}: is damaged" in line for line in lines] == [True]
+    before.write_bytes(b"")
+    with pytest.raises(UserError, match=r"is damaged .* none before it .* --overwrite"):
+        fit(make_model(), make_data(), options=options, say=lines.append)
+    before.write_bytes(whole)
+    lines.clear()
     state = fit(make_model(), make_data(), options=options, say=lines.append)
-    assert lines[2] == "going on after epoch 1"
+    assert lines[1] == "going on after epoch 1"
     assert state.epoch == 2
     again = read_checkpoint(options.checkpoints)
     assert again is not None

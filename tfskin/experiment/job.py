@@ -33,8 +33,10 @@ def is_follower(config: ExperimentConfig) -> bool:
     """Whether another process of the same job writes the run, and prints what it reached."""
     if config.train.distribution != "multi_worker":
         return False
-    place = json.loads(os.environ.get("TF_CONFIG") or "{}")
-    return int(place.get("task", {}).get("index", 0)) != 0
+    try:
+        return int(json.loads(os.environ["TF_CONFIG"])["task"]["index"]) != 0
+    except (KeyError, TypeError, ValueError):  # refused where processes come together
+        return False
 
 
 def refuse_distribution(config: ExperimentConfig, what: str, *, mirrored: bool = False) -> None:

@@ -125,8 +125,14 @@ def _fit(
     checkpoint = None if overwrite else read_checkpoint(run.folder / "checkpoints")
     check_same_job(run, config, shards, distribution, checkpoint)
     steps, counts = data.steps_per_epoch, data.class_counts
+    former = _began_with(run) if checkpoint else {}
+    fitted = config
+    if former:
+        # "auto" on another machine would be another precision, and another training.
+        train = config.train.model_copy(update={"precision": former["precision"]})
+        fitted = config.model_copy(update={"train": train})
     model, precision = build_compiled(
-        config,
+        fitted,
         num_classes=len(names),
         steps_per_epoch=steps,
         class_counts=counts,
@@ -135,9 +141,8 @@ def _fit(
     )
     if checkpoint is None:
         precision |= start_weights(model, config.model, say=say)
-    elif (run.folder / "environment.json").is_file():
-        former = read_json(run.folder / "environment.json")
-        precision |= {key: former[key] for key in ("weights",) if key in former}
+    else:
+        precision |= former
     options = _fit_options(config, run, distribution)
     if options.writes:
         if overwrite:
@@ -147,10 +152,20 @@ def _fit(
     if distribution is not None:
         distribution.wait_for_all()
     stages = plan_stages(
-        config, steps_per_epoch=steps, class_counts=counts, distribution=distribution
+        fitted, steps_per_epoch=steps, class_counts=counts, distribution=distribution
     )
     with damage_named(shards, "train"), damage_named(shards, "val"):
         return shards, fit_stages(model, data, stages, options=options, say=say)
+
+
+def _began_with(run: Run) -> dict[str, Any]:
+    """What the process that began the run wrote of its precision, and of weights it put in."""
+    path = run.folder / "environment.json"
+    facts = read_json(path) if path.is_file() else {}
+    if "precision" not in facts:
+        return {}
+    kept = ("precision", "precision_reason", "weights")
+    return {key: facts[key] for key in kept if key in facts}
 
 
 def _judge(

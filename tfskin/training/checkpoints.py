@@ -104,15 +104,25 @@ def save_checkpoint(
 def read_checkpoint(
     folder: Path, *, say: Callable[[str], None] = lambda line: None
 ) -> Checkpoint | None:
-    """The newest checkpoint that is whole; none if there is none.
+    """The newest checkpoint that is whole; none if there is none at all.
 
     ``say`` is told of each that is newer and damaged.
+
+    Raises:
+        UserError: there are some, and each is damaged: a fit from the start would replace the
+            best weights so far.
     """
-    for path in reversed(_files(folder)):
+    files = _files(folder)
+    for path in reversed(files):
         try:
             return _load(path)
         except Exception as error:  # a damaged file fails in every layer of the format
             reason = (str(error).splitlines() or [type(error).__name__])[0]
+            if path == files[0]:
+                raise UserError(
+                    f"{path}: is damaged ({reason}), and there is none before it to go on from; "
+                    "give --overwrite to train anew"
+                ) from None
             say(f"warning: {path}: is damaged ({reason}); falling back to the one before")
     return None
 
