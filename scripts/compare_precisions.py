@@ -91,6 +91,14 @@ def main() -> None:
     parser.add_argument("--size", type=int, default=32, help="pixels a side")
     parser.add_argument("--lesions", type=int, default=200)
     arguments = parser.parse_args()
+    plan = f"{arguments.lesions} lesions, {arguments.size} px, {arguments.epochs} epochs"
+    kept = arguments.output / "plan.txt"
+    if kept.is_file() and kept.read_text(encoding="utf-8") != plan:
+        parser.error(
+            f"{kept}: holds runs of {kept.read_text(encoding='utf-8')}; give another --output"
+        )
+    arguments.output.mkdir(parents=True, exist_ok=True)
+    kept.write_text(plan, encoding="utf-8")
     shards = prepare(arguments.output / "shards", arguments.lesions)
     print("| net | precision | val macro AUC | val loss | steps skipped | processor s |")
     print("|---|---|---|---|---|---|")

@@ -2,6 +2,7 @@ import keras
 import numpy as np
 import pytest
 
+from tfskin.training.optimizers import build_optimizer
 from tfskin.training.rate_range import _judge, measure_rates
 
 
@@ -33,6 +34,15 @@ def test_the_loss_falls_then_blows_up_where_it_must():
     assert found.losses.min() < 0.5 * found.losses[0]
     assert 1e-3 < found.steepest < 0.2
     assert found.tenth == pytest.approx(found.rates[found.losses.argmin()] / 10)
+
+
+def test_updates_of_several_batches_run_on_over_the_ends_of_epochs():
+    """An epoch of one batch is no update of its own: the rate would rise twice as fast."""
+    model = make_bowl()
+    optimizer = build_optimizer("sgd", learning_rate=1e-3, accumulate=2, batches_per_epoch=1)
+    model.compile(optimizer, Bowl())
+    found = measure_rates(model, one_batch, lowest=1e-5, highest=1e-2, updates=10, accumulate=2)
+    np.testing.assert_allclose(found.rates, np.geomspace(1e-5, 1e-2, 10), rtol=1e-3)
 
 
 def test_noise_of_the_first_batches_is_no_fall():

@@ -6,8 +6,10 @@ import keras
 import numpy as np
 import pytest
 
+import tfskin
 from tests.training.test_fit import make_data, weights_of
 from tfskin.errors import UserError
+from tfskin.experiment.network import build_compiled
 from tfskin.layers import BatchNorm
 from tfskin.training.fit import FitOptions, compile_model
 from tfskin.training.layerwise import depth_rates
@@ -79,6 +81,14 @@ def test_a_stage_moves_what_it_names(tmp_path, first, mode, expected):
     stages = [stage(first, mode=mode)]
     fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path), say=lambda _: None)
     assert moved(model, before) == expected
+
+
+def test_modes_of_batch_normalisations_that_are_not_there_are_refused():
+    stages = "train.stages=[{epochs: 1}, {epochs: 1, batch_norm: frozen}]"
+    keys = ["model.name=lenet", "model.widths=null", "model.image_size=32", stages]
+    config = tfskin.read_config("five_layer_rgb.yaml", keys)
+    with pytest.raises(UserError, match=r"stage 2 sets batch_norm, and lenet has none"):
+        build_compiled(config, num_classes=2, steps_per_epoch=5, say=lambda _: None)
 
 
 def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path):

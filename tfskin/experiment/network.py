@@ -28,6 +28,7 @@ from tfskin.training.progressive import (
     list_progress,
     split_epochs,
 )
+from tfskin.training.recalibration import batch_norm_layers
 from tfskin.training.schedules import make_schedule
 from tfskin.training.stages import Stage, prepare_stage, unfreeze
 from tfskin.training.updates import average_statistics
@@ -67,12 +68,25 @@ def build_compiled(
     )
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
+    _check_norms(config, model)
     _check_size(config, model, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}
     if distribution is not None:
         facts |= {"distribution": str(distribution), "replicas": distribution.replicas}
     return model, facts
+
+
+def _check_norms(config: ExperimentConfig, model: keras.Model) -> None:
+    """Refuse modes of batch normalisations that are not there."""
+    if batch_norm_layers(model):
+        return
+    for number, stage in enumerate(config.train.stages, start=1):
+        if stage.batch_norm is not None:
+            raise UserError(
+                f"train.stages: stage {number} sets batch_norm, and {config.model.name} has none; "
+                "leave it out, or set model.use_bn=true"
+            )
 
 
 def _check_size(config: ExperimentConfig, model: keras.Model, stage: Stage) -> None:

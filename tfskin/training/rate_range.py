@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 import keras
 import numpy as np
 
+from tfskin.training.updates import OncePerUpdate, inner_optimizer
+
 SMOOTHING = 0.9
 """Weight of the former losses in the smoothed loss."""
 
@@ -62,6 +64,9 @@ def measure_rates(
     model.optimizer.learning_rate = keras.optimizers.schedules.ExponentialDecay(
         lowest, max(updates - 1, 1), highest / lowest
     )
+    optimizer = inner_optimizer(model.optimizer)
+    if isinstance(optimizer, OncePerUpdate):
+        optimizer.batches_per_epoch = None  # the end of an epoch is no update of its own here
     rates, losses = [], []
     total, smooth, best = 0.0, 0.0, np.inf
     batches = _endless(make_epoch)
