@@ -4,6 +4,7 @@ Every contender decodes the same JPEG files, brings them to one size, flips them
 random, turns them by any angle (bilinear, borders reflected) and gives float32 batches:
 
 - tfskin: ``make_dataset`` over shards;
+- the same with two random changes of RandAugment on top;
 - Keras: ``image_dataset_from_directory``, then ``RandomFlip`` and ``RandomRotation`` (it does less:
   its resize is not antialiased);
 - PyTorch: ``DataLoader`` with two workers and Pillow, where torch is installed (give another
@@ -37,6 +38,7 @@ BATCH = 32
 WARM_UP_BATCHES = 8
 DRAWN = 512  # different pictures, used again and again
 TFSKIN = "tfskin make_dataset"
+RANDOM = "tfskin with RandAugment"
 KERAS = "Keras directory + layers"
 TORCH = "PyTorch DataLoader + Pillow"
 BARE = "bare JPEG decoding"
@@ -76,6 +78,9 @@ def make_contenders(
     contenders: dict[str, Callable[[], dict[str, float]]] = {}
     shards = write_shards_of(files, folder)
     contenders[TFSKIN] = lambda: time_batches(tfskin_batches(shards, options.size), options.seconds)
+    contenders[RANDOM] = lambda: time_batches(
+        tfskin_batches(shards, options.size, rand_augment=2), options.seconds
+    )
     contenders[KERAS] = lambda: time_batches(
         keras_batches(folder / "images", options.size), options.seconds
     )
@@ -159,7 +164,7 @@ def write_shards_of(files: list[Path], folder: Path) -> Any:
     )
 
 
-def tfskin_batches(shards: Any, size: int) -> Iterator[Any]:
+def tfskin_batches(shards: Any, size: int, rand_augment: int = 0) -> Iterator[Any]:
     """Epoch after epoch, each a data set of its own, as training has it."""
     from tfskin.inputs import InputOptions, make_dataset
     from tfskin.schema import AugmentConfig
@@ -167,7 +172,7 @@ def tfskin_batches(shards: Any, size: int) -> Iterator[Any]:
     options = InputOptions(
         image_size=(size, size),
         batch_size=BATCH,
-        augment=AugmentConfig(quarter_turns=False, rotation=180),
+        augment=AugmentConfig(quarter_turns=False, rotation=180, rand_augment=rand_augment),
     )
     for epoch in itertools.count():
         yield from make_dataset(shards, "train", options=options, epoch=epoch)

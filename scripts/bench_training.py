@@ -57,7 +57,13 @@ def main() -> None:
     parser.add_argument("--source", type=Path, help="folder of JPEGs (default: drawn, 200 x 150)")
     parser.add_argument("--torch-python", default=sys.executable, help="interpreter with torch")
     parser.add_argument("--trace", type=Path, help="folder for the trace of a step")
+    parser.add_argument("--threads", type=int, help="TensorFlow's threads (default: its choice)")
     options = parser.parse_args()
+    if options.threads:
+        import tensorflow as tf
+
+        tf.config.threading.set_intra_op_parallelism_threads(options.threads)
+        tf.config.threading.set_inter_op_parallelism_threads(options.threads)
     results: dict[str, list[dict[str, float]]] = {}
     with tempfile.TemporaryDirectory() as folder:
         turns, model = make_contenders(Path(folder), options)

@@ -164,7 +164,7 @@ def test_a_pth_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
 def test_weights_of_images_scaled_otherwise_are_refused(tmp_path, suffix):
     """Every tensor would match, and the images would be wrong."""
     path = tmp_path / f"model{suffix}"
-    bottleneck = {"image_size": SIZE, "num_classes": 3, "widths": WIDTHS}
+    bottleneck: dict[str, Any] = {"image_size": SIZE, "num_classes": 3, "widths": WIDTHS}
     keras_own = build_model("resnet50", **bottleneck, stride_placement="v1")
     torch_own = build_model("resnet50", **bottleneck)
     target, before = torch_own, snapshot(torch_own)

@@ -93,7 +93,8 @@ def test_modes_of_batch_normalisations_that_are_not_there_are_refused():
 
 def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path):
     data = make_data()
-    rows, lines = {}, []
+    lines: list[str] = []
+    rows: dict[float, list[float]] = {}
     for rate in (0.0, 0.5):
         model = make_model(rate)
         options = FitOptions(0, tmp_path / str(rate))

@@ -1,5 +1,7 @@
 """Once an update: accumulation equals the large batch, in the right order with everything else."""
 
+from typing import Any
+
 import keras
 import numpy as np
 import pytest
@@ -163,9 +165,9 @@ def test_groups_keep_their_places_in_the_epoch_after_an_overflow():
     weight = keras.Variable(np.zeros(1, "float32"))
     model = make_model()
     model.dtype_policy = keras.DTypePolicy("mixed_float16")
-    groups = {"accumulate": 2, "batches_per_epoch": 3, "last_batch": 0.5}
-    plain = {"learning_rate": 1.0, "momentum": 0.0, "nesterov": False}
-    compile_model(model, build_optimizer("sgd", **plain, **groups))
+    groups: dict[str, Any] = {"accumulate": 2, "batches_per_epoch": 3, "last_batch": 0.5}
+    plain = build_optimizer("sgd", learning_rate=1.0, momentum=0.0, nesterov=False, **groups)
+    compile_model(model, plain)
     for gradient in (np.inf, 1.0, 2.0, 3.0, 5.0, 7.0):
         optimizer = model.optimizer
         scale = float(optimizer.dynamic_scale) if optimizer.built else optimizer.initial_scale
