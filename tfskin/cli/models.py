@@ -14,6 +14,7 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
+    say,
 )
 from tfskin.errors import UserError
 
@@ -57,6 +58,9 @@ def models_command(
         ):
             found.append(costs)
             advance(1)
+    missing = [name for name in names or MODELS if name not in {row.model for row in found}]
+    if missing:
+        say(f"left out, for the image is too small: {', '.join(missing)}")
     rows = as_rows(found)
     if output is not None:
         _write_csv(output, rows)
