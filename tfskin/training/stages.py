@@ -141,7 +141,8 @@ def fit_stages(
             say(_describe(stage.progress))
         if number > state.stage:
             state.stage, state.stage_epoch = number, 0
-            if stage.progress is not None and stage.progress != stages[number - 1].progress:
+            before = stages[number - 1].progress
+            if stage.progress and before and stage.progress.size != before.size:
                 state.best_score, state.best_epoch = float("-inf"), -1
         elif checkpoint:
             checkpoint.restore(head, whole=model)
