@@ -93,10 +93,9 @@ def main() -> None:
     arguments = parser.parse_args()
     plan = f"{arguments.lesions} lesions, {arguments.size} px, {arguments.epochs} epochs"
     kept = arguments.output / "plan.txt"
-    if kept.is_file() and kept.read_text(encoding="utf-8") != plan:
-        parser.error(
-            f"{kept}: holds runs of {kept.read_text(encoding='utf-8')}; give another --output"
-        )
+    former = kept.read_text(encoding="utf-8") if kept.is_file() else plan
+    if former != plan:
+        parser.error(f"{kept}: holds runs of {former}; give another --output")
     arguments.output.mkdir(parents=True, exist_ok=True)
     kept.write_text(plan, encoding="utf-8")
     shards = prepare(arguments.output / "shards", arguments.lesions)

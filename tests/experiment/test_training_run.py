@@ -114,14 +114,20 @@ def test_training_from_a_runs_config_repeats_it(tmp_path, tiny_runs):
     )
 
 
-def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
+def train_one_epoch(config, folder):
+    """Begin a run, and stop it once its first epoch is kept."""
+
     def stop_after_one(line):
         if line.startswith("epoch   1"):
             raise KeyboardInterrupt
 
-    folder = tmp_path / "stopped"
     with pytest.raises(KeyboardInterrupt):
-        tfskin.train(tiny_config(phantom_shards), output=folder, say=stop_after_one)
+        tfskin.train(config, output=folder, say=stop_after_one)
+
+
+def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
+    folder = tmp_path / "stopped"
+    train_one_epoch(tiny_config(phantom_shards), folder)
     assert not open_run(folder).finished
     run = tfskin.resume(folder, say=silent)
     assert run.finished
@@ -131,14 +137,8 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, phantom_shards):
     """Begun without a GPU under ``auto``, and resumed where there seems to be one."""
-
-    def stop_after_one(line):
-        if line.startswith("epoch   1"):
-            raise KeyboardInterrupt
-
     folder = tmp_path / "stopped"
-    with pytest.raises(KeyboardInterrupt):
-        tfskin.train(tiny_config(phantom_shards), output=folder, say=stop_after_one)
+    train_one_epoch(tiny_config(phantom_shards), folder)
     before = read_json(folder / "environment.json")
     monkeypatch.setattr("tfskin.training.precision.has_gpu", lambda: True)
     run = tfskin.resume(folder, say=silent)
@@ -149,14 +149,9 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch
 
 
 def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch, phantom_shards):
-    def stop_after_one(line):
-        if line.startswith("epoch   1"):
-            raise KeyboardInterrupt
-
     monkeypatch.chdir(phantom_shards.parent)
     config = tiny_config(phantom_shards.name)
-    with pytest.raises(KeyboardInterrupt):
-        tfskin.train(config, output=tmp_path / "run", say=stop_after_one)
+    train_one_epoch(config, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
     assert tfskin.resume("run", say=silent).finished
 

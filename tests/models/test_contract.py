@@ -47,7 +47,7 @@ every_policy = pytest.mark.parametrize("policy", POLICIES)
 
 def tiny(name, **arguments):
     keras.utils.set_random_seed(0)
-    return build_model(name, num_classes=CLASSES, **{**TINY.get(name, {}), **arguments})
+    return build_model(name, num_classes=CLASSES, **{**TINY[name], **arguments})
 
 
 def images_for(model, count=8):
