@@ -9,12 +9,17 @@ __all__ = ["precision"]
 WHOLE_CONTRACT = {"five_layer"}
 """Networks for which the ordinary suite has time for every test of the contract."""
 
-WALKED = {"lenet", "alexnet", "vgg16", "googlenet", "resnet10"}
-"""The smallest member of a family, where a real fit takes seconds: one walk through the contract.
-
-The families whose smallest member takes a minute are built and take a step in
-``tests/test_configs.py`` and walk the whole contract under ``-m slow``.
-"""
+WALKED = {
+    "lenet",
+    "alexnet",
+    "vgg16",
+    "googlenet",
+    "resnet10",
+    "resnext50",
+    "inception_v3",
+    "efficientnet_v2_s",
+}
+"""The smallest member of each other family: one walk through the contract."""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
