@@ -79,7 +79,7 @@ def _summary_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> Ta
     rows: list[list[Any]] = [["Images", *(one["images"] for one in columns.values())]]
     for key in SUMMARY_FIGURES:
         values = [one.get(key) for one in columns.values()]
-        if any(value is not None for value in values):
+        if any(value and value["value"] is not None for value in values):
             rows.append([HEADINGS[key], *values])
     return Table(caption=caption, headings=["Figure", *columns], rows=rows)
 
