@@ -163,8 +163,9 @@ def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
     config = read_config(
         QUICKSTART,
         [
-            *("model={name: lenet, image_size: 32, dropout: 0}", "train.epochs=1", *overrides),
+            *("model={name: lenet, image_size: 32, dropout: 0}", "train.epochs=1"),
             *("train.schedule=constant", "train.warmup_epochs=0", f"data.shards={shards}"),
+            *overrides,
         ],
     )
     distribution = start_distribution(config)
