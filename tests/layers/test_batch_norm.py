@@ -161,6 +161,19 @@ def test_switch_keeps_the_optimizers_state(first, second, policy, precision):
     assert int(model.optimizer.iterations) > iterations  # loss scaling may skip some steps
 
 
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+def test_switch_keeps_what_has_no_weight_decay(policy, precision):
+    precision(policy)
+    model = small_model("frozen")
+    optimizer = keras.optimizers.AdamW(1e-9, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_names=["bias", "gamma", "beta"])
+    compile_and_fit(model, optimizer=optimizer)
+    set_batch_norm_mode(model, "update")
+    inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
+    decayed = {w.path for w in model.trainable_variables if inner._use_weight_decay(w)}
+    assert decayed == {"conv/kernel", "dense/kernel"}
+
+
 def test_switched_model_resumes_from_disk_as_in_memory(tmp_path: Path):
     model = small_model("frozen")
     compile_and_fit(model)
