@@ -9,6 +9,10 @@ class UserError(Exception):
     """
 
 
+class DivergenceError(UserError):
+    """A training whose loss, weights or outputs became NaN or infinite."""
+
+
 def nearest_hint(word: str, known: list[str]) -> str:
     """`` (did you mean 'x'?)`` for the nearest of ``known``, or an empty string."""
     import difflib

@@ -35,6 +35,8 @@ class RunInputs(BaseModel):
         fold: which fold was val, where the shards hold folds.
         windows: the windows of the stored pictures that the model was trained on; None: the whole.
         max_side: the size cap of those pictures in pixels; None in runs that did not note it.
+        order: digest of the order of the records that it was trained on; None for an ensemble,
+            and in runs that did not note it.
     """
 
     model_config = ConfigDict(extra="forbid", frozen=True)
@@ -48,6 +50,7 @@ class RunInputs(BaseModel):
     fold: int | None = None
     windows: WindowConfig | None = None
     max_side: int | None = None
+    order: str | None = None
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,19 @@ class Run:
 
     @property
     def finished(self) -> bool:
-        """Whether training came to its end."""
-        return (self.folder / "metrics.json").is_file() and self.model_path.is_file()
+        """Whether training came to its end.
+
+        The figures of one that was stopped may be there (``tfskin-evaluate``), but say nothing of
+        its training.
+        """
+        path = self.folder / "metrics.json"
+        if not path.is_file() or not self.model_path.is_file():
+            return False
+        try:
+            metrics = read_json(path)
+        except ValueError:
+            return True  # whoever reads the figures says that they are no JSON
+        return not isinstance(metrics, dict) or bool({"training", "members"} & set(metrics))
 
     def class_names(self) -> list[str]:
         """Index -> class."""
@@ -102,8 +116,8 @@ class Run:
         metrics = self._json("metrics.json")
         if not isinstance(metrics, dict) or not {"splits", "model"} <= set(metrics):
             raise UserError(
-                f"{self.folder / 'metrics.json'}: holds no figures; delete it and run "
-                f"tfskin-evaluate {self.folder}"
+                f"{self.folder / 'metrics.json'}: holds no figures; delete it, and the command "
+                "that made the run writes it again"
             )
         return metrics
 
@@ -150,7 +164,12 @@ def remove_run(folder: Path) -> None:
     """Delete a run directory, and nothing else; see :func:`check_removable`."""
     check_removable(folder)
     if folder.exists():
-        shutil.rmtree(folder)
+        # A killed deletion must not leave half a run under its name.
+        doomed = folder.with_name(f".removing-{folder.name}")
+        if doomed.exists():
+            shutil.rmtree(doomed)
+        folder.replace(doomed)
+        shutil.rmtree(doomed)
 
 
 def check_removable(folder: Path) -> None:

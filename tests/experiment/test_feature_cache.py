@@ -6,6 +6,7 @@ from typing import Any
 import keras
 import numpy as np
 import pytest
+import tensorflow as tf
 
 import tfskin
 from tests.conftest import TINY
@@ -152,6 +153,14 @@ def test_a_file_of_other_weights_data_or_changes_is_not_read(tmp_path, shards, p
     assert cache(augment=None).path("val", 0) != path
     assert cache(resize="crop").path("val", 0) != path
     assert cache(seed=1).path("val", None) == first.path("val", None)
+    # The fingerprint names the content alone, but features are paired with labels by their place.
+    [file] = shards.files["val"]
+    records = [record.numpy() for record in tf.data.TFRecordDataset(file)]
+    with tf.io.TFRecordWriter(str(tmp_path / "turned")) as writer:
+        for record in reversed(records):
+            writer.write(record)
+    turned = replace(shards, files={**shards.files, "val": [str(tmp_path / "turned")]})
+    assert FeatureCache(tmp_path, backbone, turned, options).path("val", 0) != path
     other = replace(shards, fingerprint="another")
     assert FeatureCache(tmp_path, backbone, other, options).path("val", 0) != path
     kernel = next(weight for weight in backbone.weights if len(weight.shape) == 4)

@@ -9,7 +9,7 @@ import pytest
 import tfskin
 from tests.conftest import TINY
 from tfskin.config import read_config, split_sweep
-from tfskin.errors import UserError
+from tfskin.errors import DivergenceError, UserError
 from tfskin.experiment import several_runs as room
 from tfskin.experiment.several_runs import FIGURES, Repeats, train_several
 from tfskin.runs import Run, open_run
@@ -26,7 +26,9 @@ def trained(monkeypatch, tiny_runs):
         if config.train.learning_rate == 0.5:
             output.mkdir(parents=True)
             (output / "config.yaml").write_text("")
-            raise UserError("epoch 1, step 3: the loss is nan")
+            raise DivergenceError("epoch 1, step 3: the loss is nan")
+        if config.train.epochs == 99:
+            raise UserError(f"{output}: holds a run of another config")
         good = config.seed == 1 or config.train.learning_rate == 0.01
         shutil.copytree(tiny_runs[0 if good else 1], output)
         return Run(output)
@@ -37,6 +39,18 @@ def trained(monkeypatch, tiny_runs):
 
 def figure(run, split, name):
     return open_run(run).metrics()["splits"][split][name]["value"]
+
+
+def test_what_is_no_failed_training_ends_a_sweep_and_leaves_its_tables(tmp_path, trained):
+    sweep = Repeats(sweep=split_sweep(["train.learning_rate=0.01,1e-3"]))
+    config = read_config("five_layer_rgb.yaml", TINY)
+    train_several(config, sweep, output=tmp_path, say=lambda _: None)
+    before = {path.name: path.read_bytes() for path in tmp_path.glob("*.[cj]s*")}
+    other = read_config("five_layer_rgb.yaml", [*TINY, "train.epochs=99"])
+    with pytest.raises(UserError, match="holds a run of another config"):
+        train_several(other, sweep, output=tmp_path, say=lambda _: None)
+    assert {path.name: path.read_bytes() for path in tmp_path.glob("*.[cj]s*")} == before
+    assert set(before) == {"runs.csv", "summary.csv", "summary.json"}
 
 
 def test_seeds_are_reported_as_mean_and_spread(tmp_path, trained, tiny_runs):

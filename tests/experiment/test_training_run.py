@@ -1,6 +1,7 @@
 """What a run directory holds, and what happens when one is there already."""
 
 import json
+import shutil
 
 import keras
 import numpy as np
@@ -11,8 +12,11 @@ import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
-from tfskin.files import read_json
-from tfskin.runs import open_run
+from tfskin.experiment.judging import input_options
+from tfskin.experiment.training_run import fit_data
+from tfskin.files import read_json, write_json
+from tfskin.inputs import count_windows, read_labels
+from tfskin.runs import open_run, remove_run
 
 
 def silent(_: str) -> None:
@@ -133,6 +137,110 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     assert run.finished
     whole = open_run(tiny_runs[0]).predictions("test")
     pd.testing.assert_frame_equal(run.predictions("test"), whole, check_exact=True)
+
+
+def test_evaluating_a_stopped_run_does_not_finish_it(tmp_path, phantom_shards):
+    folder = tmp_path / "stopped"
+    train_one_epoch(tiny_config(phantom_shards), folder)
+    tfskin.evaluate(folder, say=silent)
+    assert (folder / "metrics.json").is_file()
+    assert not open_run(folder).finished
+    assert tfskin.resume(folder, say=silent).metrics()["training"]["epochs"] == 2
+
+
+def test_a_run_does_not_go_on_with_classes_or_records_in_another_order(tmp_path, phantom_shards):
+    folder = tmp_path / "stopped"
+    train_one_epoch(tiny_config(phantom_shards, "data.classes={a: [melanoma], b: [nevus]}"), folder)
+    swapped = tiny_config(phantom_shards, "data.classes={b: [nevus], a: [melanoma]}")
+    with pytest.raises(UserError, match=r"data\.classes\.a stands in another place there"):
+        tfskin.train(swapped, output=folder, say=silent)
+    inputs = read_json(folder / "inputs.json")
+    write_json(folder / "inputs.json", inputs | {"order": "another"})
+    with pytest.raises(UserError, match="its shards have changed since it began"):
+        tfskin.resume(folder, say=silent)
+    write_json(folder / "inputs.json", inputs | {"order": None})  # of a version that noted none
+    assert tfskin.resume(folder, say=silent).finished
+
+
+def test_val_of_one_class_needs_another_monitor_than_auc(monkeypatch, phantom_shards):
+    shards = tfskin.load_shards(phantom_shards)
+
+    def read_alike(shards, split, classes):
+        return read_labels(shards, split, classes).assign(label=1)
+
+    monkeypatch.setattr("tfskin.experiment.training_run.read_labels", read_alike)
+    with pytest.raises(UserError, match=r"all images of the val split are nevus.*monitor=loss"):
+        fit_data(tiny_config(phantom_shards), shards, ["melanoma", "nevus"])
+    fit_data(tiny_config(phantom_shards, "train.monitor=loss"), shards, ["melanoma", "nevus"])
+
+
+def test_what_is_refused_leaves_the_run_that_it_would_overwrite(tmp_path, tiny_runs):
+    folder = shutil.copytree(tiny_runs[0], tmp_path / "run")
+    stages = "train.stages=[{unfreeze: all, epochs: 1}, {unfreeze: head, epochs: 1}]"
+    config = tfskin.read_config(
+        folder / "config.yaml",
+        [
+            "model={name: googlenet, image_size: 96, use_bn: true}",
+            *(stages, "train.feature_views=1"),
+        ],
+    )
+    with pytest.raises(UserError, match=r"the head of googlenet .* model\.aux_weight=0"):
+        tfskin.train(config, output=folder, overwrite=True, say=silent)
+    assert open_run(folder).finished
+
+
+def test_a_killed_removal_leaves_no_half_run(tmp_path, monkeypatch, tiny_runs):
+    folder = shutil.copytree(tiny_runs[0], tmp_path / "run")
+
+    def die(path):
+        (path / "config.yaml").unlink()
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tfskin.runs.shutil.rmtree", die)
+        with pytest.raises(KeyboardInterrupt):
+            remove_run(folder)
+    assert not folder.exists()
+    shutil.copytree(tiny_runs[0], folder)
+    remove_run(folder)
+    assert not list(tmp_path.iterdir())
+
+
+def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
+    tmp_path, monkeypatch, phantom_shards
+):
+    seen = []
+
+    def spy(inputs, *, batch_size=64):
+        seen.append(batch_size)
+        return input_options(inputs, batch_size=batch_size)
+
+    for module in ("judging", "batch_norm_run"):
+        monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
+    lines: list[str] = []
+    more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
+    tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run", say=lines.append)
+    assert set(seen) == {3}
+    assert any("on 10 training images" in line for line in lines)
+
+
+@pytest.mark.parametrize("more", [(), ("data.windows={size: 32, stride: 32}",)])
+def test_recalibration_sees_as_many_pictures_as_it_says(
+    tmp_path, monkeypatch, phantom_shards, more
+):
+    counts = []
+
+    def spy(model, batches):
+        counts.append(sum(len(batch) for batch in batches))
+        return 1
+
+    monkeypatch.setattr("tfskin.experiment.batch_norm_run.recalibrate", spy)
+    config = tiny_config(phantom_shards, "train.recalibrate=20", "train.epochs=1", *more)
+    tfskin.train(config, output=tmp_path / "run", say=silent)
+    options = input_options(open_run(tmp_path / "run").inputs())
+    windows = count_windows(tfskin.load_shards(phantom_shards), "train", options=options)
+    assert counts == [windows[:20].sum()]
+    assert not more or counts[0] > 20
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, phantom_shards):

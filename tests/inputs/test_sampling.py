@@ -129,3 +129,12 @@ def test_a_pass_can_go_on_where_it_was_stopped(shards):
     other = dataclasses.replace(options, seed=3)
     first = next(make_dataset(shards, "train", options=other, epoch=5).as_numpy_iterator())
     assert not np.array_equal(first[0], whole[0][0])
+
+
+def test_files_of_the_same_names_that_were_written_anew_are_read_again(tmp_path):
+    options = InputOptions(image_size=(16, 16), sampling="undersample")
+    first = write_fake_shards(tmp_path, {"train": ["nv"] * 6 + ["mel"] * 2})
+    assert count_rows(first, "train", options=options, epoch=0) == 4
+    again = write_fake_shards(tmp_path, {"train": ["nv"] * 5 + ["mel"] * 4})
+    assert first.files == again.files
+    assert count_rows(again, "train", options=options, epoch=0) == 8

@@ -38,6 +38,15 @@ def test_macro_auc_is_close_to_the_exact_one():
     assert float(metric.result()) == pytest.approx(exact, abs=0.005)
 
 
+def test_a_class_without_images_is_left_out_of_the_mean():
+    metric = MacroAUC(3)
+    metric.update_state(np.array([0, 1]), 20 * np.eye(3)[[0, 1]].astype("float32"))
+    assert float(metric.result()) == pytest.approx(1.0)
+    metric.reset_state()
+    metric.update_state(np.array([2, 2]), np.eye(3)[[0, 1]].astype("float32"))
+    assert float(metric.result()) == 0.0
+
+
 @pytest.mark.parametrize("metric", [ConfusionMatrix(3), MacroAUC(3)])
 def test_a_mixed_image_counts_for_the_class_with_most_of_it(metric):
     for labels, logits in batches(2):

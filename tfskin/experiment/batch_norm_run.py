@@ -1,7 +1,6 @@
 """A run's batch normalisation: checked on real images, and recalibrated."""
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from tfskin.evaluation.metrics import compute_metrics
 from tfskin.experiment.evaluation_run import load_run_shards, predict_logits, softmax
 from tfskin.experiment.judging import input_options
 from tfskin.files import replace_file
-from tfskin.inputs import damage_named, make_dataset, read_labels
+from tfskin.inputs import count_windows, damage_named, make_dataset, read_labels
 from tfskin.layers.parts import part_of
 from tfskin.runs import Run, open_run
 from tfskin.training.batch_norm_check import check_companions, check_layers, mode_gap
@@ -25,24 +24,32 @@ BATCH_SIZE = 64
 
 
 def recalibrate_run(
-    run: Run, shards: Shards, *, images: int, say: Callable[[str], None] = print
+    run: Run,
+    shards: Shards,
+    *,
+    images: int,
+    batch_size: int = BATCH_SIZE,
+    say: Callable[[str], None] = print,
 ) -> None:
     """Re-estimate the moving statistics of a run's best model on clean training images.
 
+    On the first ``images`` of them, of which a run that was trained on windows sees all windows.
     Says the log-loss on val before and after, and writes ``model.keras`` again. Doing it twice is
     the same as doing it once.
     """
     model = run.load_model()
-    before = _val_loss(model, run, shards)
+    before = _val_loss(model, run, shards, batch_size)
+    options = input_options(run.inputs(), batch_size=batch_size)
+    windows = count_windows(shards, "train", options=options)[:images]
     with damage_named(shards, "train"):
-        clean = (batch for batch, _ in _clean_batches(run, shards, "train", images))
-        count = recalibrate(model, clean)
+        batches = _clean_batches(run, shards, "train", int(windows.sum()), batch_size)
+        count = recalibrate(model, (batch for batch, _ in batches))
     if not count:
         say("recalibrate: no batch normalisation in the mode 'update'; nothing to do")
         return
-    after = _val_loss(model, run, shards)
+    after = _val_loss(model, run, shards, batch_size)
     say(
-        f"recalibrated {count} batch normalisations on {images} training images: "
+        f"recalibrated {count} batch normalisations on {len(windows)} training images: "
         f"val log-loss {before:.4f} -> {after:.4f}"
     )
     with replace_file(run.model_path) as temporary:
@@ -86,18 +93,20 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
 
 
 def _clean_batches(
-    run: Run, shards: Shards, split: str, count: int
+    run: Run, shards: Shards, split: str, count: int, batch_size: int = BATCH_SIZE
 ) -> Iterator[tuple[np.ndarray, np.ndarray]]:
-    """The first ``count`` images of a split without augmentation, and their labels, in batches."""
+    """The first ``count`` rows of a split without augmentation, and their labels, in batches."""
     inputs = run.inputs()
     if not len(read_labels(shards, split, inputs.classes)):
         raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    options = input_options(inputs, batch_size=min(BATCH_SIZE, count))
-    batches = make_dataset(shards, split, options=options)
-    yield from islice(batches.as_numpy_iterator(), -(-count // options.batch_size))
+    options = input_options(inputs, batch_size=min(batch_size, count))
+    batches = make_dataset(shards, split, options=options).unbatch().take(count)
+    yield from batches.batch(options.batch_size).as_numpy_iterator()
 
 
-def _val_loss(model: keras.Model, run: Run, shards: Shards) -> float:
+def _val_loss(model: keras.Model, run: Run, shards: Shards, batch_size: int) -> float:
     labels = read_labels(shards, "val", run.inputs().classes)["label"].to_numpy()
-    probabilities = softmax(predict_logits(model, shards, "val", run.inputs()))
+    probabilities = softmax(
+        predict_logits(model, shards, "val", run.inputs(), batch_size=batch_size)
+    )
     return float(compute_metrics(labels, probabilities, run.class_names())["log_loss"])

@@ -187,7 +187,7 @@ def _inputs(members: Sequence[Run], shards: Shards) -> RunInputs:
     Raises:
         UserError: such members, and no test split.
     """
-    inputs = members[0].inputs()
+    inputs = members[0].inputs().model_copy(update={"order": None})
     if len({member.inputs().fold for member in members}) == 1:
         return inputs
     if not len(read_labels(shards, "test", inputs.classes)):

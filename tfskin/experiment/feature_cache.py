@@ -14,7 +14,14 @@ import numpy as np
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.files import read_json, replace_file, write_json
-from tfskin.inputs import InputOptions, ReplicaShare, damage_named, make_dataset, read_labels
+from tfskin.inputs import (
+    InputOptions,
+    ReplicaShare,
+    damage_named,
+    make_dataset,
+    read_labels,
+    records_order,
+)
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.progress import progress_bar
 from tfskin.schema import ExperimentConfig
@@ -121,8 +128,9 @@ class FeatureCache:
     """Pooled features of a backbone, one file for each split and view.
 
     The name of a file is a digest of everything that its content depends on: the backbone's
-    layers and weights, the content of the shards and what of them is read, the size, the random
-    changes and their seed. So a file of other weights, data or changes is never read.
+    layers and weights, the content of the shards, what of them is read and in which order, the
+    size, the random changes and their seed. So a file of other weights, data or changes is never
+    read.
 
     Args:
         folder: where files are kept.
@@ -150,6 +158,7 @@ class FeatureCache:
         self.options = options
         self.say = say
         self._weights = digest_model(backbone)
+        self._orders: dict[str, str] = {}
 
     def load(self, split: str, view: int | None) -> np.ndarray:
         """(N, ...) float32 in file order, mapped from disk; computed first where they are not."""
@@ -179,6 +188,8 @@ class FeatureCache:
     def path(self, split: str, view: int | None) -> Path:
         """The file of a split and view."""
         options = self.options
+        if split not in self._orders:
+            self._orders[split] = records_order(self.shards, (split,), options.classes)
         changes = None if view is None or options.augment is None else options.augment.model_dump()
         facts = {
             "version": VERSION,
@@ -188,6 +199,7 @@ class FeatureCache:
             "exclude": self.shards.exclude,
             "fold": self.shards.fold,
             "split": split,
+            "order": self._orders[split],
             "classes": options.classes,
             "image_size": options.image_size,
             "resize": options.resize,

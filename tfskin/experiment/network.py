@@ -16,6 +16,7 @@ from tfskin.schema import (
     StageConfig,
     TrainConfig,
 )
+from tfskin.training.features import check_head
 from tfskin.training.fit import compile_model
 from tfskin.training.layerwise import depth_rates
 from tfskin.training.losses import build_loss
@@ -69,6 +70,9 @@ def build_compiled(
     for stage in stages:
         unfreeze(model, stage.unfreeze)  # a layer that is not there is said before anything trains
     _check_norms(config, model)
+    keeps = config.train.feature_views and config.train.feature_cache == "on"
+    if keeps and any(stage.unfreeze == "head" for stage in stages):
+        check_head(model)
     _check_size(config, model, stages[0])
     prepare_stage(model, stages[0])
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": _jit(config)}

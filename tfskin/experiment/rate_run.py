@@ -10,13 +10,15 @@ from matplotlib.figure import Figure
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
 from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.network import build_compiled, start_weights
+from tfskin.experiment.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import replace_file
 from tfskin.inputs import class_names, damage_named
 from tfskin.schema import ExperimentConfig
+from tfskin.training.progressive import dropout_rates
 from tfskin.training.rate_range import RateRange, measure_rates
+from tfskin.training.stages import at_stage
 
 
 class RateReport(NamedTuple):
@@ -55,6 +57,12 @@ def find_rate(
         say=say,
     )
     start_weights(model, config.model, say=say)
+    stage, *_ = plan_stages(
+        config, steps_per_epoch=batches.steps_per_epoch, class_counts=batches.class_counts
+    )
+    model = at_stage(model, stage, dropout_rates(model))
+    if stage.progress is not None and batches.at is not None:
+        batches = batches.at(stage.progress)
     with damage_named(shards, "train"):
         try:
             found = measure_rates(

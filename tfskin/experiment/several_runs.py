@@ -14,7 +14,7 @@ import pandas as pd
 from tfskin.config import change_config, dump_config
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import load_shards
-from tfskin.errors import UserError
+from tfskin.errors import DivergenceError, UserError
 from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
@@ -151,8 +151,8 @@ def train_each(
         experiments: name -> experiment.
         folder: of all runs.
         overwrite: start each afresh.
-        failures: where the name and reason of a training is put that failed after it had begun;
-            unless given, the first failure ends all.
+        failures: where the name and reason of a training is put whose loss, weights or outputs
+            became NaN or infinite; unless given, the first one ends all.
         say: where a line of news goes.
     """
     for experiment in experiments.values():
@@ -162,8 +162,8 @@ def train_each(
         say(f"{name} ({number} of {len(experiments)}):")
         try:
             runs[name] = train(experiment, output=folder / name, overwrite=overwrite, say=say)
-        except UserError as error:
-            if failures is None or not (folder / name / "config.yaml").is_file():
+        except DivergenceError as error:
+            if failures is None:
                 raise
             say(f"{name}: failed: {error}")
             failures[name] = str(error)

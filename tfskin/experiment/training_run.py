@@ -40,6 +40,7 @@ from tfskin.inputs import (
     local_rows,
     make_dataset,
     read_labels,
+    records_order,
 )
 from tfskin.runs import (
     Run,
@@ -179,7 +180,13 @@ def _judge(
 ) -> None:
     """Write what a run holds beside its weights."""
     if config.train.recalibrate:
-        recalibrate_run(run, shards, images=config.train.recalibrate, say=say)
+        recalibrate_run(
+            run,
+            shards,
+            images=config.train.recalibrate,
+            batch_size=config.evaluate.batch_size,
+            say=say,
+        )
     of_epochs = [sum(row[key] for row in state.history) for key in ("seconds", "cpu_seconds")]
     of_features = feature_seconds(run.folder)
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
@@ -217,9 +224,10 @@ def _is_done(run: Run, config: ExperimentConfig) -> bool:
     if not (run.folder / "config.yaml").is_file():
         return False
     there = read_config(run.folder / "config.yaml")
-    if there != config:
+    difference = describe_difference(there, config)
+    if difference:
         raise UserError(
-            f"{run.folder}: holds a run of another config ({describe_difference(there, config)}); "
+            f"{run.folder}: holds a run of another config ({difference}); "
             "give --overwrite, --output DIR or another name=..."
         )
     return run.finished
@@ -239,9 +247,12 @@ def _write_facts(
         fold=config.data.fold,
         windows=config.data.windows,
         max_side=shards.max_side,
+        order=records_order(shards, ("train", "val"), config.data.classes),
     )
     path = run.folder / "inputs.json"
-    if path.is_file() and run.inputs().fingerprint != shards.fingerprint:
+    before = run.inputs() if path.is_file() else inputs
+    # Of a run that did not note the order it isn't known.
+    if before.fingerprint != shards.fingerprint or before.order not in (None, inputs.order):
         raise UserError(
             f"{run.folder}: its shards have changed since it began; give --overwrite to start anew"
         )
@@ -268,6 +279,12 @@ def fit_data(
     for split, table in labels.items():
         if table.empty:
             raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
+    of_val = labels["val"]["label"].unique()
+    if len(of_val) < 2 and config.train.monitor == "auc":
+        raise UserError(
+            f"{shards.folder}: all images of the val split are {names[of_val[0]]}, so there is no "
+            "AUC to choose the best epoch by; set train.monitor=loss, or split the data anew"
+        )
     share = replica_share(distribution)
     train_options = input_options(config, share)
     images = count_rows(shards, "train", options=train_options, epoch=0)
@@ -358,7 +375,13 @@ def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
     labels = read_labels(shards, "calibration", config.data.classes)
     decision: dict[str, Any] = {"temperature": 1.0, "split": None}
     if len(labels):
-        logits = predict_logits(run.load_model(), shards, "calibration", run.inputs())
+        logits = predict_logits(
+            run.load_model(),
+            shards,
+            "calibration",
+            run.inputs(),
+            batch_size=config.evaluate.batch_size,
+        )
         temperature = fit_temperature(logits, labels["label"].to_numpy())
         decision = {"temperature": temperature, "split": "calibration"}
     write_json(run.folder / "decision.json", decision)

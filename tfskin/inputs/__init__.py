@@ -3,7 +3,14 @@
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.decode import decode_and_resize, resize_image
-from tfskin.inputs.labels import Sample, damage_named, find_damage, read_labels, read_samples
+from tfskin.inputs.labels import (
+    Sample,
+    damage_named,
+    find_damage,
+    read_labels,
+    read_samples,
+    records_order,
+)
 from tfskin.inputs.pipeline import InputOptions, count_rows, count_windows, make_dataset
 from tfskin.inputs.sampling import class_quotas
 from tfskin.inputs.sharing import ReplicaShare, local_rows
@@ -28,5 +35,6 @@ __all__ = [
     "make_dataset",
     "read_labels",
     "read_samples",
+    "records_order",
     "resize_image",
 ]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from functools import lru_cache
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -66,14 +67,20 @@ def read_places(shards: Shards, split: str, classes: Classes | None) -> tuple[np
     call for the same files costs nothing.
     """
     table, files = tuple(label_table(shards, classes)), tuple(shards.files.get(split, []))
-    labels, sides = _read_places(files, table, tuple(shards.exclude))
+    stats = [Path(file).stat() for file in files]
+    versions = tuple((stat.st_mtime_ns, stat.st_size) for stat in stats)
+    labels, sides = _read_places(files, versions, table, tuple(shards.exclude))
     return labels, stored_sides(sides, shards.max_side)
 
 
 @lru_cache(maxsize=16)
 def _read_places(
-    files: tuple[str, ...], label_of_diagnosis: tuple[int, ...], exclude: tuple[str, ...]
+    files: tuple[str, ...],
+    versions: tuple[tuple[int, int], ...],
+    label_of_diagnosis: tuple[int, ...],
+    exclude: tuple[str, ...],
 ) -> tuple[np.ndarray, np.ndarray]:
+    """``versions`` tell files of the same names apart that were written anew."""
     names = ("label", "width", "height")
     features = {name: tf.io.FixedLenFeature([], tf.int64) for name in names}
     features |= flag_features(exclude)

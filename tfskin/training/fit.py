@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import keras
 import numpy as np
 
-from tfskin.errors import UserError
+from tfskin.errors import DivergenceError
 from tfskin.progress import progress_bar
 from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.guards import WHAT_TO_TRY
@@ -139,7 +139,7 @@ def fit(
     ``whole`` is the network that is kept, where ``model`` is but its head.
 
     Raises:
-        UserError: the loss became NaN or infinite; what was written stays as it is.
+        DivergenceError: the loss became NaN or infinite; what was written stays as it is.
         KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
     state = state or resume_fit(model, options, say=say)
@@ -293,7 +293,7 @@ def _validate(model: keras.Model, data: FitData, options: FitOptions) -> dict[st
             data.val_batches, rows=(rows[0], rows[1]), total=total
         )
     if not np.isfinite(logits).all():
-        raise UserError(
+        raise DivergenceError(
             f"the network's outputs on val are not finite; {WHAT_TO_TRY} (the last good weights "
             "are kept)"
         )

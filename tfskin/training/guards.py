@@ -5,7 +5,7 @@ from pathlib import Path
 import keras
 import numpy as np
 
-from tfskin.errors import UserError
+from tfskin.errors import DivergenceError
 
 WHAT_TO_TRY = "try a lower train.learning_rate, train.clip_norm=1 or train.precision=float32"
 
@@ -16,7 +16,7 @@ def check_loss(
     """Stop where the loss of the epoch so far is NaN or infinite.
 
     Raises:
-        UserError: it is. Names the epoch, the step (from 1), the learning rate and the newest
+        DivergenceError: it is. Names the epoch, the step (from 1), the learning rate and the newest
             checkpoint, which was written before.
     """
     if not np.isfinite(loss):
@@ -29,7 +29,7 @@ def check_weights(model: keras.Model, *, epoch: int, step: int, checkpoints: Pat
     A gradient may overflow where the loss did not: then the loss shows it one step later.
 
     Raises:
-        UserError: one is; as for :func:`check_loss`.
+        DivergenceError: one is; as for :func:`check_loss`.
     """
     for variable in model.variables:
         value = keras.ops.convert_to_numpy(variable)
@@ -40,10 +40,10 @@ def check_weights(model: keras.Model, *, epoch: int, step: int, checkpoints: Pat
 
 def _not_finite(
     what: str, model: keras.Model, epoch: int, step: int, checkpoints: Path
-) -> UserError:
+) -> DivergenceError:
     rate = float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
     kept = max(checkpoints.glob("*.npz"), key=lambda path: path.stat().st_mtime_ns, default=None)
     last = "nothing has been written yet" if kept is None else f"the last good checkpoint is {kept}"
-    return UserError(
+    return DivergenceError(
         f"epoch {epoch}, step {step}: {what} at learning rate {rate:.3g}; {WHAT_TO_TRY}; {last}"
     )

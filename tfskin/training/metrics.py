@@ -42,7 +42,10 @@ class ConfusionMatrix(keras.metrics.Metric):
 
 
 class MacroAUC(keras.metrics.AUC):
-    """Mean one-vs-rest area under the ROC curve, by 200 thresholds, from logits."""
+    """Mean one-vs-rest area under the ROC curve, by 200 thresholds, from logits.
+
+    Of the classes that have images, and lack some; Keras counts the others as 0.
+    """
 
     def __init__(self, num_classes: int, name: str = "auc") -> None:
         super().__init__(multi_label=True, num_labels=num_classes, name=name, dtype="float32")
@@ -52,3 +55,13 @@ class MacroAUC(keras.metrics.AUC):
         """Count a batch of labels (N,) and logits (N, C)."""
         truth = largest_share(y_true, self.num_classes)
         super().update_state(truth, ops.softmax(ops.cast(y_pred, "float32"), axis=-1))
+
+    def result(self) -> Any:
+        """The mean; 0 where no class has one."""
+        hits, misses = self.true_positives, self.false_negatives
+        false, rest = self.false_positives, self.true_negatives
+        recall = ops.divide_no_nan(hits, hits + misses)
+        fall_out = ops.divide_no_nan(false, false + rest)
+        areas = ops.sum((fall_out[:-1] - fall_out[1:]) * (recall[:-1] + recall[1:]) / 2, axis=0)
+        known = ops.cast((hits + misses)[0] * (false + rest)[0] > 0, "float32")
+        return ops.divide_no_nan(ops.sum(areas * known), ops.sum(known))

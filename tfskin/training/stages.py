@@ -135,9 +135,7 @@ def fit_stages(
             backbone, head = split_head(model)
             stage.compile(head)
         if stage.progress is not None:
-            set_rates(rates, stage.progress.dropout)
-            head = at_size(model, stage.progress.size)
-            stage.compile(head)
+            head = at_stage(model, stage, rates)
             say(_describe(stage.progress))
         if number > state.stage:
             state.stage, state.stage_epoch = number, 0
@@ -171,6 +169,22 @@ def fit_stages(
             say=say,
         )
     return state
+
+
+def at_stage(
+    model: keras.Model, stage: Stage, rates: list[tuple[keras.layers.Layer, float]]
+) -> keras.Model:
+    """A compiled network of the same layers for the images of a progressive stage.
+
+    ``rates`` are those of :func:`tfskin.training.progressive.dropout_rates`; a stage without
+    progress has ``model`` itself.
+    """
+    if stage.progress is None:
+        return model
+    set_rates(rates, stage.progress.dropout)
+    small = at_size(model, stage.progress.size)
+    stage.compile(small)
+    return small
 
 
 def _of_backbone(
