@@ -5,6 +5,8 @@ import os
 import platform
 import shutil
 import subprocess
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -12,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfskin.errors import UserError
-from tfskin.files import read_json, write_json
+from tfskin.files import lock_folder, read_json, remove_leftovers, write_json
 from tfskin.schema import Resize, WindowConfig
 
 if TYPE_CHECKING:
@@ -158,6 +160,23 @@ class Run:
             raise UserError(f"{self.folder}: not a run: it has no {name}") from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON: {error}") from None
+
+
+@contextmanager
+def only_trainer(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
+    """Hold a run directory for this process, made or, with ``overwrite``, emptied before.
+
+    Raises:
+        UserError: another process has it; ``overwrite`` and not a run.
+    """
+    busy = "another process is training this run"
+    if overwrite and folder.exists():
+        with lock_folder(folder, busy):
+            remove_run(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    with lock_folder(folder, busy):
+        remove_leftovers(folder)
+        yield
 
 
 def remove_run(folder: Path) -> None:

@@ -16,7 +16,7 @@ from tfskin.experiment.judging import input_options
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
-from tfskin.runs import open_run, remove_run
+from tfskin.runs import only_trainer, open_run, remove_run
 
 
 def silent(_: str) -> None:
@@ -241,6 +241,19 @@ def test_recalibration_sees_as_many_pictures_as_it_says(
     windows = count_windows(tfskin.load_shards(phantom_shards), "train", options=options)
     assert counts == [windows[:20].sum()]
     assert not more or counts[0] > 20
+
+
+def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, phantom_shards):
+    folder = tmp_path / "run"
+    config = tiny_config(phantom_shards)
+    train_one_epoch(config, folder)
+    with only_trainer(folder):
+        before = sorted(folder.rglob("*"))
+        for overwrite in (False, True):
+            with pytest.raises(UserError, match="another process is training this run; wait"):
+                tfskin.train(config, output=folder, overwrite=overwrite, say=silent)
+        assert sorted(folder.rglob("*")) == before
+    assert tfskin.train(config, output=folder, overwrite=True, say=silent).finished
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, phantom_shards):

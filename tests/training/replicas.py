@@ -9,7 +9,7 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import nullcontext
+from contextlib import ExitStack, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -169,7 +169,8 @@ def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
         ],
     )
     distribution = start_distribution(config)
-    training_run._fit(Run(folder), config, distribution, overwrite=False, say=print)
+    with ExitStack() as held:
+        training_run._fit(Run(folder), config, distribution, held, overwrite=False, say=print)
 
 
 def main() -> None:

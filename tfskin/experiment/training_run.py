@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +29,7 @@ from tfskin.experiment.job import (
     start_distribution,
 )
 from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
-from tfskin.files import read_json, remove_leftovers, write_json, write_text
+from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import (
     InputOptions,
     average_windows,
@@ -46,8 +47,8 @@ from tfskin.runs import (
     Run,
     RunInputs,
     check_removable,
+    only_trainer,
     open_run,
-    remove_run,
     write_environment,
 )
 from tfskin.schema import ExperimentConfig
@@ -98,9 +99,10 @@ def train(
         say(str(distribution))
         say = say if writes else _silent
     start = time.monotonic()
-    shards, state = _fit(run, config, distribution, overwrite=overwrite, say=say)
-    if writes:
-        _judge(run, config, shards, state, start=start, say=say)
+    with ExitStack() as held:
+        shards, state = _fit(run, config, distribution, held, overwrite=overwrite, say=say)
+        if writes:
+            _judge(run, config, shards, state, start=start, say=say)
     if distribution is not None:
         distribution.wait_for_all()
     return run
@@ -110,11 +112,12 @@ def _fit(
     run: Run,
     config: ExperimentConfig,
     distribution: "Distribution | None",
+    held: ExitStack,
     *,
     overwrite: bool,
     say: Callable[[str], None],
 ) -> tuple[Shards, FitState]:
-    """Train the run's weights; its shards, and how it went."""
+    """Train the run's weights; its shards, and how it went. ``held`` then holds its folder."""
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     begun = not overwrite and (run.folder / "inputs.json").is_file()
     folder = run.inputs().shards if begun else config.data.shards
@@ -146,9 +149,8 @@ def _fit(
         precision |= former
     options = _fit_options(config, run, distribution)
     if options.writes:
-        if overwrite:
-            remove_run(run.folder)  # not before the new run is known to be possible
-        remove_leftovers(run.folder)
+        # An old run is not removed before the new one is known to be possible.
+        held.enter_context(only_trainer(run.folder, overwrite=overwrite))
         _write_facts(run, config, shards, names, more=precision)
     if distribution is not None:
         distribution.wait_for_all()
@@ -256,7 +258,6 @@ def _write_facts(
         raise UserError(
             f"{run.folder}: its shards have changed since it began; give --overwrite to start anew"
         )
-    run.folder.mkdir(parents=True, exist_ok=True)
     write_json(path, inputs.model_dump(mode="json"))  # first: it is what makes a folder a run
     write_text(run.folder / "config.yaml", dump_config(config))
     write_json(run.folder / "class_names.json", names)
