@@ -66,6 +66,33 @@ def test_a_downsampled_copy_is_linked_across_sources():
     assert groups.tolist() == [0, 0, 1]
 
 
+def test_what_a_left_out_row_links_stays_linked():
+    archive = table("isic_archive", {"ISIC_0000001": "Nevus"}, lesion_id="IL_1")
+    ids = {"ISIC_0000001": "NV", "ISIC_0000002": "NV", "ISIC_0000003": "NV"}
+    later = table("isic_2019", ids, lesion_id=["7", "7", "8"])
+    merged = merge_records([archive, later])
+    assert merged.records["lesion_id"].tolist() == ["IL_1", "isic_2019:7", "isic_2019:8"]
+    assert merged.records["link"].tolist() == ["ISIC_0000001", "ISIC_0000001", ""]
+    assert group_records(merged.records, no_duplicates()).tolist() == [0, 0, 1]
+
+
+def test_a_list_of_duplicates_is_kept_though_an_earlier_source_has_the_images():
+    ids = [f"ISIC_{number:07d}" for number in (1, 2, 3)]
+    archive = table("isic_archive", dict.fromkeys(ids, "Nevus"))
+    link = ["ISIC_0000001", "ISIC_0000001", ""]
+    listed = table("isic_2020", dict.fromkeys(ids, "nevus"), link=link)
+    small = table("isic_2019", {"ISIC_0000002_downsampled": "NV"})
+    records = merge_records([archive, listed, small]).records
+    assert group_records(records, no_duplicates()).tolist() == [0, 0, 1, 0]
+
+
+def test_lesions_of_the_collections_in_the_archive_are_the_same_in_every_source():
+    first = table("ham10000", {"a": "nv"}, lesion_id="HAM_0000001")
+    second = table("isic_2019", {"b": "NV", "c": "NV"}, lesion_id=["HAM_0000001", "MSK4_0000001"])
+    groups = group_records(merge_records([first, second]).records, no_duplicates())
+    assert groups.tolist() == [0, 0, 1]
+
+
 def test_names_can_stay_as_they_are():
     merged = merge_records([table("a", {"x": "MEL"}), table("b", {"y": "mel"})], harmonise=False)
     assert merged.records["diagnosis"].tolist() == ["MEL", "mel"]

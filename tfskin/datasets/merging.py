@@ -6,12 +6,20 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
 import pandas as pd
 
 from tfskin.datasets.diagnoses import common_name
 from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN, UNKNOWN_AGE
+from tfskin.datasets.splits import group_records
 
 _ISIC = re.compile(r"(ISIC_\d{7})(_downsampled)?")
+# Ids that mean the same in every source: the archive's, and those of the collections in ISIC 2019.
+_SHARED_IDS = {
+    "lesion_id": r"(IL|HAM|BCN|MSK\d*)_\d+",
+    "patient_id": r"IP_\d+",
+    LINK_COLUMN: _ISIC.pattern,
+}
 _FILLED = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type", "license")
 
 
@@ -36,10 +44,13 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     Ids of the archive (ISIC and seven digits) mean one image in every source: the first source
     that has it keeps it, what it does not know (lesion, patient, age, ...) is filled in from the
     later ones, and a split that any source gives holds, a test split before all. Other ids get
-    their source's name in front when two sources use the same. ``ISIC_0000001_downsampled`` and
-    ``ISIC_0000001`` are linked. Lesion ids, which sources number each for itself, and patient
-    ids are compared as they are when they are the archive's (IL_..., IP_...), and within one
-    source otherwise.
+    their source's name in front when two sources use the same. Lesion ids, which sources number
+    each for itself, and patient ids are compared as they are when they are the archive's or of a
+    collection in it (IL_..., HAM_..., BCN_..., MSK..., IP_...), and within one source otherwise.
+
+    An image keeps one lesion id, but what any source links stays linked: the column ``link`` has
+    one name for all images that a chain of lesions, patients and duplicates joins, over the rows
+    of all sources. ``ISIC_0000001_downsampled`` and ``ISIC_0000001`` are linked.
 
     Args:
         tables: as ``read_records`` returns them.
@@ -50,25 +61,23 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     records["image_id"] = _distinct_ids(records)
     if harmonise:
         records["diagnosis"] = [common_name(name) for name in records["diagnosis"]]
-    if LINK_COLUMN not in records:
-        records[LINK_COLUMN] = ""
-    records[LINK_COLUMN] = records[LINK_COLUMN].fillna("")
-    if SPLIT_COLUMN in records:
-        records[SPLIT_COLUMN] = records[SPLIT_COLUMN].fillna("")
+    for column in (LINK_COLUMN, SPLIT_COLUMN):
+        if column in records:
+            records[column] = records[column].fillna("")
+    records[LINK_COLUMN] = _link_rows(records)
     again = records["image_id"].duplicated(keep=False)
     conflicts = _find_conflicts(records[again])
     kept = _fill_from_later(records, again)
-    archive = kept["image_id"].str.extract(_ISIC)[0].fillna("")
-    kept[LINK_COLUMN] = kept[LINK_COLUMN].where(kept[LINK_COLUMN] != "", archive)
     return Merged(kept.reset_index(drop=True), len(records) - len(kept), conflicts)
 
 
 def _mark_ids(table: pd.DataFrame) -> pd.DataFrame:
-    """Lesion and patient ids that only their own source understands get its name in front."""
+    """Lesions, patients and links that only their own source understands get its name in front."""
     table = table.copy()
-    for column, archive in (("lesion_id", r"IL_\d+"), ("patient_id", r"IP_\d+")):
-        own = (table[column] != "") & ~table[column].str.fullmatch(archive)
-        table[column] = table[column].where(~own, table["source"] + ":" + table[column])
+    for column, shared in _SHARED_IDS.items():
+        if column in table:
+            own = (table[column] != "") & ~table[column].str.fullmatch(shared)
+            table[column] = table[column].where(~own, table["source"] + ":" + table[column])
     return table
 
 
@@ -77,6 +86,20 @@ def _distinct_ids(records: pd.DataFrame) -> pd.Series:
     sources = records.groupby("image_id")["source"].transform("nunique")
     clash = (sources > 1) & ~ids.str.fullmatch(_ISIC)
     return ids.where(~clash, records["source"] + "__" + ids)
+
+
+def _link_rows(records: pd.DataFrame) -> pd.Series:
+    """A name that linked images share, the first one's id; "" for an image that is alone.
+
+    Taken over the rows that will be left out too: what they link would be lost with them.
+    """
+    ids = records["image_id"]
+    picture = ids.str.extract(_ISIC)[0].fillna(ids)  # a downsampled copy shows the same
+    rows = np.arange(len(ids))
+    first = pd.Series(rows, index=ids.index).groupby(picture).transform("first")
+    groups = group_records(records, pd.DataFrame({"first": first, "second": rows}))
+    linked = ids.groupby(groups)
+    return linked.transform("first").where(linked.transform("nunique") > 1, "")
 
 
 def _find_conflicts(rows: pd.DataFrame) -> dict[str, list[str]]:
