@@ -52,6 +52,25 @@ def test_equal_names_of_other_pictures_stay_apart():
     assert merged.records["image_id"].tolist() == ["one__a__1", "two__a__1", "b"]
 
 
+def test_two_tables_of_one_source_are_not_confused():
+    ids = {"nevus__1": "nevus", "ISIC_0000001": "nevus"}
+    tables = [table("table", ids, lesion_id=["7", ""], patient_id=["P", ""]) for _ in range(3)]
+    merged = merge_records(tables)
+    assert merged.repeated == 2
+    assert merged.records["image_id"].tolist() == [
+        "table__nevus__1",
+        "ISIC_0000001",
+        "table_2__nevus__1",
+        "table_3__nevus__1",
+    ]
+    assert group_records(merged.records, no_duplicates()).tolist() == [0, 1, 2, 3]
+
+
+def test_a_patient_of_one_table_stays_one_though_its_rows_name_several_sources():
+    rows = table("a", {"x": "NV", "y": "NV"}, patient_id="P1").assign(source=["a", "b"])
+    assert group_records(merge_records([rows]).records, no_duplicates()).tolist() == [0, 0]
+
+
 def test_lesion_numbers_of_two_sources_are_not_confused_but_the_archives_are():
     first = table("one", {"a": "x", "b": "x"}, lesion_id=["7", "IL_1"])
     second = table("two", {"c": "x", "d": "x"}, lesion_id=["7", "IL_1"])

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 import numpy as np
 import pandas as pd
@@ -44,9 +45,10 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     Ids of the archive (ISIC and seven digits) mean one image in every source: the first source
     that has it keeps it, what it does not know (lesion, patient, age, ...) is filled in from the
     later ones, and a split that any source gives holds, a test split before all. Other ids get
-    their source's name in front when two sources use the same. Lesion ids, which sources number
+    their source's name in front when two tables use the same ("table", "table_2" for two tables
+    of one source). Lesion ids, which sources number
     each for itself, and patient ids are compared as they are when they are the archive's or of a
-    collection in it (IL_..., HAM_..., BCN_..., MSK..., IP_...), and within one source otherwise.
+    collection in it (IL_..., HAM_..., BCN_..., MSK..., IP_...), and within one table otherwise.
 
     An image keeps one lesion id, but what any source links stays linked: the column ``link`` has
     one name for all images that a chain of lesions, patients and duplicates joins, over the rows
@@ -56,9 +58,11 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
         tables: as ``read_records`` returns them.
         harmonise: write the diagnosis by its common name (see ``datasets.diagnoses``).
     """
-    frames = [_mark_ids(table) for table in tables]
+    names = _name_tables(tables)
+    frames = [_mark_ids(table, name) for table, name in zip(tables, names, strict=True)]
     records = pd.concat(frames, ignore_index=True)
-    records["image_id"] = _distinct_ids(records)
+    origin = pd.Series(np.repeat(names, [len(frame) for frame in frames]), dtype="str")
+    records["image_id"] = _distinct_ids(records["image_id"], origin)
     if harmonise:
         records["diagnosis"] = [common_name(name) for name in records["diagnosis"]]
     for column in (LINK_COLUMN, SPLIT_COLUMN):
@@ -71,21 +75,29 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     return Merged(kept.reset_index(drop=True), len(records) - len(kept), conflicts)
 
 
-def _mark_ids(table: pd.DataFrame) -> pd.DataFrame:
-    """Lesions, patients and links that only their own source understands get its name in front."""
+def _name_tables(tables: Sequence[pd.DataFrame]) -> list[str]:
+    """A name for each table: its source's, numbered where it is taken."""
+    names: list[str] = []
+    for table in tables:
+        source = table["source"].iloc[0]
+        numbered = (f"{source}_{number}" for number in count(2))
+        names.append(next(name for name in chain([source], numbered) if name not in names))
+    return names
+
+
+def _mark_ids(table: pd.DataFrame, name: str) -> pd.DataFrame:
+    """Lesions, patients and links that only their own table understands get its name in front."""
     table = table.copy()
     for column, shared in _SHARED_IDS.items():
         if column in table:
             own = (table[column] != "") & ~table[column].str.fullmatch(shared)
-            table[column] = table[column].where(~own, table["source"] + ":" + table[column])
+            table[column] = table[column].where(~own, name + ":" + table[column])
     return table
 
 
-def _distinct_ids(records: pd.DataFrame) -> pd.Series:
-    ids = records["image_id"]
-    sources = records.groupby("image_id")["source"].transform("nunique")
-    clash = (sources > 1) & ~ids.str.fullmatch(_ISIC)
-    return ids.where(~clash, records["source"] + "__" + ids)
+def _distinct_ids(ids: pd.Series, origin: pd.Series) -> pd.Series:
+    clash = ids.duplicated(keep=False) & ~ids.str.fullmatch(_ISIC)
+    return ids.where(~clash, origin + "__" + ids)
 
 
 def _link_rows(records: pd.DataFrame) -> pd.Series:
