@@ -144,6 +144,15 @@ def test_a_folder_of_something_else_is_left_alone(tmp_path):
     assert [file.name for file in tmp_path.iterdir()] == ["mine.jpg"]
 
 
+def test_a_folder_that_holds_more_than_phantoms_is_left_alone(tmp_path):
+    write_phantoms(tmp_path, options=dataclasses.replace(SMALL, lesions=2))
+    (tmp_path / "shards").mkdir()
+    before = sorted(tmp_path.iterdir())
+    with pytest.raises(UserError, match="holds something other than phantoms"):
+        write_phantoms(tmp_path, options=SMALL)
+    assert sorted(tmp_path.iterdir()) == before
+
+
 def test_phantoms_are_replaced_and_no_others_are_left(tmp_path):
     write_phantoms(tmp_path / "p", options=dataclasses.replace(SMALL, lesions=5))
     records = write_phantoms(tmp_path / "p", options=dataclasses.replace(SMALL, lesions=2))

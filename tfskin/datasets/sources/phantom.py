@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -29,6 +30,7 @@ from tfskin.progress import progress_bar
 LICENSE = "CC0-1.0"
 ATTRIBUTION = "tfskin phantom generator"
 METADATA_NAME = "phantoms.csv"
+_WRITTEN = re.compile(rf"{re.escape(METADATA_NAME)}|phantom_\d+_\d+\.jpg")
 SITES = ("back", "lower extremity", "upper extremity", "abdomen", "chest", "face", "foot")
 _SITE_RATES = (0.28, 0.22, 0.16, 0.14, 0.1, 0.06, 0.04)
 _SKIN_TYPE_RATES = (0.1, 0.36, 0.32, 0.14, 0.05, 0.03)
@@ -119,7 +121,7 @@ def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None)
     distributions. They teach nothing about real skin; they make every command runnable.
 
     Args:
-        folder: a new or empty folder, or one with phantoms, which are replaced.
+        folder: a new or empty folder, or one with phantoms alone, which are replaced.
         options: defaults of :class:`PhantomOptions` unless given.
 
     Raises:
@@ -262,4 +264,4 @@ def _describe(lesion: Lesion, name: str) -> dict[str, object]:
 def _may_replace(folder: Path) -> bool:
     if not folder.is_dir():
         return False
-    return (folder / METADATA_NAME).is_file() or not any(folder.iterdir())
+    return all(_WRITTEN.fullmatch(path.name) for path in folder.iterdir())
