@@ -31,6 +31,19 @@ def test_an_image_of_the_archive_stands_once_and_blanks_are_filled():
     assert records.loc["ISIC_0000001", "source"] == "isic_2019"
 
 
+def test_a_blank_diagnosis_is_filled_and_a_licence_comes_with_its_attribution():
+    first = table("isic_archive", {"ISIC_0000001": "", "ISIC_0000002": ""}, attribution="A")
+    first["license"] = ["", "CC-0"]
+    later = table("isic_2024", {"ISIC_0000001": "MEL", "ISIC_0000002": "NV"}, attribution="B")
+    merged = merge_records([first, later.assign(license="CC-BY")])
+    assert merged.conflicts == {}
+    columns = ["diagnosis", "license", "attribution"]
+    assert merged.records[columns].to_numpy().tolist() == [
+        ["mel", "CC-BY", "B"],
+        ["nv", "CC-0", "A"],
+    ]
+
+
 def test_sources_that_disagree_are_reported():
     merged = merge_records(
         [table("a", {"ISIC_0000001": "MEL"}), table("b", {"ISIC_0000001": "NV"})]

@@ -21,7 +21,10 @@ _SHARED_IDS = {
     "patient_id": r"IP_\d+",
     LINK_COLUMN: _ISIC.pattern,
 }
-_FILLED = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type", "license")
+_FILLED = (
+    *("diagnosis", "lesion_id", "patient_id"),
+    *("sex", "site", "image_type", "skin_type"),
+)
 
 
 @dataclass(frozen=True)
@@ -43,10 +46,10 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     """The records of several sources, each image of the ISIC Archive once.
 
     Ids of the archive (ISIC and seven digits) mean one image in every source: the first source
-    that has it keeps it, what it does not know (lesion, patient, age, ...) is filled in from the
-    later ones, and a split that any source gives holds, a test split before all. Other ids get
-    their source's name in front when two tables use the same ("table", "table_2" for two tables
-    of one source). Lesion ids, which sources number
+    that has it keeps it, what it does not know (diagnosis, lesion, age, ...) is filled in from the
+    later ones, a licence together with its attribution, and a split that any source gives holds,
+    a test split before all. Other ids get their source's name in front when two tables use the
+    same ("table" and "table_2" where both are of one source). Lesion ids, which sources number
     each for itself, and patient ids are compared as they are when they are the archive's or of a
     collection in it (IL_..., HAM_..., BCN_..., MSK..., IP_...), and within one table otherwise.
 
@@ -132,6 +135,10 @@ def _fill_from_later(records: pd.DataFrame, again: pd.Series) -> pd.DataFrame:
         for column in _FILLED:
             if kept.at[place, column] == "" and row[column] != "":
                 kept.at[place, column] = row[column]
+        if kept.at[place, "license"] == "" and row["license"] != "":
+            kept.at[place, "license"] = row["license"]
+            if row["attribution"] != "":
+                kept.at[place, "attribution"] = row["attribution"]
         if kept.at[place, "age"] == UNKNOWN_AGE:
             kept.at[place, "age"] = row["age"]
         if SPLIT_COLUMN in kept and row[SPLIT_COLUMN]:
