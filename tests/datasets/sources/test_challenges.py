@@ -277,6 +277,18 @@ def test_2024_reads_pictures_out_of_hdf5(tmp_path):
     ]
 
 
+def test_2024_reads_the_whole_where_the_permissive_part_lies_beside_it(tmp_path):
+    write_2024(tmp_path)
+    part = tmp_path / "ISIC_2024_Permissive_Training_GroundTruth.csv"
+    write_rows(part, [{"isic_id": "ISIC_0000001", "malignant": "1.0"}])
+    with h5py.File(tmp_path / "ISIC_2024_Permissive_Training_Input.hdf5", "w") as file:
+        file.create_dataset("ISIC_0000001", data=np.void(b"jpeg"))
+    assert len(read_records("isic_2024", tmp_path)) == 3
+    assert len(read_records("isic_2024", part)) == 1
+    (tmp_path / "train-metadata.csv").unlink()
+    assert read_records("isic_2024", tmp_path)["diagnosis"].tolist() == ["Malignant"]
+
+
 def test_2024_names_what_is_wrong_with_its_hdf5(tmp_path):
     write_2024(tmp_path)
     with h5py.File(tmp_path / "train-image.hdf5", "a") as file:

@@ -18,7 +18,8 @@ from tfskin.datasets.sources.challenges import (
 )
 from tfskin.datasets.sources.metadata import Metadata, read_metadata
 
-_TABLES = r"(train-metadata|ISIC_2024_(Permissive_)?Training_GroundTruth)\.csv"
+_TRUTH = r"(train-metadata|ISIC_2024_Training_GroundTruth)\.csv"
+_PERMISSIVE = r"ISIC_2024_Permissive_Training_GroundTruth\.csv"
 _FURTHER = r"ISIC_2024_(Permissive_)?Training_(Metadata|Supplement)\.csv"
 _CONTAINER = r"(train-image|ISIC_2024_.*)\.(hdf5|h5)"
 _LEVELS = ("iddx_5", "iddx_4", "iddx_3", "iddx_2", "iddx_1")
@@ -34,8 +35,9 @@ def read_isic_2024(
     anatom_site_general, iddx_1 to iddx_5, ...) and the pictures in ``train-image.hdf5`` (a
     dataset of JPEG bytes for each isic_id), or as files anywhere below the folder. The challenge
     page's own form, ``ISIC_2024_Training_GroundTruth.csv`` with ``..._Supplement.csv``, is read
-    too. The diagnosis is the most specific filled level of iddx_*, else the target as "Benign"
-    or "Malignant". The measures of the photographing system (tbp_*) are not read.
+    too; ``ISIC_2024_Permissive_Training_GroundTruth.csv``, which has a part of the images, where
+    it is alone. The diagnosis is the most specific filled level of iddx_*, else the target as
+    "Benign" or "Malignant". The measures of the photographing system (tbp_*) are not read.
 
     Args:
         path: the folder that holds both, or the metadata file.
@@ -49,7 +51,10 @@ def read_isic_2024(
     Reference:
         Kurtansky et al., "The SLICE-3D dataset", Scientific Data 11:884 (2024).
     """
-    metadata = read_metadata(require_tables(path, _TABLES, example="train-metadata.csv")[0])
+    tables = find_tables(path, _TRUTH) or require_tables(
+        path, _PERMISSIVE, example="train-metadata.csv"
+    )
+    metadata = read_metadata(tables[0])
     ids = read_ids(metadata, "isic_id", remedy="ISIC 2024 is published with it")
     folder = path if path.is_dir() else path.parent
     further = look_up(find_tables(folder, _FURTHER), ("isic_id",), ids)
@@ -79,8 +84,10 @@ def _find_pictures(metadata: Metadata, ids: pd.Series, place: Path) -> list[str]
     containers = [place] if place.is_file() else find_tables(place, _CONTAINER)
     if not containers:
         return take_pictures(metadata, ids, index_pictures(place))
-    file = containers[0].absolute()
-    known = {name: container_path(file, name) for name in list_container(file)}
+    known: dict[str, str] = {}
+    for file in containers:  # the test set's, or the permissive part's, may lie beside the whole
+        for name in list_container(file):
+            known.setdefault(name, container_path(file.absolute(), name))
     return take_pictures(metadata, ids, known)
 
 
