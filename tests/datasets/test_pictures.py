@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from tests.datasets.tiny import make_image
-from tfskin.datasets.pictures import encode_picture, map_pictures, read_picture
+from tfskin.datasets.pictures import encode_picture, examine_picture, map_pictures, read_picture
 from tfskin.errors import UserError
 
 
@@ -180,6 +180,18 @@ def test_a_cut_off_picture_is_refused(tmp_path, suffix, keep):
     cut.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(UserError, match=r"cut\.\w+: is .*(cut off or damaged|no image)"):
         read_picture(cut)
+
+
+def test_a_gif_cut_off_in_its_second_frame_is_refused_when_examined(tmp_path):
+    frames = [make_image(seed) for seed in (0, 1)]
+    path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
+    assert "animated" in examine_picture(path).oddities
+    data = path.read_bytes()
+    second = data.rindex(b"!\xf9\x04")  # its graphic control extension, then its descriptor
+    for more in (1, 12):
+        path.write_bytes(data[: second + more])
+        with pytest.raises(UserError, match=r"a\.gif: is cut off or damaged"):
+            examine_picture(path)
 
 
 def test_a_missing_file_is_named(tmp_path):

@@ -10,6 +10,7 @@ import zlib
 from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
 from dataclasses import dataclass
 from io import BytesIO
 from itertools import islice
@@ -104,7 +105,7 @@ def examine_picture(path: Path | str, *, at_least: int | None = None) -> Examine
     """
     data = _read_bytes(path)
     _, image = _decode(path, data, at_least)
-    with Image.open(BytesIO(data), formats=FORMATS) as header:
+    with _explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as header:
         width, height = header.size
         oddities = tuple(_list_oddities(path, header, data))
         if header.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
@@ -208,15 +209,20 @@ def _read_bytes(path: Path | str) -> bytes:
 
 def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, Image.Image]:
     """Whether the bytes can be stored as they are, and the picture as upright RGB."""
+    with _explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as image:
+        _check_size(path, image)
+        plain = _is_plain(image, data)
+        if at_least is not None:
+            image.draft("RGB", (at_least, at_least))
+        image.load()
+        upright = ImageOps.exif_transpose(image)
+        return plain, _to_rgb(path, upright)
+
+
+@contextmanager
+def _explain_damage(path: Path | str, data: bytes) -> Iterator[None]:
     try:
-        with Image.open(BytesIO(data), formats=FORMATS) as image:
-            _check_size(path, image)
-            plain = _is_plain(image, data)
-            if at_least is not None:
-                image.draft("RGB", (at_least, at_least))
-            image.load()
-            upright = ImageOps.exif_transpose(image)
-            return plain, _to_rgb(path, upright)
+        yield
     except UnidentifiedImageError:
         page = data.lstrip()[:1] == b"<"
         what = "is a web page or XML, no image" if page else "is no image that Pillow knows"
