@@ -83,6 +83,20 @@ def test_exif_orientation_is_applied(tmp_path, orientation, name):
 
 
 @pytest.mark.parametrize(
+    ("name", "options"),
+    [("a.jpg", {"dpi": (72, 72)}), ("a.jpg", {}), ("a.png", {}), ("a.webp", {"lossless": True})],
+)
+@pytest.mark.parametrize("exif", [b"no header of a TIFF", b"II*\0"])
+def test_a_picture_whose_exif_cannot_be_read_is_upright(tmp_path, name, options, exif):
+    path = save(tmp_path / name, make_image(2), exif=b"Exif\0\0" + exif, **options)
+    assert max_difference(read_picture(path), make_image(2)) < 60
+    assert "turned by EXIF" not in examine_picture(path).oddities
+    stored = encode_picture(path, max_side=64, jpeg_quality=95)
+    assert (stored.width, stored.height) == (40, 30)
+    assert (stored.data == path.read_bytes()) == (name != "a.webp")
+
+
+@pytest.mark.parametrize(
     ("name", "mode", "options"),
     [
         ("a.jpg", "L", {}),

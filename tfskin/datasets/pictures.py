@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image, UnidentifiedImageError
 
 from tfskin.datasets.containers import read_container, split_container_path
 from tfskin.errors import UserError
@@ -37,6 +37,15 @@ _SUFFIX_FORMATS = {
     ".webp": ("WEBP",),
 }
 _ORIENTATION = 0x0112
+_TURNS = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_270,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_90,
+}
 _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
 _BATCH = 8
 _BATCHES_PER_WORKER = 3
@@ -56,9 +65,9 @@ class StoredPicture:
 def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Image:
     """The whole picture, decoded, upright, RGB.
 
-    EXIF orientation is applied. Transparency is laid over white. Grey of 16 bits keeps its upper
-    8; a colour profile is not applied, for TensorFlow's decoders do not either. Of an animation,
-    the first frame.
+    EXIF orientation is applied, where EXIF can be read. Transparency is laid over white. Grey of
+    16 bits keeps its upper 8; a colour profile is not applied, for TensorFlow's decoders do not
+    either. Of an animation, the first frame.
 
     Args:
         path: a JPEG, PNG, BMP, GIF, TIFF or WebP file, or one in an HDF5 file
@@ -107,8 +116,9 @@ def examine_picture(path: Path | str, *, at_least: int | None = None) -> Examine
     _, image = _decode(path, data, at_least)
     with _explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as header:
         width, height = header.size
-        oddities = tuple(_list_oddities(path, header, data))
-        if header.getexif().get(_ORIENTATION, 1) in (5, 6, 7, 8):
+        orientation = _read_orientation(header)
+        oddities = tuple(_list_oddities(path, header, data, orientation))
+        if orientation in (5, 6, 7, 8):
             width, height = height, width
     return ExaminedPicture(image, oddities, width, height, hashlib.sha256(data).hexdigest())
 
@@ -211,12 +221,22 @@ def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, 
     """Whether the bytes can be stored as they are, and the picture as upright RGB."""
     with _explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as image:
         _check_size(path, image)
-        plain = _is_plain(image, data)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         image.load()
-        upright = ImageOps.exif_transpose(image)
+        orientation = _read_orientation(image)
+        plain = orientation in (0, 1) and _is_plain(image, data)
+        turn = _TURNS.get(orientation)
+        upright: Image.Image = image if turn is None else image.transpose(turn)
         return plain, _to_rgb(path, upright)
+
+
+def _read_orientation(image: Image.Image) -> int:
+    """EXIF's orientation; 1, upright, where there is none or it can't be read, as when serving."""
+    try:
+        return image.getexif().get(_ORIENTATION, 1)
+    except (SyntaxError, ValueError, struct.error):
+        return 1
 
 
 @contextmanager
@@ -249,7 +269,9 @@ def _bomb(path: Path | str) -> UserError:
     )
 
 
-def _list_oddities(path: Path | str, image: Image.Image, data: bytes) -> Iterator[str]:
+def _list_oddities(
+    path: Path | str, image: Image.Image, data: bytes, orientation: int
+) -> Iterator[str]:
     mode = {"CMYK": "CMYK", "L": "grey", "1": "black and white", "P": "palette", "LA": "grey"}
     if image.mode in mode:
         yield mode[image.mode]
@@ -259,7 +281,7 @@ def _list_oddities(path: Path | str, image: Image.Image, data: bytes) -> Iterato
         yield "animated"
     if image.has_transparency_data:
         yield "transparent"
-    if image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+    if orientation not in (0, 1):
         yield "turned by EXIF"
     if image.format == "JPEG" and not data.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
         yield "no end marker"
@@ -269,7 +291,8 @@ def _list_oddities(path: Path | str, image: Image.Image, data: bytes) -> Iterato
 
 
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    if image.mode != "RGB" or image.getexif().get(_ORIENTATION, 1) not in (0, 1):
+    """Whether the bytes of an upright picture can be stored as they are."""
+    if image.mode != "RGB":
         return False
     if image.format == "JPEG":
         # Pillow forgives a missing end marker, TensorFlow does not.
