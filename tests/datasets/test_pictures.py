@@ -82,6 +82,15 @@ def test_exif_orientation_is_applied(tmp_path, orientation, name):
     assert max_difference(read_picture(path), upright) < 10
 
 
+@pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
+def test_the_size_of_a_turned_picture_is_that_of_the_upright_one(tmp_path, name):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    found = examine_picture(save(tmp_path / name, make_image(2), exif=exif))
+    assert "turned by EXIF" in found.oddities
+    assert (found.width, found.height) == found.image.size == (30, 40)
+
+
 @pytest.mark.parametrize(
     ("name", "options"),
     [("a.jpg", {"dpi": (72, 72)}), ("a.jpg", {}), ("a.png", {}), ("a.webp", {"lossless": True})],

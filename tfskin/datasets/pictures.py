@@ -118,7 +118,7 @@ def examine_picture(path: Path | str, *, at_least: int | None = None) -> Examine
         width, height = header.size
         orientation = _read_orientation(header)
         oddities = tuple(_list_oddities(path, header, data, orientation))
-        if orientation in (5, 6, 7, 8):
+        if orientation in (5, 6, 7, 8) and header.format != "TIFF":  # whose size is upright already
             width, height = height, width
     return ExaminedPicture(image, oddities, width, height, hashlib.sha256(data).hexdigest())
 
