@@ -1,6 +1,15 @@
+from pathlib import Path
+
 import pytest
 
-from tfskin.files import read_json, replace_file, replace_folder, write_json, write_text
+from tfskin.files import (
+    read_json,
+    replace_file,
+    replace_folder,
+    restore_folders,
+    write_json,
+    write_text,
+)
 
 
 def test_a_file_is_replaced_whole(tmp_path):
@@ -35,6 +44,44 @@ def test_a_folder_is_replaced_only_when_asked(tmp_path):
     with pytest.raises(FileExistsError), replace_folder(target):
         pass
     assert [p.name for p in tmp_path.iterdir()] == ["folder"]
+
+
+def fail_the_second_rename(monkeypatch, error):
+    rename = Path.replace
+
+    def fail(path, target):
+        if path.name.startswith(".writing-"):
+            raise error
+        return rename(path, target)
+
+    monkeypatch.setattr(Path, "replace", fail)
+
+
+def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch):
+    target = tmp_path / "folder"
+    write_text(target / "old", "old")
+    fail_the_second_rename(monkeypatch, OSError("busy"))
+    with pytest.raises(OSError, match="busy"), replace_folder(target, overwrite=True):
+        pass
+    assert [path.relative_to(tmp_path).as_posix() for path in tmp_path.rglob("*")] == [
+        "folder",
+        "folder/old",
+    ]
+
+
+def test_a_folder_moved_away_by_a_killed_process_is_put_back(tmp_path, monkeypatch):
+    target = tmp_path / "1.0-a"
+    write_text(target / "old", "old")
+    with monkeypatch.context() as patch:
+        fail_the_second_rename(patch, KeyboardInterrupt())  # as a kill: nothing mends it
+        with pytest.raises(KeyboardInterrupt), replace_folder(target, overwrite=True):
+            pass
+    assert not target.exists()
+    restore_folders(tmp_path)
+    assert (target / "old").read_text() == "old"
+    write_text(tmp_path / ".old-1.0-a-b_c" / "older", "older")
+    restore_folders(tmp_path)
+    assert [path.name for path in target.iterdir()] == ["old"]
 
 
 def test_json_refuses_nan(tmp_path):

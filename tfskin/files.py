@@ -38,6 +38,9 @@ def replace_file(path: Path | str) -> Iterator[Path]:
 def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Path]:
     """A temporary folder beside ``path`` that is renamed to it when the block ends without error.
 
+    A process that is killed between the two renames of an overwrite leaves the old folder hidden
+    beside ``path``; see :func:`restore_folders`.
+
     Raises:
         FileExistsError: ``path`` is there and ``overwrite`` is false.
     """
@@ -54,12 +57,24 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
                 raise FileExistsError(path)
             old = Path(tempfile.mkdtemp(prefix=f".old-{path.name}-", dir=path.parent))
             path.replace(old)
-            temporary.replace(path)
+            try:
+                temporary.replace(path)
+            except OSError:
+                old.replace(path)
+                raise
             shutil.rmtree(old)
         else:
             _move_folder(temporary, path)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def restore_folders(folder: Path) -> None:
+    """Put back what a killed :func:`replace_folder` moved away; nobody may write there now."""
+    for old in list(folder.glob(".old-*")):
+        path = folder / old.name.removeprefix(".old-").rpartition("-")[0]
+        if not path.exists() and any(old.iterdir()):
+            old.replace(path)
 
 
 def remove_leftovers(folder: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from tests.datasets.tiny import (
     make_image,
@@ -15,8 +16,9 @@ from tests.datasets.tiny import (
     write_tiny,
 )
 from tfskin.datasets.shard_files import make_features, serialize_record
-from tfskin.datasets.shards import ShardOptions, write_shards
+from tfskin.datasets.shards import ShardOptions, load_shards, write_shards
 from tfskin.datasets.splits import SPLITS, read_splits_csv
+from tfskin.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
 GOLDEN = "184f2288071e2b7d8352d1e2d23698be092828a6ea2e145394bc3c72cb67a767"
@@ -177,6 +179,16 @@ def test_large_pictures_are_shrunk_and_their_size_is_kept(tmp_path):
     for example in examples:
         assert (example["width"], example["height"]) == (300, 200)
         assert tf.io.decode_image(example["image"]).shape == (40, 60, 3)
+
+
+def test_shards_that_a_killed_overwrite_moved_away_are_put_back(tiny_records, tmp_path):
+    whole = write_tiny(tiny_records, tmp_path)
+    whole.folder.rename(whole.folder.parent / ".old-1.0.0-ab_c1234")
+    (whole.folder.parent / ".writing-1.0.0-ab_c1234").mkdir()
+    with pytest.raises(UserError, match=r"1\.0\.0: is there already"):
+        write_tiny(tiny_records, tmp_path)
+    assert load_shards(tmp_path / "tiny").fingerprint == whole.fingerprint
+    assert [path.name for path in whole.folder.parent.iterdir()] == ["1.0.0"]
 
 
 def test_many_records_are_spread_over_four_files_that_stay_below_the_limit(tmp_path):

@@ -31,7 +31,7 @@ from tfskin.datasets.shard_files import (
 from tfskin.datasets.shards_on_beam import write_splits_on_beam
 from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
 from tfskin.errors import UserError
-from tfskin.files import lock_folder, read_json, replace_folder, write_json
+from tfskin.files import lock_folder, read_json, replace_folder, restore_folders, write_json
 from tfskin.startup import import_tensorflow_quietly
 
 SHARDS_FILE = "shards.json"
@@ -313,14 +313,17 @@ def _fill_folder(
 def _only_writer(folder: Path) -> Iterator[None]:
     """Hold the folder of a data set for this process, and clear what a killed one left in it.
 
-    The lock goes with the process, however it ends. Where the system has none (Windows, some
-    network disks), leftovers stay: they might belong to a process that still writes.
+    Shards that it had moved away, and not yet replaced, are put back. The lock goes with the
+    process, however it ends. Where the system has none (Windows, some network disks), leftovers
+    stay: they might belong to a process that still writes.
     """
     with _explain_os_errors(folder):
         folder.mkdir(parents=True, exist_ok=True)
     try:
         with lock_folder(folder, "another process is writing this data set") as locked:
             if locked:
+                with _explain_os_errors(folder):
+                    restore_folders(folder)
                 for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
                     shutil.rmtree(left, ignore_errors=True)
             yield
