@@ -11,7 +11,7 @@ import pandas as pd
 
 from tfskin.datasets.records import LINK_COLUMN
 
-_KINDS = {"lesion": "lesion_id", "patient": "patient_id", "listed duplicate": LINK_COLUMN}
+_KINDS = {"lesion": "lesion_id", "patient": "patient_id", "linked image": LINK_COLUMN}
 NEAR_DUPLICATE = "near duplicate"
 
 
@@ -20,8 +20,8 @@ def prove_disjoint(
 ) -> dict[str, Any]:
     """What was checked and found, as it is written into the shards' metadata.
 
-    For each kind of link (lesion, patient, duplicates that the source lists): ``images`` with an
-    id, and ``in_two_splits``, the number of ids whose images are in two splits, counted anew from
+    For each kind of link (lesion, patient, images that the source lists as duplicates or that
+    merged sources join): ``images`` with an id, and ``in_two_splits``, the number of ids whose images are in two splits, counted anew from
     the ids, without the groups. ``near duplicate`` has the number of linked ``pairs``, or is
     absent where they were not looked for. ``groups``: how many, and how many are
     ``in_two_splits``. ``not_ruled_out``: the kinds that nothing is known of, for at least one

@@ -29,7 +29,7 @@ RECORD_COLUMNS = [
 ]
 SPLIT_COLUMN = "split"
 LINK_COLUMN = "link"
-"""Optional: images that share a name here show the same thing, by the source's own word."""
+"""Optional: images that share a name here belong together, by the word of a source or several."""
 UNKNOWN_AGE = -1.0
 
 IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".tiff", ".webp"})
@@ -49,8 +49,8 @@ def build_records(columns: Mapping[str, Any], *, source: str) -> pd.DataFrame:
     Args:
         columns: name -> values (or one value for all rows). ``image_id``, ``path`` and
             ``diagnosis`` are required, the rest of :data:`RECORD_COLUMNS` is unknown where left
-            out; ``split`` ("train", "val", "test" or "") and ``link`` (a name that duplicates
-            share, or "") are optional.
+            out; ``split`` ("train", "val", "test" or "") and ``link`` (a name that images
+            which belong together share, or "") are optional.
         source: what the rows come from; written into the column ``source`` unless given, and
             named in errors.
 
