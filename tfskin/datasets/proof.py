@@ -21,11 +21,11 @@ def prove_disjoint(
     """What was checked and found, as it is written into the shards' metadata.
 
     For each kind of link (lesion, patient, images that the source lists as duplicates or that
-    merged sources join): ``images`` with an id, and ``in_two_splits``, the number of ids whose images are in two splits, counted anew from
-    the ids, without the groups. ``near duplicate`` has the number of linked ``pairs``, or is
-    absent where they were not looked for. ``groups``: how many, and how many are
-    ``in_two_splits``. ``not_ruled_out``: the kinds that nothing is known of, for at least one
-    image.
+    merged sources join): ``images`` with an id, and ``in_two_splits``, the number of ids whose
+    images are in two splits, counted anew from the ids, without the groups. ``near duplicate``
+    has the number of linked ``pairs``, or is absent where they were not looked for. ``groups``:
+    how many, and how many are ``in_two_splits``. ``not_ruled_out``: the kinds that nothing is
+    known of, for at least one image.
 
     Args:
         records: with lesion_id, patient_id, and link where there is one.
