@@ -72,3 +72,14 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory, phantom_shards: Path) ->
         run = tfskin.train(config, output=folder / space, say=lambda _: None)
         runs.append(run.folder)
     return runs
+
+
+@pytest.fixture(scope="session")
+def half_precision_run(tmp_path_factory: pytest.TempPathFactory, phantom_shards: Path) -> Path:
+    """A finished run that was trained under mixed_bfloat16."""
+    import tfskin
+
+    more = ["train.precision=mixed_bfloat16", "train.epochs=1", f"data.shards={phantom_shards}"]
+    config = tfskin.read_config("five_layer_rgb.yaml", [*TINY, *more])
+    folder = tmp_path_factory.mktemp("runs") / "half"
+    return tfskin.train(config, output=folder, say=lambda _: None).folder

@@ -5,7 +5,10 @@ import numpy as np
 import pytest
 
 import tfskin
+from tfskin.ensembling import Combiner, as_float32, fit_combiner
 from tfskin.errors import UserError
+from tfskin.experiment.judging import load_run_shards, predict_logits, softmax
+from tfskin.inputs import read_labels
 from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 
@@ -63,6 +66,24 @@ def test_the_mean_is_the_mean_of_the_members(tiny_runs, mean_of_both):
         expected.append(powers / powers.sum(axis=1, keepdims=True))
     found = mean_of_both.predictions("test")[names].to_numpy()
     np.testing.assert_allclose(found, np.mean(expected, axis=0), atol=1e-5)
+
+
+def test_half_precision_members_are_weighed_as_they_are_joined(
+    tmp_path, tiny_runs, half_precision_run
+):
+    folders = [tiny_runs[0], half_precision_run]
+    config = tfskin.EnsembleConfig(
+        members=list(map(str, folders)), combination="weights", evaluate=QUICK
+    )
+    run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    shards = load_run_shards(run)
+    labels = read_labels(shards, "calibration", None)["label"].to_numpy()
+    models = [as_float32(open_run(folder).load_model()) for folder in folders]
+    logits = [predict_logits(model, shards, "calibration", run.inputs()) for model in models]
+    expected = fit_combiner([softmax(one) for one in logits], labels, method="weights")
+    found = Combiner.from_dict(run.decision()["inside_the_model"])
+    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-6)
+    assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
 
 
 def test_an_ensemble_is_judged_on_another_data_set(tmp_path, mean_of_both, phantom_shards):

@@ -11,18 +11,21 @@ from sklearn.metrics import roc_auc_score
 
 import tfskin
 from tests.browser import open_page
+from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.challenges import YEARS, score_submission
 from tfskin.experiment.challenge_run import write_challenge
 from tfskin.experiment.decision import choose_malignant, fit_decision
-from tfskin.experiment.judging import Predictions, softmax
+from tfskin.experiment.judging import Predictions, load_run_shards, predict_logits, softmax
+from tfskin.experiment.prediction_run import load_predictor, stream_predictions
 from tfskin.experiment.sections import (
     calibration_section,
     conformal_section,
     malignant_section,
     subgroup_section,
 )
+from tfskin.inputs import read_labels, read_samples
 from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 
@@ -121,6 +124,23 @@ def test_isotonic_calibration_is_applied_to_every_prediction(tmp_path, tiny_runs
     expected = calibrate(before, decision["calibration"], names)
     found = pd.read_csv(tmp_path / "predictions" / "test.csv")[names].to_numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
+
+
+def test_a_half_precision_run_is_judged_by_what_predicts(tmp_path, half_precision_run):
+    run = open_run(half_precision_run)
+    model, shards, names = run.load_model(), load_run_shards(run), run.class_names()
+    assert "bfloat16" in {layer.compute_dtype for layer in model.layers}
+    paths = []
+    for number, sample in enumerate(read_samples(shards, limit=6)):
+        paths.append(tmp_path / f"{number}.jpg")
+        paths[-1].write_bytes(sample.data)
+    rows = list(stream_predictions(load_predictor(run), paths, say=silent))
+    judged = run.predictions("train")[names].to_numpy()
+    np.testing.assert_allclose([row.probabilities for row in rows], judged[:6], atol=1e-5)
+    # The temperature too comes from the copy that it is applied to.
+    logits = predict_logits(as_float32(model), shards, "calibration", run.inputs())
+    labels = read_labels(shards, "calibration", None)["label"].to_numpy()
+    assert run.decision()["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
 
 
 def predictions(names, images=40):

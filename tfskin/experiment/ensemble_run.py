@@ -8,7 +8,7 @@ import numpy as np
 
 from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
-from tfskin.ensembling import Combiner, build_ensemble, fit_combiner
+from tfskin.ensembling import Combiner, as_float32, build_ensemble, fit_combiner
 from tfskin.errors import UserError
 from tfskin.experiment.evaluation_run import (
     evaluate,
@@ -160,12 +160,13 @@ def _same(run: Run, config: EnsembleConfig) -> bool:
 
 
 def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Combiner:
-    labels = read_labels(shards, "calibration", members[0].inputs().classes)["label"].to_numpy()
+    inputs = members[0].inputs()
+    labels = read_labels(shards, "calibration", inputs.classes)["label"].to_numpy()
     if not len(labels):
         raise UserError(f"{shards.folder}: no calibration split, which an ensemble is fitted on")
     probabilities = np.stack(
         [
-            softmax(predict_logits(member.load_model(), shards, "calibration", member.inputs()))
+            softmax(predict_logits(as_float32(member.load_model()), shards, "calibration", inputs))
             for member in members
         ]
     )

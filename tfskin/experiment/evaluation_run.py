@@ -11,6 +11,7 @@ import numpy as np
 from tfskin.config import parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
+from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.evaluation.challenges import Challenge
 from tfskin.evaluation.diagnoses import malignant_classes
@@ -115,7 +116,7 @@ def evaluate(
     if run.inputs().windows is not None and (config.reliance_images or config.explained_images):
         say("trained on windows: reliance and explanations, made for whole pictures, are left out")
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
-    model = run.load_model()
+    model = as_float32(run.load_model())  # what is served and predicted with
     if external is None:
         judged = _judge_own(run, model, config, output, say)
     else:

@@ -11,7 +11,7 @@ import pandas as pd
 
 from tfskin.config import QUICKSTART, describe_difference, dump_config, read_config
 from tfskin.datasets.shards import Shards
-from tfskin.ensembling import fit_temperature
+from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import (
     CLASS_FIGURES,
@@ -377,7 +377,7 @@ def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
     decision: dict[str, Any] = {"temperature": 1.0, "split": None}
     if len(labels):
         logits = predict_logits(
-            run.load_model(),
+            as_float32(run.load_model()),
             shards,
             "calibration",
             run.inputs(),
