@@ -57,14 +57,25 @@ class RunInputs(BaseModel):
 
 @dataclass(frozen=True)
 class Run:
-    """A run directory. Its layout is the same for one network and for an ensemble."""
+    """A run directory. Its layout is the same for one network and for an ensemble.
+
+    Attributes:
+        folder: where it lies.
+        destination: where it will lie once it is whole; None for one that lies there already.
+    """
 
     folder: Path
+    destination: Path | None = None
+
+    @property
+    def home(self) -> Path:
+        """The folder that reports name."""
+        return self.destination or self.folder
 
     @property
     def name(self) -> str:
-        """The folder's name."""
-        return self.folder.resolve().name
+        """The name of that folder."""
+        return self.home.resolve().name
 
     @property
     def model_path(self) -> Path:

@@ -122,6 +122,35 @@ def test_other_classes_shards_and_splits_are_refused(tmp_path, tiny_runs):
     refuse("other shards or splits", fingerprint="0" * 64)
 
 
+def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
+    tmp_path, monkeypatch, tiny_runs, mean_of_both
+):
+    folder = shutil.copytree(mean_of_both.folder, tmp_path / "both")
+    (folder / "external").mkdir()
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)), name="new", evaluate=QUICK)
+    combiner = Combiner("mean_probabilities", weights=(0.5, 0.5))
+    monkeypatch.setattr("tfskin.experiment.ensemble_run._fit", lambda *_: combiner)
+
+    def stop(run, **_):
+        assert run.model_path.is_file()
+        assert (run.name, run.home) == ("both", folder)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr("tfskin.experiment.ensemble_run.evaluate", stop)
+        with pytest.raises(KeyboardInterrupt):
+            tfskin.ensemble(config, output=folder, overwrite=True, say=silent)
+    assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    assert [path.name for path in tmp_path.iterdir()] == ["both"]
+    tfskin.ensemble(config, output=folder, overwrite=True, say=silent)
+    assert not (folder / "external").exists()
+    assert "name: new" in (folder / "config.yaml").read_text()
+    assert open_run(folder).metrics()["run"] == "both"
+    assert f"tfskin-evaluate {folder}" in (folder / "report.html").read_text()
+    assert [path.name for path in tmp_path.iterdir()] == ["both"]
+
+
 def test_the_same_run_twice_or_an_unfinished_one_is_refused(tmp_path, tiny_runs):
     twice = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(tiny_runs[0])])
     with pytest.raises(UserError, match="twice"):

@@ -18,9 +18,9 @@ from tfskin.experiment.evaluation_run import (
 )
 from tfskin.experiment.job import refuse_distribution
 from tfskin.experiment.training_run import train
-from tfskin.files import replace_file, write_json, write_text
+from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
-from tfskin.runs import Run, RunInputs, check_removable, open_run, remove_run, write_environment
+from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment
 from tfskin.schema import EnsembleConfig
 
 
@@ -71,15 +71,18 @@ def ensemble(
     inputs = _inputs(members, shards)
     combiner = _fit(members, shards, config)
     member_facts = [_member_facts(member) for member in members]
-    remove_run(run.folder)  # what a killed call left, or what is overwritten
-    _write_run(run, members, inputs, combiner, config)
     combination = describe_combiner(combiner, [member.name for member in members])
     say(f"combination: {combination}")
     facts = {
         "combination": combination,
         "members": member_facts,
     }
-    evaluate(run, facts=facts, say=say)
+    # What is overwritten goes when the new run is whole.
+    with replace_folder(run.folder, overwrite=True) as temporary:
+        new = Run(temporary, destination=run.folder)
+        _write_run(new, members, inputs, combiner, config)
+        evaluate(new, facts=facts, say=say)
+        check_removable(run.folder)
     return run
 
 

@@ -276,9 +276,9 @@ def _reproduction(judged: Judgement) -> Section:
 
 def _command(run: Run, external: ExternalConfig | None) -> str:
     if external is not None:
-        return f"tfskin-evaluate {run.folder} {external.name}.yaml"
+        return f"tfskin-evaluate {run.home} {external.name}.yaml"
     word = "tfskin-ensemble" if not (run.folder / "history.csv").is_file() else "tfskin-train"
-    return f"{word} {run.folder / 'config.yaml'}\ntfskin-evaluate {run.folder}"
+    return f"{word} {run.home / 'config.yaml'}\ntfskin-evaluate {run.home}"
 
 
 def _facts(metrics: dict[str, Any]) -> dict[str, str]:
