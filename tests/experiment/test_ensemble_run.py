@@ -151,6 +151,12 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
 
 
+def test_keys_for_members_that_are_runs_are_refused(tmp_path, tiny_runs):
+    config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)))
+    with pytest.raises(UserError, match=r"^train\.epochs=3: every member is a run"):
+        tfskin.ensemble(config, overrides=["train.epochs=3"], output=tmp_path / "never", say=silent)
+
+
 def test_the_same_run_twice_or_an_unfinished_one_is_refused(tmp_path, tiny_runs):
     twice = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(tiny_runs[0])])
     with pytest.raises(UserError, match="twice"):

@@ -45,7 +45,8 @@ def ensemble(
         say: where a line of news goes.
 
     Raises:
-        UserError: members with other classes, other shards or other splits; no calibration split.
+        UserError: members with other classes, other shards or other splits; no calibration split;
+            overrides for runs.
 
     Example:
         >>> config = tfskin.read_config("five_layer_hsv.yaml", ["train.epochs=1"])
@@ -58,6 +59,11 @@ def ensemble(
         True
     """
     run = Run(Path(output) if output else Path("runs") / config.name)
+    if overrides and not any(map(_is_config, config.members)):
+        raise UserError(
+            f"{overrides[0]}: every member is a run, which is there already; leave it out, or name "
+            "the YAML files that members are trained from"
+        )
     members = [_member(member, overrides, say) for member in config.members]
     if not overwrite and run.folder.exists() and any(run.folder.iterdir()):
         if not _same(run, config):
@@ -144,8 +150,12 @@ def describe_combiner(combiner: Combiner, names: Sequence[str]) -> str:
     return f"{text}; temperature {combiner.temperature:.3f}"
 
 
+def _is_config(member: str) -> bool:
+    return member.endswith((".yaml", ".yml"))
+
+
 def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -> Run:
-    if not member.endswith((".yaml", ".yml")):
+    if not _is_config(member):
         run = open_run(member)
         if not run.finished:
             raise UserError(f"{member}: is not finished; tfskin-train --resume {member}")
