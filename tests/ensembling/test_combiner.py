@@ -18,6 +18,10 @@ from tfskin.ensembling import combiner as combiner_file
 from tfskin.errors import UserError
 
 
+def fit(*arrays, **options):
+    return fit_combiner(*arrays, **options).combiner
+
+
 def nll(probabilities, labels):
     return float(-np.log(probabilities[np.arange(len(labels)), labels]).mean())
 
@@ -26,7 +30,7 @@ class TestCombiner:
     @pytest.mark.parametrize("method", METHODS)
     def test_is_the_same_after_json(self, method):
         members, labels = simulate(images=60)
-        combiner = fit_combiner(members, labels, method=method, temperature=True)
+        combiner = fit(members, labels, method=method, temperature=True)
         assert Combiner.from_dict(json.loads(json.dumps(combiner.to_dict()))) == combiner
         assert combiner.num_members == 3
 
@@ -49,12 +53,12 @@ class TestCombiner:
 class TestCombine:
     def test_mean_of_probabilities(self):
         members, labels = simulate()
-        combiner = fit_combiner(members, labels, method="mean_probabilities", temperature=False)
+        combiner = fit(members, labels, method="mean_probabilities", temperature=False)
         np.testing.assert_allclose(combine(combiner, members), members.mean(axis=0), atol=1e-6)
 
     def test_mean_of_logits_is_the_normalised_geometric_mean(self):
         members, labels = simulate()
-        combiner = fit_combiner(members, labels, method="mean_logits", temperature=False)
+        combiner = fit(members, labels, method="mean_logits", temperature=False)
         geometric = np.prod(np.maximum(members, 1e-7), axis=0) ** (1 / 3)
         expected = geometric / geometric.sum(axis=1, keepdims=True)
         np.testing.assert_allclose(combine(combiner, members), expected, atol=1e-6)
@@ -63,13 +67,13 @@ class TestCombine:
     def test_equal_members_are_the_member(self, method):
         members, labels = simulate(noise=(1.0,))
         members = np.repeat(members, 3, axis=0)
-        combiner = fit_combiner(members, labels, method=method, temperature=False)
+        combiner = fit(members, labels, method=method, temperature=False)
         np.testing.assert_allclose(combine(combiner, members), members[0], atol=1e-6)
 
     @pytest.mark.parametrize("method", METHODS)
     def test_rows_sum_to_one_even_for_certain_members(self, method):
         members, labels = simulate(images=80, scale=50.0)
-        combiner = fit_combiner(members, labels, method=method, temperature=True)
+        combiner = fit(members, labels, method=method, temperature=True)
         mixed = combine(combiner, members)
         assert mixed.shape == (80, 3)
         np.testing.assert_allclose(mixed.sum(axis=1), 1, atol=1e-12)
@@ -77,7 +81,7 @@ class TestCombine:
 
     def test_refuses_another_number_of_members_and_logits(self):
         members, labels = simulate(images=20)
-        combiner = fit_combiner(members, labels, method="mean_logits")
+        combiner = fit(members, labels, method="mean_logits")
         with pytest.raises(ValueError, match="2 members for a combiner of 3"):
             combine(combiner, members[:2])
         with pytest.raises(ValueError, match="logits\\?"):
@@ -90,9 +94,7 @@ class TestWeights:
     @pytest.mark.parametrize("seed", range(5))
     def test_are_the_optimum_on_the_simplex(self, seed):
         members, labels = simulate(seed=seed)
-        weights = np.array(
-            fit_combiner(members, labels, method="weights", temperature=False).weights
-        )
+        weights = np.array(fit(members, labels, method="weights", temperature=False).weights)
         assert weights.min() >= 0
         assert weights.sum() == pytest.approx(1, abs=1e-12)
         right = members[:, np.arange(len(labels)), labels]
@@ -107,7 +109,7 @@ class TestWeights:
         good = np.full((4, 3), 0.05)
         good[np.arange(4), labels] = 0.9
         members = np.stack([np.full((4, 3), 1 / 3), good])
-        combiner = fit_combiner(members, labels, method="weights", temperature=False)
+        combiner = fit(members, labels, method="weights", temperature=False)
         assert combiner.weights == (0.0, 1.0)
 
 
@@ -140,9 +142,11 @@ class TestTemperature:
         members, labels = simulate(scale=3.0)
         plain = fit_combiner(members, labels, method=method, temperature=False)
         scaled = fit_combiner(members, labels, method=method, temperature=True)
-        before, after = combine(plain, members), combine(scaled, members)
-        assert nll(after, labels) <= nll(before, labels) + 1e-9
+        assert nll(scaled.held_out, labels) <= nll(plain.held_out, labels) + 1e-9
+        before, after = (combine(one.combiner, members) for one in (plain, scaled))
         np.testing.assert_array_equal(before.argmax(axis=1), after.argmax(axis=1))
+        if method != "stacking":
+            np.testing.assert_allclose(scaled.held_out, after, atol=1e-9)
 
     def test_refuses_infinite_logits(self):
         with pytest.raises(ValueError, match="finite"):
@@ -156,7 +160,7 @@ class TestStacking:
         members, labels = simulate(noise=(0.5, 1.5))
         monkeypatch.setattr(combiner_file, "STACKING_PENALTIES", (penalty,))
         monkeypatch.setattr(combiner_file, "fit_temperature", lambda logits, labels: np.inf)
-        combiner = fit_combiner(members, labels, method="stacking", temperature=False)
+        combiner = fit(members, labels, method="stacking", temperature=False)
         logs = np.log(members)
         centred = np.concatenate(list(logs - logs.mean(axis=2, keepdims=True)), axis=1)
         features = np.column_stack([centred, np.ones(len(labels))])
@@ -168,7 +172,7 @@ class TestStacking:
     def test_is_no_worse_than_the_mean_of_logits_where_it_was_not_fitted(self, images):
         members, labels = simulate(images=images + 2000, classes=5)
         fitted = [
-            fit_combiner(members[:, :images], labels[:images], method=method)
+            fit(members[:, :images], labels[:images], method=method)
             for method in ("mean_logits", "stacking")
         ]
         mean, stacking = (nll(combine(c, members[:, images:]), labels[images:]) for c in fitted)
@@ -177,7 +181,7 @@ class TestStacking:
     def test_mends_a_member_that_mixes_two_classes_up(self):
         members, labels = simulate(images=1000, noise=(0.5,))
         swapped = members[:, :, [1, 0, 2]]
-        combiner = fit_combiner(swapped[:, :500], labels[:500], method="stacking")
+        combiner = fit(swapped[:, :500], labels[:500], method="stacking")
         mended = combine(combiner, swapped[:, 500:])
         assert nll(mended, labels[500:]) < 1.1 * nll(members[0, 500:], labels[500:])
 
@@ -185,9 +189,7 @@ class TestStacking:
     def test_a_class_missing_in_calibration_keeps_its_mean(self, absent):
         members, labels = simulate(classes=4)
         kept = labels != absent
-        combiner = fit_combiner(
-            members[:, kept], labels[kept], method="stacking", temperature=False
-        )
+        combiner = fit(members[:, kept], labels[kept], method="stacking", temperature=False)
         assert combiner.missing == (absent,)
         mixed = combine(combiner, members)
         np.testing.assert_allclose(mixed[:, absent], members.mean(axis=0)[:, absent], atol=1e-6)
@@ -196,7 +198,7 @@ class TestStacking:
     def test_two_classes_present(self):
         members, labels = simulate(classes=3)
         kept = labels != 1
-        combiner = fit_combiner(members[:, kept], labels[kept], method="stacking")
+        combiner = fit(members[:, kept], labels[kept], method="stacking")
         mixed = combine(combiner, members[:, kept])
         chosen = np.where(mixed[:, 0] > mixed[:, 2], 0, 2)
         assert (chosen == labels[kept]).mean() > 0.7
@@ -204,17 +206,55 @@ class TestStacking:
     def test_needs_two_classes(self):
         members, _ = simulate(images=10)
         with pytest.raises(UserError, match="one class only"):
-            fit_combiner(members, np.zeros(10, dtype=int), method="stacking")
+            fit(members, np.zeros(10, dtype=int), method="stacking")
 
     def test_a_rare_class_that_folds_miss(self):
         members, labels = simulate(images=40)
         labels[:] = np.arange(40) % 2
         labels[7] = 2
-        combiner = fit_combiner(members, labels, method="stacking")
+        combiner = fit(members, labels, method="stacking")
         assert combiner.missing == ()
         assert np.all(np.isfinite(combine(combiner, members)))
 
+    def test_what_is_held_out_has_not_seen_the_labels_of_its_group(self, monkeypatch):
+        monkeypatch.setattr(combiner_file, "STACKING_PENALTIES", (3.0,))
+        members, labels = simulate(images=40)
+        members, labels, groups = members.repeat(3, axis=1), labels.repeat(3), np.arange(120) // 3
+        changed = labels.copy()
+        changed[groups == 7] = (labels[groups == 7] + 1) % 3
+        one, other = (
+            fit_combiner(members, y, method="stacking", groups=groups, temperature=False).held_out
+            for y in (labels, changed)
+        )
+        np.testing.assert_array_equal(one[groups == 7], other[groups == 7])
+        assert np.abs(one - other).max() > 1e-3
+
+    def test_images_of_one_lesion_do_not_weaken_the_penalty(self):
+        members, labels = simulate(images=60 + 3000, classes=5)
+        few, truth = members[:, :60].repeat(6, axis=1), labels[:60].repeat(6)
+        alone, grouped = (
+            nll(combine(fit(few, truth, method="stacking", groups=groups), members), labels)
+            for groups in (None, np.arange(360) // 6)
+        )
+        assert grouped < 0.9 * alone
+
+    def test_the_temperature_is_that_of_images_that_were_held_out(self):
+        members, labels = simulate(images=60, classes=5)
+        plain = fit_combiner(members, labels, method="stacking", temperature=False)
+        expected = fit_temperature(np.log(plain.held_out), labels)
+        assert fit(members, labels, method="stacking").temperature == pytest.approx(expected)
+        own = fit_temperature(np.log(combine(plain.combiner, members)), labels)
+        assert expected > 1.1 * own
+
+    @pytest.mark.parametrize("groups", [np.zeros(20), np.arange(20) % 2])
+    def test_folds_that_cannot_be_held_out(self, groups):
+        members, _ = simulate(images=20)
+        labels = np.arange(20) % 2
+        fitted = fit_combiner(members, labels, method="stacking", groups=groups, temperature=False)
+        own = combine(fitted.combiner, members)
+        np.testing.assert_allclose(fitted.held_out, own, atol=1e-6)
+
     def test_same_seed_same_combiner(self):
         members, labels = simulate(images=100)
-        first = fit_combiner(members, labels, method="stacking", seed=3)
-        assert fit_combiner(members, labels, method="stacking", seed=3) == first
+        first = fit(members, labels, method="stacking", seed=3)
+        assert fit(members, labels, method="stacking", seed=3) == first

@@ -43,7 +43,7 @@ def probabilities_of(model, batch):
 def fit_some_combiner(method, *, count=2, missing=None):
     members, labels = simulate(noise=(0.5, 1.5, 2.0)[:count], images=200)
     kept = labels != missing
-    return fit_combiner(members[:, kept], labels[kept], method=method)
+    return fit_combiner(members[:, kept], labels[kept], method=method).combiner
 
 
 class TestBuildEnsemble:

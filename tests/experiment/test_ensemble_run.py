@@ -5,8 +5,9 @@ import numpy as np
 import pytest
 
 import tfskin
-from tfskin.ensembling import Combiner, as_float32, fit_combiner
+from tfskin.ensembling import Combiner, Fitted, as_float32, fit_combiner
 from tfskin.errors import UserError
+from tfskin.experiment.decision import HELD_OUT_FILE
 from tfskin.experiment.judging import load_run_shards, predict_logits, softmax
 from tfskin.inputs import read_labels
 from tfskin.runs import open_run
@@ -51,7 +52,9 @@ def test_an_ensemble_is_a_run_like_any_other(tmp_path, tiny_runs, combination):
         combination=combination,
         evaluate=QUICK,
     )
-    check_run(tfskin.ensemble(config, output=tmp_path / "both", say=silent), combination)
+    run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    check_run(run, combination)
+    assert (run.folder / HELD_OUT_FILE).is_file() == (combination == "stacking")
 
 
 def test_the_mean_is_the_mean_of_the_members(tiny_runs, mean_of_both):
@@ -82,8 +85,8 @@ def test_half_precision_members_are_weighed_as_they_are_joined(
     logits = [predict_logits(model, shards, "calibration", run.inputs()) for model in models]
     expected = fit_combiner([softmax(one) for one in logits], labels, method="weights")
     found = Combiner.from_dict(run.decision()["inside_the_model"])
-    np.testing.assert_allclose(found.weights, expected.weights, atol=1e-6)
-    assert found.temperature == pytest.approx(expected.temperature, rel=1e-6)
+    np.testing.assert_allclose(found.weights, expected.combiner.weights, atol=1e-6)
+    assert found.temperature == pytest.approx(expected.combiner.temperature, rel=1e-6)
 
 
 def test_an_ensemble_is_judged_on_another_data_set(tmp_path, mean_of_both, phantom_shards):
@@ -129,8 +132,8 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
     (folder / "external").mkdir()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)), name="new", evaluate=QUICK)
-    combiner = Combiner("mean_probabilities", weights=(0.5, 0.5))
-    monkeypatch.setattr("tfskin.experiment.ensemble_run._fit", lambda *_: combiner)
+    fitted = Fitted(Combiner("mean_probabilities", weights=(0.5, 0.5)), np.zeros((0, 2)))
+    monkeypatch.setattr("tfskin.experiment.ensemble_run._fit", lambda *_: fitted)
 
     def stop(run, **_):
         assert run.model_path.is_file()

@@ -16,7 +16,7 @@ from tfskin.errors import UserError
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.challenges import YEARS, score_submission
 from tfskin.experiment.challenge_run import write_challenge
-from tfskin.experiment.decision import choose_malignant, fit_decision
+from tfskin.experiment.decision import HELD_OUT_FILE, choose_malignant, fit_decision
 from tfskin.experiment.judging import Predictions, load_run_shards, predict_logits, softmax
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
 from tfskin.experiment.sections import (
@@ -26,7 +26,7 @@ from tfskin.experiment.sections import (
     subgroup_section,
 )
 from tfskin.inputs import read_labels, read_samples
-from tfskin.runs import open_run
+from tfskin.runs import Run, open_run
 from tfskin.schema import EvaluateConfig
 
 SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
@@ -204,6 +204,20 @@ def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs):
     assert decision["thresholds"] == {}
     assert "conformal" not in decision
     assert "no calibration split" in news[-1]
+
+
+def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path):
+    one = predictions(["melanoma", "nevus"])
+    classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
+    too_sure = np.log(np.where(np.eye(2)[one.labels] > 0, 0.99, 0.01))
+
+    def decide_on(logits):
+        return fit_decision(Run(tmp_path), (one.facts, logits), classes, SMALL, say=silent)
+
+    expected = decide_on(one.logits)
+    assert decide_on(too_sure)["conformal"] != expected["conformal"]
+    np.save(tmp_path / HELD_OUT_FILE, one.logits)
+    assert decide_on(too_sure) == expected
 
 
 def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs):

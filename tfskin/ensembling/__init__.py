@@ -1,10 +1,11 @@
 """Members' probabilities become one ensemble's, and members become one Keras model."""
 
-from tfskin.ensembling.combiner import Combiner, combine, fit_combiner, fit_temperature
+from tfskin.ensembling.combiner import Combiner, Fitted, combine, fit_combiner, fit_temperature
 from tfskin.ensembling.fused import as_float32, build_ensemble
 
 __all__ = [
     "Combiner",
+    "Fitted",
     "as_float32",
     "build_ensemble",
     "combine",

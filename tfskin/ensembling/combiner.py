@@ -20,7 +20,7 @@ probability by no more than 1e-7 for each class.
 from __future__ import annotations
 
 import math
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, Literal, get_args
 
 import numpy as np
@@ -29,6 +29,7 @@ from scipy.optimize import minimize, minimize_scalar
 from scipy.special import log_softmax, softmax
 
 from tfskin.errors import UserError
+from tfskin.evaluation.calibration import deal_groups
 from tfskin.evaluation.metrics import Floats, Ints, check_predictions, check_probabilities
 
 Method = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
@@ -99,22 +100,41 @@ class Combiner:
         return cls(**{**values, "coefficients": tuple(tuple(row) for row in rows)})
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """A combiner, and what is known of its probabilities beyond the images of its fit.
+
+    Attributes:
+        combiner: fitted on all images.
+        held_out: (N, C) probabilities after the temperature. Of stacking, each image's are by a
+            fit that has not seen its group; the other methods fit too little to need that, and
+            theirs are the combiner's own.
+    """
+
+    combiner: Combiner
+    held_out: Floats
+
+
 def fit_combiner(
     member_probabilities: npt.ArrayLike,
     labels: npt.ArrayLike,
     *,
     method: Method,
+    groups: npt.ArrayLike | None = None,
     temperature: bool = True,
     seed: int = 0,
-) -> Combiner:
+) -> Fitted:
     """The combiner fitted on the calibration split.
 
     Args:
         member_probabilities: (M, N, C) floats; each row sums to 1.
         labels: (N,) integers.
         method: a row of the module's table.
-        temperature: also fit a temperature on the combined probabilities.
-        seed: of the folds that choose the stacking's penalty; the other methods draw nothing.
+        groups: (N,) images of one value belong together, and are in one fold of stacking; each
+            image is alone unless given.
+        temperature: also fit a temperature on the combined probabilities, of stacking on the
+            held-out ones: its own are fitted to these very labels.
+        seed: of the folds of stacking; the other methods draw nothing.
 
     Raises:
         ValueError: wrong shapes, or values that are not probabilities.
@@ -122,17 +142,20 @@ def fit_combiner(
     """
     members = _check_members(member_probabilities)
     true, _ = check_predictions(labels, members[0], [str(c) for c in range(members.shape[2])])
-    equal = (1 / len(members),) * len(members)
-    if method == "weights":
-        combiner = Combiner(method, weights=_fit_weights(members, true))
-    elif method == "stacking":
-        combiner = _choose_stacking(members, true, seed)
+    if method == "stacking":
+        groups = np.arange(len(true)) if groups is None else groups
+        fold_of = deal_groups(groups, STACKING_FOLDS, seed=seed)
+        combiner, held_out = _choose_stacking(members, true, fold_of)
     else:
-        combiner = Combiner(method, weights=equal)
-    if not temperature:
-        return combiner
-    fitted = fit_temperature(np.log(combine(combiner, members)), true)
-    return Combiner(**{**vars(combiner), "temperature": fitted})
+        equal = (1 / len(members),) * len(members)
+        weights = _fit_weights(members, true) if method == "weights" else equal
+        combiner = Combiner(method, weights=weights)
+        held_out = combine(combiner, members)
+    if temperature:
+        found = fit_temperature(_log(held_out), true)
+        combiner = replace(combiner, temperature=found)
+        held_out = np.asarray(softmax(_log(held_out) / found, axis=1))
+    return Fitted(combiner, held_out)
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:
@@ -201,7 +224,7 @@ def _log(probabilities: Floats) -> Floats:
 
 
 def _log_loss(probabilities: Floats, labels: Ints) -> float:
-    return float(-_log(probabilities[np.arange(len(labels)), labels]).mean())
+    return float(-_log(probabilities[np.arange(len(labels)), labels]).sum())
 
 
 def _fit_weights(members: Floats, labels: Ints) -> tuple[float, ...]:
@@ -226,27 +249,32 @@ def _fit_weights(members: Floats, labels: Ints) -> tuple[float, ...]:
     return tuple(map(float, best))
 
 
-def _choose_stacking(members: Floats, labels: Ints, seed: int) -> Combiner:
-    """The stacking whose penalty had the lowest log-loss on held-out folds of calibration."""
+def _choose_stacking(members: Floats, labels: Ints, fold_of: Ints) -> tuple[Combiner, Floats]:
+    """The stacking whose penalty had the lowest log-loss on held-out folds, and what these got.
+
+    A fold whose rest is of one class can't be held out, and keeps what the stacking says itself.
+    """
     if len(np.unique(labels)) < 2:
         raise UserError(
             "stacking: the calibration split has images of one class only; "
             "choose combination: mean_probabilities"
         )
-    fold = np.random.default_rng(seed).permutation(len(labels)) % STACKING_FOLDS
-    folds = [(fold != f, fold == f) for f in np.unique(fold)]
-    folds = [(inside, out) for inside, out in folds if len(np.unique(labels[inside])) > 1]
-    best, lowest = STACKING_PENALTIES[0], math.inf
+    folds = [fold_of == fold for fold in np.unique(fold_of)]
+    folds = [out for out in folds if len(np.unique(labels[~out])) > 1]
+    best, lowest, kept = STACKING_PENALTIES[0], math.inf, []
     for penalty in STACKING_PENALTIES:
-        loss = 0.0
-        for inside, out in folds:
-            fitted = _fit_stacking(members[:, inside], labels[inside], penalty)
-            loss += out.sum() * _log_loss(_stack(fitted, members[:, out]), labels[out])
+        fits = [_fit_stacking(members[:, ~out], labels[~out], penalty) for out in folds]
+        parts = [_stack(fit, members[:, out]) for fit, out in zip(fits, folds, strict=True)]
+        loss = sum(_log_loss(p, labels[out]) for p, out in zip(parts, folds, strict=True))
         # Weaker penalties take longer and, past the best one, only fit the noise.
         if loss >= lowest:
             break
-        best, lowest = penalty, loss
-    return _fit_stacking(members, labels, best)
+        best, lowest, kept = penalty, loss, parts
+    combiner = _fit_stacking(members, labels, best)
+    held_out = _stack(combiner, members)
+    for out, part in zip(folds, kept, strict=True):
+        held_out[out] = part
+    return combiner, held_out
 
 
 def _fit_stacking(members: Floats, labels: Ints, penalty: float) -> Combiner:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.metrics import Floats, check_predictions
+from tfskin.evaluation.metrics import Floats, Ints, check_predictions
 
 FOLDS = 5
 LEAST_GAP = 1e-3
@@ -128,14 +128,10 @@ def cross_calibrate(
     """(N, C) isotonic probabilities, each image's by a fit that has not seen its group.
 
     What is fitted next on the same images (thresholds, prediction sets) would be too hopeful on
-    probabilities that were fitted to these very labels. Groups are dealt to folds by their order
-    of size; with fewer groups than folds, one group a fold.
+    probabilities that were fitted to these very labels.
     """
     true, values = check_predictions(labels, probabilities, class_names)
-    _, group_of, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
-    rank = np.empty(len(sizes), int)
-    rank[np.argsort(-sizes, kind="stable")] = np.arange(len(sizes))
-    fold_of = rank[group_of.reshape(-1)] % folds
+    fold_of = deal_groups(groups, folds)
     result = values.copy()
     for fold in np.unique(fold_of):
         inside, out = fold_of != fold, fold_of == fold
@@ -143,6 +139,25 @@ def cross_calibrate(
             fitted = fit_isotonic(true[inside], values[inside], class_names)
             result[out] = calibrate(values[out], fitted, class_names)
     return result
+
+
+def deal_groups(groups: npt.ArrayLike, folds: int, *, seed: int | None = None) -> Ints:
+    """(N,) the fold of each image; a group is in one fold.
+
+    Groups are dealt by their order of size; with fewer groups than folds, one group a fold.
+
+    Args:
+        groups: (N,) images of one value belong together.
+        folds: how many.
+        seed: of the order of groups of one size; that of their values unless given.
+    """
+    _, group_of, sizes = np.unique(np.asarray(groups), return_inverse=True, return_counts=True)
+    order = np.arange(len(sizes))
+    if seed is not None:
+        order = np.random.default_rng(seed).permutation(order)
+    rank = np.empty(len(sizes), np.int64)
+    rank[order[np.argsort(-sizes[order], kind="stable")]] = np.arange(len(sizes))
+    return rank[group_of.reshape(-1)] % folds
 
 
 def reliability(

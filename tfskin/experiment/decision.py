@@ -22,6 +22,10 @@ from tfskin.schema import EvaluateConfig
 
 KEPT = ("temperature", "split", "inside_the_model")
 
+HELD_OUT_FILE = "held_out.npy"
+"""In a run by stacking: (N, C) log-probabilities of calibration, each image's by a fit that has
+not seen its group."""
+
 
 def fit_decision(
     run: Run,
@@ -33,8 +37,9 @@ def fit_decision(
 ) -> dict[str, Any]:
     """What ``decision.json`` holds; see docs/metrics-schema.md.
 
-    The temperature is the one that training or ensembling fitted. Under isotonic calibration,
-    thresholds and sets are made from probabilities that each image's own group had no part in.
+    The temperature is the one that training or ensembling fitted. Under isotonic calibration, and
+    of an ensemble by stacking, thresholds and sets are made from probabilities that each image's
+    own group had no part in.
 
     Args:
         run: whose temperature is kept.
@@ -60,6 +65,8 @@ def fit_decision(
         )
         return decision
     facts, logits = fitted
+    if (run.folder / HELD_OUT_FILE).is_file():
+        logits = np.load(run.folder / HELD_OUT_FILE)
     labels, names = facts["label"].to_numpy(np.int64), list(classes)
     probabilities = softmax(logits, temperature=decision["temperature"])
     decision["split"] = "calibration"

@@ -8,8 +8,9 @@ import numpy as np
 
 from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
-from tfskin.ensembling import Combiner, as_float32, build_ensemble, fit_combiner
+from tfskin.ensembling import Combiner, Fitted, as_float32, build_ensemble, fit_combiner
 from tfskin.errors import UserError
+from tfskin.experiment.decision import HELD_OUT_FILE
 from tfskin.experiment.evaluation_run import (
     evaluate,
     load_run_shards,
@@ -75,9 +76,9 @@ def ensemble(
     _check_output(run, members)
     shards = load_run_shards(members[0])
     inputs = _inputs(members, shards)
-    combiner = _fit(members, shards, config)
+    fitted = _fit(members, shards, config)
     member_facts = [_member_facts(member) for member in members]
-    combination = describe_combiner(combiner, [member.name for member in members])
+    combination = describe_combiner(fitted.combiner, [member.name for member in members])
     say(f"combination: {combination}")
     facts = {
         "combination": combination,
@@ -86,7 +87,7 @@ def ensemble(
     # What is overwritten goes when the new run is whole.
     with replace_folder(run.folder, overwrite=True) as temporary:
         new = Run(temporary, destination=run.folder)
-        _write_run(new, members, inputs, combiner, config)
+        _write_run(new, members, inputs, fitted, config)
         evaluate(new, facts=facts, say=say)
         check_removable(run.folder)
     return run
@@ -172,10 +173,10 @@ def _same(run: Run, config: EnsembleConfig) -> bool:
     return path.is_file() and read_config(path, (), EnsembleConfig) == config
 
 
-def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Combiner:
+def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Fitted:
     inputs = members[0].inputs()
-    labels = read_labels(shards, "calibration", inputs.classes)["label"].to_numpy()
-    if not len(labels):
+    facts = read_labels(shards, "calibration", inputs.classes)
+    if not len(facts):
         raise UserError(f"{shards.folder}: no calibration split, which an ensemble is fitted on")
     probabilities = np.stack(
         [
@@ -185,8 +186,9 @@ def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Comb
     )
     return fit_combiner(
         probabilities,
-        labels,
+        facts["label"].to_numpy(),
         method=config.combination,
+        groups=facts["group"].to_numpy(),
         temperature=config.temperature,
         seed=config.seed,
     )
@@ -216,14 +218,17 @@ def _write_run(
     run: Run,
     members: Sequence[Run],
     inputs: RunInputs,
-    combiner: Combiner,
+    fitted: Fitted,
     config: EnsembleConfig,
 ) -> None:
+    combiner = fitted.combiner
     model = build_ensemble([member.load_model() for member in members], combiner)
     write_json(run.folder / "inputs.json", inputs.model_dump(mode="json"))
     write_text(run.folder / "config.yaml", dump_config(config))
     with replace_file(run.model_path) as temporary:
         model.save(temporary)
+    if combiner.method == "stacking":
+        np.save(run.folder / HELD_OUT_FILE, np.log(fitted.held_out))
     write_json(run.folder / "class_names.json", members[0].class_names())
     write_json(
         run.folder / "decision.json",
