@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 import tfskin
-from tfskin.ensembling import Combiner, Fitted, as_float32, fit_combiner
+from tfskin.ensembling import Combiner, as_float32, fit_combiner
 from tfskin.errors import UserError
 from tfskin.experiment.decision import HELD_OUT_FILE
 from tfskin.experiment.judging import load_run_shards, predict_logits, softmax
@@ -132,8 +132,6 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
     (folder / "external").mkdir()
     before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)), name="new", evaluate=QUICK)
-    fitted = Fitted(Combiner("mean_probabilities", weights=(0.5, 0.5)), np.zeros((0, 2)))
-    monkeypatch.setattr("tfskin.experiment.ensemble_run._fit", lambda *_: fitted)
 
     def stop(run, **_):
         assert run.model_path.is_file()

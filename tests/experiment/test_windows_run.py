@@ -9,6 +9,7 @@ from PIL import Image
 import tfskin
 from tests.conftest import TINY
 from tfskin.datasets.pictures import shrink_picture
+from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
 from tfskin.experiment.judging import decide, load_run_shards, predict_logits
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
@@ -17,6 +18,7 @@ from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples
 from tfskin.prediction import predict_images
 from tfskin.runs import open_run
+from tfskin.schema import EvaluateConfig
 
 
 def silent(_: str) -> None:
@@ -103,6 +105,30 @@ def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_pat
     np.testing.assert_allclose(scores, expected[:, 0], atol=1e-5)
     inside = [tuple(np.array(names)[row >= 0.4]) for row in expected]
     assert [row.prediction_set for row in rows] == inside
+
+
+def test_an_ensembles_temperature_is_that_of_the_mean(run, tmp_path):
+    other = shutil.copytree(run.folder, tmp_path / "other")
+    model = run.load_model()
+    model.set_weights([2 * weight for weight in model.get_weights()])
+    model.save(other / "model.keras")
+    config = tfskin.EnsembleConfig(
+        members=[str(run.folder), str(other)],
+        combination="mean_logits",
+        evaluate=EvaluateConfig(resamples=100, reliance_images=0, explained_images=0),
+    )
+    both = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    decision, shards = both.decision(), load_run_shards(run)
+    assert decision["inside_the_model"]["temperature"] == 1
+    logits = predict_logits(both.load_model(), shards, "calibration", both.inputs())
+    labels = read_labels(shards, "calibration", None)["label"].to_numpy()
+    assert decision["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+    table = both.predictions("calibration")[both.class_names()]
+    np.testing.assert_allclose(table, decide(logits, decision, both.class_names()), atol=1e-6)
+    assert f"temperature {decision['temperature']:.3f}" in both.metrics()["combination"]
+    stacking = config.model_copy(update={"combination": "stacking"})
+    with pytest.raises(UserError, match=r"trained on windows.*choose another combination"):
+        tfskin.ensemble(stacking, output=tmp_path / "never", say=silent)
 
 
 def test_large_pictures_are_shrunk_as_the_stored_ones_were(run, tmp_path):

@@ -154,8 +154,7 @@ def fit_combiner(
     if temperature:
         found = fit_temperature(_log(held_out), true)
         combiner = replace(combiner, temperature=found)
-        held_out = np.asarray(softmax(_log(held_out) / found, axis=1))
-    return Fitted(combiner, held_out)
+    return Fitted(combiner, np.asarray(softmax(_log(held_out) / combiner.temperature, axis=1)))
 
 
 def fit_temperature(logits: npt.ArrayLike, labels: npt.ArrayLike) -> float:

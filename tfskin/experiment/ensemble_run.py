@@ -1,14 +1,22 @@
 """Runs -> one run whose model holds them all."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import keras
 import numpy as np
 
 from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
-from tfskin.ensembling import Combiner, Fitted, as_float32, build_ensemble, fit_combiner
+from tfskin.ensembling import (
+    Fitted,
+    as_float32,
+    build_ensemble,
+    fit_combiner,
+    fit_temperature,
+)
 from tfskin.errors import UserError
 from tfskin.experiment.decision import HELD_OUT_FILE
 from tfskin.experiment.evaluation_run import (
@@ -23,6 +31,22 @@ from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
 from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment
 from tfskin.schema import EnsembleConfig
+
+
+@dataclass(frozen=True)
+class _Joined:
+    """The members as one model, and what follows it.
+
+    Attributes:
+        model: of the members and their combiner.
+        fitted: the combiner, and what it says of images that it has not seen.
+        temperature: of the mean over an image's windows, which comes after the model; 1 for whole
+            pictures, whose temperature is the combiner's own.
+    """
+
+    model: keras.Model
+    fitted: Fitted
+    temperature: float
 
 
 def ensemble(
@@ -76,9 +100,9 @@ def ensemble(
     _check_output(run, members)
     shards = load_run_shards(members[0])
     inputs = _inputs(members, shards)
-    fitted = _fit(members, shards, config)
+    joined = _join(members, shards, config)
     member_facts = [_member_facts(member) for member in members]
-    combination = describe_combiner(fitted.combiner, [member.name for member in members])
+    combination = _describe(joined, [member.name for member in members])
     say(f"combination: {combination}")
     facts = {
         "combination": combination,
@@ -87,7 +111,7 @@ def ensemble(
     # What is overwritten goes when the new run is whole.
     with replace_folder(run.folder, overwrite=True) as temporary:
         new = Run(temporary, destination=run.folder)
-        _write_run(new, members, inputs, fitted, config)
+        _write_run(new, members, inputs, joined, config)
         evaluate(new, facts=facts, say=say)
         check_removable(run.folder)
     return run
@@ -142,13 +166,14 @@ def _check_output(run: Run, members: Sequence[Run]) -> None:
             )
 
 
-def describe_combiner(combiner: Combiner, names: Sequence[str]) -> str:
+def _describe(joined: _Joined, names: Sequence[str]) -> str:
     """One line: how the members are combined."""
+    combiner = joined.fitted.combiner
     text = combiner.method.replace("_", " ")
     if combiner.method == "weights":
         shares = (f"{n} {w:.3f}" for n, w in zip(names, combiner.weights, strict=True))
         text += f" ({', '.join(shares)})"
-    return f"{text}; temperature {combiner.temperature:.3f}"
+    return f"{text}; temperature {combiner.temperature * joined.temperature:.3f}"
 
 
 def _is_config(member: str) -> bool:
@@ -173,25 +198,38 @@ def _same(run: Run, config: EnsembleConfig) -> bool:
     return path.is_file() and read_config(path, (), EnsembleConfig) == config
 
 
-def _fit(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> Fitted:
+def _join(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> _Joined:
+    """The members as one model, fitted on the calibration split.
+
+    Raises:
+        UserError: no calibration split; stacking of members that were trained on windows.
+    """
     inputs = members[0].inputs()
+    on_windows = inputs.windows is not None
+    if on_windows and config.combination == "stacking":
+        raise UserError(
+            f"{members[0].folder}: was trained on windows (data.windows), and stacking, fitted on "
+            "pictures, would be applied to windows; choose another combination"
+        )
     facts = read_labels(shards, "calibration", inputs.classes)
     if not len(facts):
         raise UserError(f"{shards.folder}: no calibration split, which an ensemble is fitted on")
-    probabilities = np.stack(
-        [
-            softmax(predict_logits(as_float32(member.load_model()), shards, "calibration", inputs))
-            for member in members
-        ]
-    )
-    return fit_combiner(
-        probabilities,
-        facts["label"].to_numpy(),
+    labels = facts["label"].to_numpy()
+    models = [as_float32(member.load_model()) for member in members]
+    logits = [predict_logits(model, shards, "calibration", inputs) for model in models]
+    fitted = fit_combiner(
+        np.stack([softmax(one) for one in logits]),
+        labels,
         method=config.combination,
         groups=facts["group"].to_numpy(),
-        temperature=config.temperature,
+        temperature=config.temperature and not on_windows,
         seed=config.seed,
     )
+    model = build_ensemble(models, fitted.combiner)
+    temperature = 1.0
+    if config.temperature and on_windows:
+        temperature = fit_temperature(predict_logits(model, shards, "calibration", inputs), labels)
+    return _Joined(model, fitted, temperature)
 
 
 def _inputs(members: Sequence[Run], shards: Shards) -> RunInputs:
@@ -218,21 +256,24 @@ def _write_run(
     run: Run,
     members: Sequence[Run],
     inputs: RunInputs,
-    fitted: Fitted,
+    joined: _Joined,
     config: EnsembleConfig,
 ) -> None:
-    combiner = fitted.combiner
-    model = build_ensemble([member.load_model() for member in members], combiner)
+    combiner = joined.fitted.combiner
     write_json(run.folder / "inputs.json", inputs.model_dump(mode="json"))
     write_text(run.folder / "config.yaml", dump_config(config))
     with replace_file(run.model_path) as temporary:
-        model.save(temporary)
+        joined.model.save(temporary)
     if combiner.method == "stacking":
-        np.save(run.folder / HELD_OUT_FILE, np.log(fitted.held_out))
+        np.save(run.folder / HELD_OUT_FILE, np.log(joined.fitted.held_out))
     write_json(run.folder / "class_names.json", members[0].class_names())
     write_json(
         run.folder / "decision.json",
-        {"temperature": 1.0, "split": "calibration", "inside_the_model": combiner.to_dict()},
+        {
+            "temperature": joined.temperature,
+            "split": "calibration",
+            "inside_the_model": combiner.to_dict(),
+        },
     )
     more = {"members": [str(member.folder) for member in members]}
     write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
