@@ -152,6 +152,12 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
 
 
+def test_an_ensemble_is_no_member(tmp_path, tiny_runs, mean_of_both):
+    config = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(mean_of_both.folder)])
+    with pytest.raises(UserError, match="both: is an ensemble; name its members instead"):
+        tfskin.ensemble(config, output=tmp_path / "never", say=silent)
+
+
 def test_keys_for_members_that_are_runs_are_refused(tmp_path, tiny_runs):
     config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)))
     with pytest.raises(UserError, match=r"^train\.epochs=3: every member is a run"):

@@ -121,11 +121,15 @@ def check_members(members: Sequence[Run]) -> None:
     """Refuse members that can't be joined or set side by side.
 
     Raises:
-        UserError: names the two members, and what differs: classes, shards, splits.
+        UserError: names the two members, and what differs: classes, shards, splits; or a member
+            that is an ensemble, whose own members embedding and heat maps would not tell apart.
     """
     first = members[0]
     if len({member.folder.resolve() for member in members}) < len(members):
         raise UserError("a run is given twice; members of an ensemble must differ")
+    for member in members:
+        if "inside_the_model" in member.decision():
+            raise UserError(f"{member.folder}: is an ensemble; name its members instead")
     for other in members[1:]:
         pair = f"{first.folder} and {other.folder}"
         if first.class_names() != other.class_names():
