@@ -95,6 +95,10 @@ class Annotator:
             )
         return path
 
+    def pass_over(self, path: Path) -> None:
+        """Count a picture that an earlier call wrote, so that no other gets its name."""
+        self._free_path(path.stem)
+
     def _free_path(self, stem: str) -> Path:
         while True:
             number = self._numbers[stem] = self._numbers.get(stem, 0) + 1

@@ -124,6 +124,7 @@ def stream_predictions(
     windows = options.stream.windows
     _check_output(options.output, images)
     paths = iterate_images(images)
+    annotator = Annotator(options.annotate) if options.annotate is not None else None
     writer = None
     if options.output is not None:
         writer = RowWriter(
@@ -132,10 +133,9 @@ def stream_predictions(
             extras=_extras(predictor, options),
             identity={"model": predictor.name, "windows": windows and windows.model_dump()},
         )
-        counts.resumed = writer.skip_done(paths)
+        counts.resumed = writer.skip_done(paths, pass_over=annotator and annotator.pass_over)
         if counts.resumed:
             say(f"{writer.part}: {counts.resumed} pictures are there already; going on")
-    annotator = Annotator(options.annotate) if options.annotate is not None else None
     rest = None if total is None else total - counts.resumed
     rows: list[Prediction] = []
     for one in predict_images(predictor, paths, options=options.stream, total=rest):

@@ -5,7 +5,7 @@ import io
 import json
 import math
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -97,8 +97,14 @@ class RowWriter:
             self.part.unlink(missing_ok=True)
             write_json(self._state, identity)
 
-    def skip_done(self, paths: Iterator[Path]) -> int:
+    def skip_done(
+        self, paths: Iterator[Path], *, pass_over: Callable[[Path], None] | None = None
+    ) -> int:
         """The number of pictures that have a row already, passed over in ``paths``.
+
+        Args:
+            paths: of all pictures, in the order of the stopped call.
+            pass_over: called with each of those pictures whose row has no error.
 
         Raises:
             UserError: the rows are of other pictures.
@@ -106,7 +112,7 @@ class RowWriter:
         if not self.part.exists():
             return 0
         count = 0
-        for written in self._whole_rows():
+        for written, error in self._whole_rows():
             path = next(paths, None)
             if path is None or printable(path) != written:
                 raise UserError(
@@ -115,6 +121,8 @@ class RowWriter:
                     "same order, or delete it to begin anew"
                 )
             count += 1
+            if pass_over is not None and not error:
+                pass_over(path)
         return count
 
     def write(self, predictions: Sequence[Prediction]) -> None:
@@ -141,15 +149,16 @@ class RowWriter:
         self._state.unlink(missing_ok=True)
         return self.path
 
-    def _whole_rows(self) -> Iterator[str]:
-        """The path of every whole row; what follows the last of them is cut off."""
+    def _whole_rows(self) -> Iterator[tuple[str, str]]:
+        """Path and error of every whole row; what follows the last of them is cut off."""
         end = 0
         with self.part.open("rb") as file:
             lines = _Lines(file)
             if self.path.suffix == ".jsonl":
                 for line in lines:
                     try:
-                        written = json.loads(line)["path"]
+                        row = json.loads(line)
+                        written = row["path"], row.get("error", "")
                     except (ValueError, KeyError):
                         break
                     end = lines.end
@@ -160,7 +169,7 @@ class RowWriter:
                         break
                     end = lines.end
                     if number:  # the first one holds the names of the columns
-                        yield row[0]
+                        yield row[0], row[-1]
         os.truncate(self.part, end)
 
 
