@@ -3,6 +3,7 @@ import io
 import json
 import math
 import os
+import shutil
 from pathlib import Path
 
 import keras
@@ -236,6 +237,14 @@ def test_saved_model_predicts_as_the_keras_model(predictor, saved, tmp_path):
         np.testing.assert_allclose(one.probabilities, other.probabilities, atol=1e-6)
         assert one.prediction_set == other.prediction_set
     assert served.extras == ("malignancy", "prediction_set")
+
+
+def test_saved_models_of_one_place_are_told_apart(saved, tmp_path):
+    folder = shutil.copytree(saved, tmp_path / "1")
+    before = saved_model_predictor(folder).version
+    assert before == saved_model_predictor(saved).version != ""
+    (folder / "variables" / "more").write_bytes(b"other weights")
+    assert saved_model_predictor(folder).version != before
 
 
 def test_newest_version_is_taken_by_number(saved):

@@ -1,6 +1,7 @@
 """Atomic writes: a file or folder is there whole, or as it was before."""
 
 import errno
+import hashlib
 import json
 import os
 import shutil
@@ -138,6 +139,16 @@ def write_text(path: Path | str, text: str) -> None:
 def write_json(path: Path | str, value: Any) -> None:
     """Write ``value`` as indented JSON, atomically; NaN and infinity are refused."""
     write_text(path, json.dumps(value, indent=2, allow_nan=False) + "\n")
+
+
+def digest_files(*paths: Path) -> str:
+    """SHA-256 of what files hold, in this order, in hexadecimal; missing ones are left out."""
+    digest = hashlib.sha256()
+    for path in paths:
+        if path.is_file():
+            with path.open("rb") as file:
+                digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
 def read_json(path: Path | str) -> Any:

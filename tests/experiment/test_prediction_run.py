@@ -1,10 +1,13 @@
 from itertools import islice
 
+import keras
 import numpy as np
 import pytest
 
 from tests.serving.pictures import encode, make_picture
-from tfskin.experiment.prediction_run import PredictOptions, stream_predictions
+from tfskin.errors import UserError
+from tfskin.experiment.prediction_run import PredictOptions, load_predictor, stream_predictions
+from tfskin.files import write_json
 from tfskin.prediction import Answers, Predictor, StreamOptions
 
 NAMES = ["bkl", "mel", "nv"]
@@ -46,3 +49,36 @@ def test_a_stopped_call_goes_on_with_the_names_of_its_annotated_pictures(tmp_pat
     )
     assert sorted(whole) == ["x_predicted.jpg", "x_predicted_2.jpg", "x_predicted_3.jpg"]
     assert stopped == whole
+
+
+def test_a_stopped_call_goes_on_with_the_same_model_only(tmp_path):
+    run = tmp_path / "run"
+    image = keras.Input((8, 8, 3), name="image")
+    x = keras.layers.GlobalAveragePooling2D()(image)
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(x))
+    inputs = {"shards": "gone", "fingerprint": "0", "classes": None}
+    write_json(run / "inputs.json", inputs | {"image_size": [8, 8], "resize": "squash"})
+    write_json(run / "class_names.json", NAMES)
+    write_json(run / "decision.json", {"temperature": 1.0})
+    model.save(run / "model.keras")
+    for seed in range(2):
+        (tmp_path / f"{seed}.jpg").write_bytes(encode(make_picture(seed)))
+    options = PredictOptions(tmp_path / "out.csv", stream=StreamOptions(batch_size=1))
+
+    def rows(predictor):
+        return stream_predictions(predictor, [tmp_path], options=options, say=silent)
+
+    stopped = rows(load_predictor(run))
+    next(stopped)
+    stopped.close()
+    write_json(run / "decision.json", {"temperature": 2.0})
+    with pytest.raises(UserError, match="another model"):
+        next(rows(load_predictor(run)))
+    write_json(run / "decision.json", {"temperature": 1.0})
+    weights = (run / "model.keras").read_bytes()
+    model.layers[-1].bias.assign([1, 0, 0])
+    model.save(run / "model.keras")
+    with pytest.raises(UserError, match="another model"):
+        next(rows(load_predictor(run)))
+    (run / "model.keras").write_bytes(weights)
+    assert len(list(rows(load_predictor(run)))) == 1

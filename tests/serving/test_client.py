@@ -37,6 +37,7 @@ def test_a_server_answers_as_the_saved_model(urls, local, way, tmp_path):
     remote = server_predictor(urls[way])
     assert remote.class_names == local.class_names == ["bkl", "mel", "nv"]
     assert remote.extras == ("malignancy", "prediction_set")
+    assert remote.version == "1"
     options = StreamOptions(batch_size=2, heat_maps=True)
     paths = sorted(tmp_path.iterdir())
     pairs = zip(

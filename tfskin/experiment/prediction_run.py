@@ -9,6 +9,7 @@ import pandas as pd
 from tfskin.annotation import Annotator
 from tfskin.errors import UserError
 from tfskin.experiment.deployment import read_graph_options
+from tfskin.files import digest_files
 from tfskin.prediction import (
     Prediction,
     Predictor,
@@ -106,7 +107,8 @@ def stream_predictions(
     """The predictions of any number of pictures, one after another, written as they come.
 
     A killed call that is made again goes on where its file ends; pictures that have a row
-    already are neither predicted nor given again.
+    already are neither predicted nor given again. It goes on with the same model only, not with
+    one that was trained, judged or served anew under its name.
 
     Args:
         predictor: of :func:`load_predictor`.
@@ -131,7 +133,11 @@ def stream_predictions(
             options.output,
             class_names=predictor.class_names,
             extras=_extras(predictor, options),
-            identity={"model": predictor.name, "windows": windows and windows.model_dump()},
+            identity={
+                "model": predictor.name,
+                "version": predictor.version,
+                "windows": windows and windows.model_dump(),
+            },
         )
         counts.resumed = writer.skip_done(paths, pass_over=annotator and annotator.pass_over)
         if counts.resumed:
@@ -167,7 +173,8 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
             predictor = window_predictor(
                 model, options=options, windows=inputs.windows, max_side=inputs.max_side
             )
-        return replace(predictor, name=str(run.folder))
+        version = digest_files(run.model_path, run.folder / "decision.json")
+        return replace(predictor, name=str(run.folder), version=version)
     if not Path(target).is_dir():
         raise UserError(f"{target}: no such folder; give a run, a SavedModel or a URL")
     return saved_model_predictor(Path(target))

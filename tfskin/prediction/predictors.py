@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 
 from tfskin.errors import UserError
+from tfskin.files import digest_files
 from tfskin.prediction.windows import WindowModel
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ class Predictor:
         parallel: calls that are best made side by side.
         windows: how it answers for a picture, where it was trained on windows: ``function`` then
             takes windows, and gives probabilities before their calibration.
+        version: tells models of one name apart: a digest of their files, or a server's number.
     """
 
     class_names: Sequence[str]
@@ -66,6 +68,7 @@ class Predictor:
     extras: tuple[str, ...] = ()
     parallel: int = 2
     windows: WindowModel | None = None
+    version: str = ""
 
 
 @dataclass(frozen=True)
@@ -135,7 +138,9 @@ def saved_model_predictor(path: Path | str) -> Predictor:
     names = call("serving_default", [b""])["class_names"][0]
     class_names = [name.decode() for name in names]
     outputs = {name: list(s.structured_outputs) for name, s in loaded.signatures.items()}
-    return _make_predictor(call, class_names, str(folder), outputs=outputs)
+    predictor = _make_predictor(call, class_names, str(folder), outputs=outputs)
+    variables = sorted((folder / "variables").glob("*"))
+    return replace(predictor, version=digest_files(folder / "saved_model.pb", *variables))
 
 
 def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predictor:
@@ -229,8 +234,11 @@ def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Pre
     def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
         return client.predict(signature, encoded)
 
-    names = [_text(name) for name in call("serving_default", [b""])["class_names"][0]]
-    return _make_predictor(call, names, url, outputs=signatures, parallel=client.parallel)
+    answer = call("serving_default", [b""])
+    names = [_text(name) for name in answer["class_names"][0]]
+    predictor = _make_predictor(call, names, url, outputs=signatures, parallel=client.parallel)
+    version = int(answer["model_version"][0]) if "model_version" in answer else ""
+    return replace(predictor, version=str(version))
 
 
 def is_saved_model(path: Path | str) -> bool:
