@@ -294,6 +294,13 @@ def test_table_and_csv_have_a_row_a_picture(tmp_path):
     }
 
 
+def test_class_names_with_spaces_can_be_told_apart_in_a_prediction_set():
+    names = ["Basal cell carcinoma", "Nevus", "Solar lentigo"]
+    one = Prediction(Path("a.jpg"), names, (0.5, 0.4, 0.1), prediction_set=(names[0], names[1]))
+    table = predictions_table([one], class_names=names)
+    assert table["prediction_set"].tolist() == ["Basal cell carcinoma; Nevus"]
+
+
 def test_json_lines_hold_names_and_what_the_model_decides(tmp_path):
     predictions = [
         Prediction(Path("a.jpg"), NAMES, (0.1, 0.7, 0.2), "", 0.7, ("mel", "nv")),

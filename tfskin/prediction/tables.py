@@ -27,7 +27,7 @@ def predictions_table(
 
     ``probability`` is the predicted class's; the probabilities of a picture with an ``error`` are
     empty (NaN). The column of a class that is named like another column is ``class <name>``.
-    Where the model knows them, ``malignancy`` and ``prediction_set`` (class names with spaces
+    Where the model knows them, ``malignancy`` and ``prediction_set`` (class names with "; "
     between) follow the classes; ``error`` is the last column.
     """
     rows = list(predictions)
@@ -208,7 +208,7 @@ def _cells(one: Prediction, columns: Sequence[str], class_names: Sequence[str]) 
     if "malignancy" in columns:
         cells.append(math.nan if one.malignancy is None else one.malignancy)
     if "prediction_set" in columns:
-        cells.append("" if one.prediction_set is None else " ".join(one.prediction_set))
+        cells.append("" if one.prediction_set is None else "; ".join(one.prediction_set))
     return [*cells, one.error]
 
 
