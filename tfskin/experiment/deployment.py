@@ -5,11 +5,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from tfskin.datasets.shards import SHARDS_FILE, Shards
+from tfskin.datasets.folds import fold_number
+from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.experiment.evaluation_run import headline_split, load_run_shards
-from tfskin.files import read_json
-from tfskin.inputs import read_samples
+from tfskin.inputs import count_images, count_licenses, read_samples
 from tfskin.runs import Run, open_run
 from tfskin.serving.decisions import read_decisions
 from tfskin.serving.graph import GraphOptions
@@ -122,18 +122,20 @@ def read_facts(run: Run, shards: Shards) -> ModelFacts:
     """What a run knows of its model, for the model card."""
     metrics = run.metrics() if run.finished else {"splits": {}}
     split = headline_split(metrics) if metrics["splits"] else ""
-    about = read_json(shards.folder / SHARDS_FILE)
+    classes = run.inputs().classes
+    # Members that held out different folds were taught by all of them.
+    taught = [part for part in shards.counts if part == "train" or fold_number(part) is not None]
     return ModelFacts(
         title=run.name,
         data=f"{shards.name} {shards.version}",
         fingerprint=shards.fingerprint,
-        images={part: sum(counts.values()) for part, counts in shards.counts.items()},
-        classes=run.inputs().classes,
+        images={part: count_images(shards, part, classes) for part in shards.counts},
+        classes=classes,
         split=split,
         figures=metrics["splits"].get(split, {}),
         combination=metrics.get("combination", ""),
         members=_member_names(run),
-        licenses=about.get("licenses", {}),
+        licenses=count_licenses(shards, taught, classes),
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -83,6 +84,32 @@ def records_order(shards: Shards, splits: Sequence[str], classes: Classes | None
         digest.update(f"{split} {len(ids)}\n".encode())
         digest.update("\n".join(ids).encode())
     return digest.hexdigest()
+
+
+def count_licenses(
+    shards: Shards, splits: Sequence[str], classes: Classes | None
+) -> dict[str, int]:
+    """Licence -> number of images of some splits that are in a class; "" where it is unknown.
+
+    Pictures with an artefact of ``shards.exclude`` are not counted, as they are never read.
+    """
+    features = {
+        "license": tf.io.FixedLenFeature([], tf.string, default_value=""),
+        "label": tf.io.FixedLenFeature([], tf.int64),
+        **flag_features(shards.exclude),
+    }
+    table = np.array([-1, *label_table(shards, classes)])
+    counts: Counter[str] = Counter()
+    for split in splits:
+        batches = read_records(shards, split).batch(512)
+        rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
+        with damage_named(shards, split):
+            for batch in rows.as_numpy_iterator():
+                kept = table[batch["label"] + 1] >= 0
+                for name in shards.exclude:
+                    kept &= batch[name] != 1
+                counts.update(name.decode() for name in batch["license"][kept])
+    return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True)

@@ -26,13 +26,14 @@ class ModelFacts:
         title: of the card.
         data: name of the data set.
         fingerprint: of the shards it was trained on.
-        images: split -> number of images.
+        images: split -> number of images that are in a class.
         classes: class -> diagnoses in it; none: each its own class.
         split: the split that ``figures`` are of.
         figures: of that split, as ``metrics.json`` holds them.
         combination: of an ensemble, in words.
         members: names of its members.
-        licenses: licence -> number of training images; empty where unknown.
+        licenses: licence -> number of training images, "" where an image names none; empty where
+            nothing is known of the images.
     """
 
     title: str
@@ -74,8 +75,8 @@ def write_model_card(path: Path, facts: ModelFacts, description: Mapping[str, An
 def write_licenses(path: Path, facts: ModelFacts, samples: Sequence[Sample]) -> None:
     """Write the licences of the training images and of the pictures inside the export."""
     lines = ["# Licences", "", "## Images that the model was trained on", ""]
-    lines += [f"- {name}: {count} images" for name, count in facts.licenses.items()]
-    lines += [] if facts.licenses else ["- unknown: the shards name none"]
+    lines += [f"- {name or 'unknown'}: {count} images" for name, count in facts.licenses.items()]
+    lines += [] if facts.licenses else ["- unknown"]
     lines += [
         "",
         "A non-commercial licence of training images may bind the model too.",
