@@ -1,11 +1,13 @@
 import dataclasses
 import json
 
+import keras
 import numpy as np
 import pytest
 
 from tests.serving.conftest import SAMPLES, build_members
 from tests.serving.pictures import make_picture
+from tests.serving.test_saved_model import AlwaysTraining
 from tfskin.errors import UserError
 from tfskin.layers import ColorSpace
 from tfskin.serving import runtimes
@@ -60,4 +62,18 @@ def test_what_a_runtime_cannot_do_is_refused(ensemble_model, ensemble_graph, tmp
     member, options = build_members()[0], RuntimeExport(ensemble_graph, tmp_path, "x", "litert")
     with pytest.raises(UserError, match="differ by"):
         export_runtime(member, options=options, samples=SAMPLES)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("runtime", ["onnx", "litert"])
+def test_a_model_that_depends_on_its_batch_is_refused(
+    runtime, ensemble_graph, tmp_path, monkeypatch
+):
+    monkeypatch.setattr(runtimes, f"_write_{runtime}", lambda model, path: path.write_bytes(b"x"))
+    image = keras.Input((32, 32, 3), name="image")
+    x = AlwaysTraining()(keras.layers.GlobalAveragePooling2D()(image))
+    model = keras.Model(image, keras.layers.Dense(3, name="logits")(x))
+    options = RuntimeExport(ensemble_graph, tmp_path, "x", runtime)
+    with pytest.raises(UserError, match="other images of the batch"):
+        export_runtime(model, options=options, samples=SAMPLES)
     assert not list(tmp_path.iterdir())

@@ -16,6 +16,7 @@ from tfskin.errors import UserError
 from tfskin.files import replace_file, write_json
 from tfskin.inputs import Sample
 from tfskin.inputs.decode import decode_and_resize
+from tfskin.serving.checks import check_companions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.portable import build_portable
 
@@ -59,8 +60,9 @@ def export_runtime(
         samples: encoded pictures that the runtime is compared on.
 
     Raises:
-        UserError: the runtime's packages are not installed, or its probabilities differ from
-            Keras' by more than ``MAX_RUNTIME_DIFFERENCE``. No file is left then.
+        UserError: the runtime's packages are not installed, the model's predictions change with
+            the other images of a batch, or the runtime's probabilities differ from Keras' by more
+            than ``MAX_RUNTIME_DIFFERENCE``. No file is left then.
     """
     graph = options.graph
     if graph.test_time_augmentation or graph.float16_weights:
@@ -68,11 +70,13 @@ def export_runtime(
             "test-time augmentation and float16 weights are there for a SavedModel only"
         )
     exported = as_float32(model)
+    encoded = [sample.data for sample in samples]
+    check_companions(exported, encoded, options=graph, name=options.name)
     portable = build_portable(exported, graph.decisions)
     images = np.stack(
         [
-            decode_and_resize(tf.constant(sample.data), graph.image_size, graph.resize).numpy()
-            for sample in samples
+            decode_and_resize(tf.constant(data), graph.image_size, graph.resize).numpy()
+            for data in encoded
         ]
     )
     expected = graph.decisions.to_probabilities(exported.predict_on_batch(images))
