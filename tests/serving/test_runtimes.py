@@ -50,12 +50,19 @@ def test_another_runtime_gives_the_ensemble_s_probabilities(
     assert contract["bytes"] == path.stat().st_size
 
 
-def test_what_a_runtime_cannot_do_is_refused(ensemble_model, ensemble_graph, tmp_path, monkeypatch):
-    graph = dataclasses.replace(ensemble_graph, float16_weights=True)
+@pytest.mark.parametrize(
+    "wish", [{"float16_weights": True}, {"test_time_augmentation": True}, {"max_pixels": 1000}]
+)
+def test_what_a_runtime_cannot_do_is_refused(ensemble_model, ensemble_graph, tmp_path, wish):
+    graph = dataclasses.replace(ensemble_graph, **wish)
     with pytest.raises(UserError, match="SavedModel only"):
         export_runtime(
             ensemble_model, options=RuntimeExport(graph, tmp_path, "x", "onnx"), samples=SAMPLES
         )
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_runtime_that_differs_from_keras_is_refused(ensemble_graph, tmp_path, monkeypatch):
     monkeypatch.setattr(runtimes, "_write_litert", lambda model, path: path.write_bytes(b"x"))
     wrong = lambda path: lambda images: np.zeros((len(images), 3))  # noqa: E731
     monkeypatch.setattr(runtimes, "load_litert", wrong)

@@ -19,6 +19,7 @@ from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving.checks import check_companions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.portable import build_portable
+from tfskin.serving.robust_decode import MAX_PIXELS
 
 Runtime = Literal["onnx", "litert"]
 SUFFIXES: dict[Runtime, str] = {"onnx": ".onnx", "litert": ".tflite"}
@@ -65,9 +66,9 @@ def export_runtime(
             than ``MAX_RUNTIME_DIFFERENCE``. No file is left then.
     """
     graph = options.graph
-    if graph.test_time_augmentation or graph.float16_weights:
+    if graph.test_time_augmentation or graph.float16_weights or graph.max_pixels != MAX_PIXELS:
         raise UserError(
-            "test-time augmentation and float16 weights are there for a SavedModel only"
+            "test-time augmentation, float16 weights and max_pixels are there for a SavedModel only"
         )
     exported = as_float32(model)
     encoded = [sample.data for sample in samples]
