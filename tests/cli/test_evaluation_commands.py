@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from PIL import Image
 
@@ -49,6 +50,14 @@ def test_compare_prints_differences(tmp_path, command, tiny_runs):
     done = command("compare", tiny_runs[0], "--output", tmp_path)
     assert done.code == 2
     assert "two runs or more" in only_line(done)
+
+
+def test_explanations_are_one_json_object(command, monkeypatch):
+    rows = [{"path": "lesion.jpg", "predicted": "nv", "probability": 0.9}]
+    monkeypatch.setattr("tfskin.experiment.explain", lambda *_, **__: pd.DataFrame(rows))
+    done = command("explain", "runs/first", "lesion.jpg", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out) == {"pictures": rows}
 
 
 def test_explain_names_the_pictures_that_it_drew(tmp_path, command, tiny_runs):

@@ -29,7 +29,7 @@ def explain_command(
 
     table = explain(folder, images, output=output, explained_class=explained_class, say=say)
     if json:
-        print_json(table.to_dict("records"))
+        print_json({"pictures": table.to_dict("records")})
         return
     from rich.table import Table
 
