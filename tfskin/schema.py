@@ -409,7 +409,9 @@ class EnsembleConfig(_Schema):
     name: str = Field(
         "ensemble", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
     )
-    seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of the intervals")
+    seed: int = Field(
+        0, ge=0, le=2**31 - 1, description="seed of the folds that choose the stacking's penalty"
+    )
     members: list[str] = Field(min_length=2, description="run folders or experiment YAML files")
     combination: Combination = Field(
         "mean_probabilities", description="fitted on the calibration split"
