@@ -43,6 +43,11 @@ def test_probabilities_and_members_are_those_of_the_model(answers, ensemble_mode
         np.testing.assert_allclose(answers["member_probabilities"][:3, number], own, atol=1e-5)
 
 
+def test_members_of_one_name_are_told_apart(ensemble_model, ensemble_graph):
+    options = dataclasses.replace(ensemble_graph, member_names=("fold0", "fold0", "c"))
+    assert Served(ensemble_model, options).member_names == ("fold0", "fold0_2", "c")
+
+
 def test_decisions_follow_their_formulas(answers):
     p = answers["probabilities"][:3].astype(np.float64)
     np.testing.assert_allclose(answers["malignancy"][:3], p[:, 0] + p[:, 1], atol=1e-6)

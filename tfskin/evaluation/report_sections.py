@@ -51,37 +51,44 @@ def summary_section(metrics: Mapping[str, Any]) -> Section:
     main = splits[split]
     ordered = {split: main, **splits}
     blocks: list[Block] = [
-        _summary_table(f"Figures by split, {split} first", ordered),
+        _summary_table(f"Figures by split, {split} first", list(ordered.items())),
         Paragraph(text=_about_intervals(main, split)),
     ]
     for average, names in main["left_out"].items():
         if names:
             text = f"{HEADINGS[average]} leaves out {', '.join(names)}: no value in {split}."
             blocks.append(Paragraph(text=text))
-    members = {
-        member["name"]: member["splits"][split]
-        for member in metrics.get("members", [])
+    members = [
+        (name, member["splits"][split])
+        for name, member in zip(member_names(metrics), metrics.get("members", []), strict=True)
         if split in member["splits"]
-    }
+    ]
     if members:
         caption = f"The ensemble and its members on {split}"
         text = (
             "Intervals that overlap do not say that two models are alike: the same images judged "
             "both. tfskin-compare says which differences are real."
         )
-        columns = {"ensemble": main, **members}
+        columns = [("All together", main), *members]
         blocks += [_summary_table(caption, columns), Paragraph(text=text)]
     return Section(heading="Figures", blocks=blocks)
 
 
-def _summary_table(caption: str, columns: Mapping[str, Mapping[str, Any]]) -> Table:
+def member_names(metrics: Mapping[str, Any]) -> list[str]:
+    """A name for each member of an ensemble: its run's, or the folder where two have one name."""
+    members = metrics.get("members", [])
+    names = [member["name"] for member in members]
+    return names if len(set(names)) == len(names) else [member["folder"] for member in members]
+
+
+def _summary_table(caption: str, columns: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
     """One row a figure that any has; a member of an older version lacks the newer figures."""
-    rows: list[list[Any]] = [["Images", *(one["images"] for one in columns.values())]]
+    rows: list[list[Any]] = [["Images", *(one["images"] for _, one in columns)]]
     for key in SUMMARY_FIGURES:
-        values = [one.get(key) for one in columns.values()]
+        values = [one.get(key) for _, one in columns]
         if any(value and value["value"] is not None for value in values):
             rows.append([HEADINGS[key], *values])
-    return Table(caption=caption, headings=["Figure", *columns], rows=rows)
+    return Table(caption=caption, headings=["Figure", *(name for name, _ in columns)], rows=rows)
 
 
 def class_section(metrics: Mapping[str, Any], plots: Sequence[Plot]) -> Section:

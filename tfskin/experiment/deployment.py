@@ -8,6 +8,7 @@ from typing import Literal
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
+from tfskin.evaluation.report_sections import member_names
 from tfskin.experiment.evaluation_run import headline_split, load_run_shards
 from tfskin.inputs import count_images, count_licenses, read_samples
 from tfskin.runs import Run, open_run
@@ -140,5 +141,4 @@ def read_facts(run: Run, shards: Shards) -> ModelFacts:
 
 
 def _member_names(run: Run) -> list[str]:
-    metrics = run.metrics() if run.finished else {}
-    return [member["name"] for member in metrics.get("members", [])]
+    return member_names(run.metrics()) if run.finished else []

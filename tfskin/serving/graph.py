@@ -12,7 +12,7 @@ from tfskin.schema import Resize
 from tfskin.serving.decisions import Decisions, decide, graph_probabilities
 from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
 from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch
-from tfskin.serving.taps import TappedModel, tap_model
+from tfskin.serving.taps import TappedModel, tap_model, unique_names
 
 Tensors = dict[str, tf.Tensor]
 Function = Any
@@ -63,7 +63,7 @@ class Served:
         self.tapped: TappedModel = tap_model(model)
         self.member_names = self.tapped.member_names
         if len(options.member_names) == len(self.member_names):
-            self.member_names = options.member_names
+            self.member_names = unique_names(options.member_names)
         self.decode = _decode_function(options).get_concrete_function()
         network = self.tapped.model
         if options.float16_weights:

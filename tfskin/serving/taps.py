@@ -1,6 +1,6 @@
 """A trained model that also gives what lies inside it: members, embedding, feature maps."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -70,7 +70,7 @@ def tap_model(model: keras.Model) -> TappedModel:
     total = sum(weights.values())
     weights = {number: weight / total for number, weight in weights.items() if weight > 1e-6}
     tapped = keras.Model(image, taps, name=model.name)
-    return TappedModel(tapped, tuple(_unique(names)), weights)
+    return TappedModel(tapped, unique_names(names), weights)
 
 
 def _member_taps(number: int, outputs: dict[str, Any]) -> dict[str, Any]:
@@ -113,9 +113,9 @@ def _sees_spectrum(network: keras.Model) -> bool:
     return any(isinstance(layer, ColorSpace) and layer.space == "fft" for layer in layers)
 
 
-def _unique(names: list[str]) -> list[str]:
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
     """Names with ``_2``, ``_3`` where one comes again."""
-    return [
+    return tuple(
         name if names[:place].count(name) == 0 else f"{name}_{names[:place].count(name) + 1}"
         for place, name in enumerate(names)
-    ]
+    )
