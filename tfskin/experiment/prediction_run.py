@@ -139,7 +139,8 @@ def stream_predictions(
                 "windows": windows and windows.model_dump(),
             },
         )
-        counts.resumed = writer.skip_done(paths, pass_over=annotator and annotator.pass_over)
+        pass_over = None if annotator is None else annotator.pass_over
+        counts.resumed = writer.skip_done(paths, pass_over=pass_over)
         if counts.resumed:
             say(f"{writer.part}: {counts.resumed} pictures are there already; going on")
     rest = None if total is None else total - counts.resumed
