@@ -4,9 +4,9 @@ from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
-from PIL import Image, ImageDraw, ImageFont, ImageOps
+from PIL import Image, ImageDraw, ImageFont
 
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.pictures import read_picture, turn_upright
 from tfskin.errors import UserError
 from tfskin.evaluation.overlays import overlay_heat
 from tfskin.files import replace_file
@@ -43,7 +43,7 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
     Returns:
         An RGB image; the picture fills its left part.
     """
-    picture = ImageOps.exif_transpose(image).convert("RGB")
+    picture = turn_upright(image).convert("RGB")
     if prediction.heat_map is not None:
         picture = _beside(picture, lay_heat_map(picture, prediction.heat_map))
     text = min(max(round(picture.height * _TEXT_FRACTION), _LEAST_TEXT), _MOST_TEXT)

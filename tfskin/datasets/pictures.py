@@ -223,12 +223,15 @@ def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, 
         _check_size(path, image)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
-        image.load()
-        orientation = _read_orientation(image)
-        plain = orientation in (0, 1) and _is_plain(image, data)
-        turn = _TURNS.get(orientation)
-        upright: Image.Image = image if turn is None else image.transpose(turn)
-        return plain, _to_rgb(path, upright)
+        upright = turn_upright(image)
+        return upright is image and _is_plain(image, data), _to_rgb(path, upright)
+
+
+def turn_upright(image: Image.Image) -> Image.Image:
+    """The picture turned as its EXIF says; itself where that is not needed or can't be read."""
+    image.load()  # turns a TIFF, and shows damage that unreadable EXIF would hide
+    turn = _TURNS.get(_read_orientation(image))
+    return image if turn is None else image.transpose(turn)
 
 
 def _read_orientation(image: Image.Image) -> int:
