@@ -193,5 +193,10 @@ def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
     assert not held_out[0] & held_out[1]
 
     joined = read_config(folder / "ensemble.yaml", (), tfskin.EnsembleConfig)
+    judged = joined.evaluate.model_copy(update={"explained_images": 1})
+    joined = joined.model_copy(update={"evaluate": judged})
     run = tfskin.ensemble(joined, output=tmp_path / "joined", say=lambda _: None)
     assert set(run.metrics()["splits"]) == {"calibration", "test"}
+    report = (run.folder / "report.html").read_text(encoding="utf-8")
+    assert "integrated gradients" in report
+    assert "the members were trained on different folds" in report

@@ -181,13 +181,15 @@ def ready_model(model: keras.Model) -> keras.Model:
 
 
 def find_known(run: Run, model: keras.Model) -> tuple[Known | None, str]:
-    """The first training images with their embeddings; without shards the reason why not."""
+    """The first training images with their embeddings; where there are none the reason why."""
     try:
         shards = load_run_shards(run)
     except UserError as error:
         return None, f"No nearest training images: {error}"
     inputs, names = run.inputs(), run.class_names()
     facts = read_labels(shards, "train", inputs.classes).iloc[:MOST_KNOWN]
+    if facts.empty:
+        return None, "No nearest training images: the members were trained on different folds."
     kept: list[np.ndarray] = []
 
     def batches() -> Any:
