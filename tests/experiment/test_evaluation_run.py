@@ -323,6 +323,27 @@ def test_pictures_are_explained(tmp_path, tiny_runs):
         tfskin.explain(tiny_runs[0], [tmp_path / "lesion.png"], explained_class="nevsu")
 
 
+def other_data(shards, **changes):
+    """The phantoms again, as if they were another data set."""
+    classes = {"bad": ["melanoma"], "good": ["nevus"]}
+    values = {"name": "other", "shards": str(shards), "splits": ["test"], **changes}
+    return tfskin.ExternalConfig(classes=classes, fold=classes, **values)
+
+
+def test_another_data_set_never_overwrites_a_runs_own_figures(tiny_runs, phantom_shards):
+    before = (tiny_runs[0] / "metrics.json").read_bytes()
+    for folder in tiny_runs:
+        with pytest.raises(UserError, match="is a run; choose another --output"):
+            tfskin.evaluate(
+                tiny_runs[0],
+                external=other_data(phantom_shards),
+                config=SMALL,
+                output=folder,
+                say=silent,
+            )
+    assert (tiny_runs[0] / "metrics.json").read_bytes() == before
+
+
 def test_softmax_is_a_softmax():
     logits = np.array([[1000.0, 1001.0], [0.0, 0.0]])
     found = softmax(logits, temperature=2.0)

@@ -196,7 +196,9 @@ def _judge_own(
     output: Path | str | None,
     say: Callable[[str], None],
 ) -> _Judged:
-    folder = _check_folder(run, output, run.folder)
+    folder = Path(output) if output else run.folder
+    if folder.resolve() != run.folder.resolve():
+        _refuse_run(folder)
     shards, names = load_run_shards(run), run.class_names()
     logits = own_logits(run, model, shards, config.batch_size)
     classes = run_classes(run)
@@ -227,7 +229,8 @@ def _judge_external(
     output: Path | str | None,
     say: Callable[[str], None],
 ) -> _Judged:
-    folder = _check_folder(run, output, run.folder / "external" / external.name)
+    folder = Path(output) if output else run.folder / "external" / external.name
+    _refuse_run(folder)
     shards = load_shards(external.shards, exclude=external.exclude)
     check_class_names(list(external.classes))
     malignant, unknown = malignant_classes(external.classes)
@@ -242,11 +245,10 @@ def _judge_external(
     )
 
 
-def _check_folder(run: Run, output: Path | str | None, usual: Path) -> Path:
-    folder = Path(output) if output else usual
-    if folder.resolve() != run.folder.resolve() and (folder / "inputs.json").is_file():
-        raise UserError(f"{folder}: is another run; choose another --output")
-    return folder
+def _refuse_run(folder: Path) -> None:
+    """Refuse a folder whose own figures would be overwritten."""
+    if (folder / "inputs.json").is_file():
+        raise UserError(f"{folder}: is a run; choose another --output")
 
 
 def _compute(
