@@ -1,5 +1,6 @@
 """What evaluation writes, decides and shows, and what it says where something is missing."""
 
+import dataclasses
 import json
 import shutil
 
@@ -17,7 +18,15 @@ from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.challenges import YEARS, score_submission
 from tfskin.experiment.challenge_run import write_challenge
 from tfskin.experiment.decision import HELD_OUT_FILE, choose_malignant, fit_decision
-from tfskin.experiment.judging import Predictions, load_run_shards, predict_logits, softmax
+from tfskin.experiment.judging import (
+    Predictions,
+    external_parts,
+    image_keys,
+    load_run_shards,
+    predict_logits,
+    softmax,
+    training_images,
+)
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
 from tfskin.experiment.sections import (
     calibration_section,
@@ -342,6 +351,65 @@ def test_another_data_set_never_overwrites_a_runs_own_figures(tiny_runs, phantom
                 say=silent,
             )
     assert (tiny_runs[0] / "metrics.json").read_bytes() == before
+
+
+def test_images_of_another_data_set_that_a_run_was_trained_on_are_counted(
+    tmp_path, tiny_runs, phantom_shards
+):
+    both = other_data(phantom_shards, splits=["val", "test"])
+    for external, expected in [
+        (other_data(phantom_shards), 0),
+        (both, open_run(tiny_runs[0]).metrics()["splits"]["val"]["images"]),
+    ]:
+        news: list[str] = []
+        options = {"config": SMALL, "output": tmp_path, "say": news.append}
+        metrics = tfskin.evaluate(tiny_runs[0], external=external, **options)
+        assert metrics["trained_on"] == expected
+        assert any("was trained on" in line for line in news) == bool(expected)
+        report = (tmp_path / "report.html").read_text(encoding="utf-8")
+        shown = f"trained on {expected} of these" if expected else "trained on none of these"
+        assert shown in report
+
+
+def test_without_the_runs_shards_nobody_knows_what_it_was_trained_on(
+    tmp_path, tiny_runs, phantom_shards
+):
+    run = tmp_path / "moved"
+    shutil.copytree(tiny_runs[0], run)
+    inputs = json.loads((run / "inputs.json").read_text())
+    (run / "inputs.json").write_text(json.dumps({**inputs, "shards": str(tmp_path / "gone")}))
+    news: list[str] = []
+    external = other_data(phantom_shards)
+    metrics = tfskin.evaluate(run, external=external, config=SMALL, say=news.append)
+    assert metrics["trained_on"] is None
+    assert "not known whether moved was trained on its images" in "".join(news)
+    report = (run / "external" / "other" / "report.html").read_text(encoding="utf-8")
+    assert "is not known" in report
+
+
+def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
+    run = open_run(tiny_runs[0])
+    own = run.predictions("train")["image_id"].iloc[0]
+    facts = pd.DataFrame(
+        {"image_id": [own, own, "ISIC_0000001"], "source": ["phantom", "folder", "phantom"]}
+    )
+    assert training_images(run, facts).tolist() == [True, False, False]
+    ids = pd.DataFrame(
+        {"image_id": ["ISIC_0000001_downsampled", "ISIC_0000001", "x", "x"], "source": list("abab")}
+    )
+    assert image_keys(ids).nunique() == 3
+
+
+def test_folds_of_another_data_set_are_its_train_and_val(phantom_shards):
+    shards = tfskin.load_shards(phantom_shards)
+    counts = {"fold0": {}, "fold1": {}, "calibration": {}, "test": {}}
+    dealt = dataclasses.replace(shards, counts=counts)
+    every = ["train", "val", "calibration", "test"]
+    assert external_parts(shards, other_data("x", splits=every)) == every
+    assert external_parts(dealt, other_data("x", splits=every)) == list(counts)
+    assert external_parts(dealt, other_data("x", splits=["test"])) == ["test"]
+    with pytest.raises(UserError, match="name both in splits, or neither"):
+        external_parts(dealt, other_data("x", splits=["val", "test"]))
 
 
 def test_softmax_is_a_softmax():

@@ -14,12 +14,13 @@ from tfskin.datasets.diagnoses import common_name
 from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN, UNKNOWN_AGE
 from tfskin.datasets.splits import group_records
 
-_ISIC = re.compile(r"(ISIC_\d{7})(_downsampled)?")
+ISIC_ID = re.compile(r"(ISIC_\d{7})(_downsampled)?")
+"""An id of the ISIC Archive; it means one image in every source."""
 # Ids that mean the same in every source: the archive's, and those of the collections in ISIC 2019.
 _SHARED_IDS = {
     "lesion_id": r"(IL|HAM|BCN|MSK\d*)_\d+",
     "patient_id": r"IP_\d+",
-    LINK_COLUMN: _ISIC.pattern,
+    LINK_COLUMN: ISIC_ID.pattern,
 }
 _FILLED = (
     *("diagnosis", "lesion_id", "patient_id"),
@@ -99,7 +100,7 @@ def _mark_ids(table: pd.DataFrame, name: str) -> pd.DataFrame:
 
 
 def _distinct_ids(ids: pd.Series, origin: pd.Series) -> pd.Series:
-    clash = ids.duplicated(keep=False) & ~ids.str.fullmatch(_ISIC)
+    clash = ids.duplicated(keep=False) & ~ids.str.fullmatch(ISIC_ID)
     return ids.where(~clash, origin + "__" + ids)
 
 
@@ -109,7 +110,7 @@ def _link_rows(records: pd.DataFrame) -> pd.Series:
     Taken over the rows that will be left out too: what they link would be lost with them.
     """
     ids = records["image_id"]
-    picture = ids.str.extract(_ISIC)[0].fillna(ids)  # a downsampled copy shows the same
+    picture = ids.str.extract(ISIC_ID)[0].fillna(ids)  # a downsampled copy shows the same
     rows = np.arange(len(ids))
     first = pd.Series(rows, index=ids.index).groupby(picture).transform("first")
     groups = group_records(records, pd.DataFrame({"first": first, "second": rows}))

@@ -31,6 +31,7 @@ from tfskin.experiment.judging import (
     own_logits,
     predict_logits,
     softmax,
+    training_images,
 )
 from tfskin.experiment.reporting import Judgement, read_history, write_run_report
 from tfskin.experiment.sections import (
@@ -59,13 +60,18 @@ __all__ = [
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
-    """What is judged: predictions, where they go, what was decided."""
+    """What is judged: predictions, where they go, what was decided.
+
+    ``trained_on`` is of another data set: how many of its images the run was trained on; None
+    where the run's shards are gone.
+    """
 
     folder: Path
     shards: Shards
     predictions: dict[str, Predictions]
     decision: dict[str, Any]
     malignant: list[str]
+    trained_on: int | None = None
 
 
 def evaluate(
@@ -120,7 +126,7 @@ def evaluate(
     if external is None:
         judged = _judge_own(run, model, config, output, say)
     else:
-        judged = _judge_external(run, model, external, output, say)
+        judged = _judge_external(run, model, external, config, output, say)
     metrics = _compute(run, model, judged, config, external, facts)
     split = headline_split(metrics)
     if external is None and split != "test":
@@ -226,6 +232,7 @@ def _judge_external(
     run: Run,
     model: keras.Model,
     external: ExternalConfig,
+    config: EvaluateConfig,
     output: Path | str | None,
     say: Callable[[str], None],
 ) -> _Judged:
@@ -236,13 +243,31 @@ def _judge_external(
     malignant, unknown = malignant_classes(external.classes)
     if unknown:
         say(f"{external.name}: not known whether malignant: {', '.join(unknown)}")
+    predictions = external_predictions(run, model, shards, external, batch_size=config.batch_size)
     return _Judged(
         folder=folder,
         shards=shards,
-        predictions={external.name: external_predictions(run, model, shards, external)},
+        predictions={external.name: predictions},
         decision=run.decision(),
         malignant=malignant if not unknown and len(malignant) < len(external.classes) else [],
+        trained_on=_count_training_images(run, predictions, external.name, say),
     )
+
+
+def _count_training_images(
+    run: Run, predictions: Predictions, name: str, say: Callable[[str], None]
+) -> int | None:
+    try:
+        found = int(training_images(run, predictions.facts).sum())
+    except UserError as error:
+        say(f"warning: {name}: not known whether {run.name} was trained on its images: {error}")
+        return None
+    if found:
+        say(
+            f"warning: {run.name} was trained on {found} of these {len(predictions.labels)} "
+            f"images of {name}: it looks too good"
+        )
+    return found
 
 
 def _refuse_run(folder: Path) -> None:
@@ -269,6 +294,8 @@ def _compute(
         **({} if external is not None else facts or _former_facts(run)),
         "splits": figures_of_splits(predictions, config),
     }
+    if external is not None:
+        metrics["trained_on"] = judged.trained_on
     split = headline_split(metrics)
     headline = predictions[split]
     metrics["headline"] = split

@@ -21,6 +21,7 @@ from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
     Predictions,
     decide,
+    external_parts,
     input_options,
     load_run_shards,
     read_pictures,
@@ -145,7 +146,8 @@ def explain_worst(
     if external is not None:
         inputs = inputs.model_copy(update={"classes": external.classes})
         sizes = [
-            (part, len(read_labels(shards, part, external.classes))) for part in external.splits
+            (part, len(read_labels(shards, part, external.classes)))
+            for part in external_parts(shards, external)
         ]
         split, count = next((part, size) for part, size in sizes if size)
         rows = rows[:count]

@@ -9,6 +9,8 @@ import keras
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.folds import fold_number
+from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError, nearest_hint
@@ -198,8 +200,47 @@ def own_logits(
     return found
 
 
+def training_images(run: Run, facts: pd.DataFrame) -> np.ndarray:
+    """(N,) whether an image has the id of one of the run's train or val split.
+
+    An id of the ISIC Archive is one image in all data sets, any other in its own source only.
+    Where an ensemble's members held out different folds, every fold was trained on.
+
+    Raises:
+        UserError: the run's shards are gone, or their content changed.
+    """
+    shards = load_run_shards(run)
+    folds = [part for part in shards.counts if fold_number(part) is not None]
+    own = [read_labels(shards, part, run.inputs().classes) for part in ("train", "val", *folds)]
+    return image_keys(facts).isin(image_keys(pd.concat(own))).to_numpy()
+
+
+def image_keys(facts: pd.DataFrame) -> pd.Series:
+    """(N,) text, the same for the same image of several data sets."""
+    archive = facts["image_id"].str.extract(ISIC_ID)[0]
+    return archive.fillna(facts["source"] + " " + facts["image_id"])
+
+
+def external_parts(shards: Shards, external: ExternalConfig) -> list[str]:
+    """The parts of another data set that are read; the folds of one are its train and val.
+
+    Raises:
+        UserError: of shards that hold folds, one of train and val is asked for without the other.
+    """
+    folds = [part for part in shards.counts if fold_number(part) is not None]
+    dealt = [split for split in external.splits if split in ("train", "val")]
+    if not folds or not dealt:
+        return list(external.splits)
+    if len(set(dealt)) == 1:
+        raise UserError(
+            f"{external.shards}: train and val are dealt into folds there, so {dealt[0]} can't be "
+            "told apart; name both in splits, or neither"
+        )
+    return [*folds, *(split for split in external.splits if split not in dealt)]
+
+
 def external_predictions(
-    run: Run, model: keras.Model, shards: Shards, external: ExternalConfig
+    run: Run, model: keras.Model, shards: Shards, external: ExternalConfig, *, batch_size: int = 64
 ) -> Predictions:
     """The chosen splits of another data set, with the run's classes folded.
 
@@ -207,16 +248,18 @@ def external_predictions(
     were chosen for it.
 
     Raises:
-        UserError: no image of these classes, or a class to fold that the run does not have.
+        UserError: no image of these classes, a class to fold that the run does not have, or as
+            :func:`external_parts`.
     """
     own, names = run.class_names(), list(external.classes)
     weights = _fold_matrix(own, external)
     inputs = run.inputs().model_copy(update={"classes": external.classes})
     parts = []
-    for split in external.splits:
+    for split in external_parts(shards, external):
         facts = read_labels(shards, split, external.classes)
         if len(facts):
-            parts.append((facts, predict_logits(model, shards, split, inputs)))
+            logits = predict_logits(model, shards, split, inputs, batch_size=batch_size)
+            parts.append((facts, logits))
     if not parts:
         raise UserError(f"{external.shards}: no image of these classes in {external.splits}")
     facts = pd.concat([part[0] for part in parts], ignore_index=True)

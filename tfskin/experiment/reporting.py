@@ -74,8 +74,9 @@ def write_run_report(judged: Judgement) -> None:
     notes = []
     if external is not None:
         notes.append(
-            f"Judged on {judged.shards.name}, which the model was not trained on. Its classes are "
-            f"{_words(external.classes)}; the run's are folded into them: {_words(external.fold)}."
+            f"Judged on {judged.shards.name}. {_seen_in_training(metrics['trained_on'])} Its "
+            f"classes are {_words(external.classes)}; the run's are folded into them: "
+            f"{_words(external.fold)}."
         )
     elif judged.split != "test":
         notes.append(f"The data have no test split; the figures are those of {judged.split}.")
@@ -100,6 +101,18 @@ def write_run_report(judged: Judgement) -> None:
         notes=notes,
     )
     write_report(judged.folder / "report.html", content=content)
+
+
+def _seen_in_training(count: int | None) -> str:
+    """Whether the model was trained on the images of another data set."""
+    if count is None:
+        return (
+            "Whether the model was trained on any of these images is not known: the shards that "
+            "it was trained on are gone or changed."
+        )
+    if count:
+        return f"The model was trained on {count:,} of these images: it looks too good."
+    return "By their ids, the model was trained on none of these images."
 
 
 def read_history(run: Run) -> pd.DataFrame | None:
