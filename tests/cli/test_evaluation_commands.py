@@ -40,6 +40,20 @@ def test_what_does_not_fit_is_one_line(tmp_path, command, tiny_runs, words, mess
     assert not (tmp_path / "out").exists()
 
 
+def test_a_key_that_another_data_set_does_not_use_is_refused(
+    tmp_path, command, tiny_runs, phantom_shards
+):
+    path = tmp_path / "external.yaml"
+    path.write_text(
+        f"name: other\nshards: {phantom_shards}\nsplits: [test]\n"
+        "classes: {bad: [melanoma], good: [nevus]}\nfold: {bad: [melanoma], good: [nevus]}\n"
+    )
+    for word in ("calibration=isotonic", "malignant=[nevus]", "sensitivities=[0.8]"):
+        done = command("evaluate", tiny_runs[0], path, f"evaluate.{word}")
+        assert done.code == 2
+        assert f"evaluate.{word.split('=')[0]}: is not used" in only_line(done)
+
+
 def test_compare_prints_differences(tmp_path, command, tiny_runs):
     done = command("compare", *tiny_runs, "--output", tmp_path, "--resamples", 100)
     assert done.code == 0, done.err

@@ -288,6 +288,17 @@ def test_runs_are_compared_on_the_same_images(tmp_path, tiny_runs):
     assert json.loads((tmp_path / "pair" / "comparison.json").read_text()) == result
 
 
+def test_a_comparison_takes_the_malignant_classes_that_the_run_was_judged_by(tmp_path, tiny_runs):
+    first = tmp_path / "first"
+    shutil.copytree(tiny_runs[0], first)
+    config = SMALL.model_copy(update={"malignant": ["nevus"]})
+    tfskin.evaluate(first, config=config, say=silent)
+    result = tfskin.compare(
+        [first, tiny_runs[1]], output=tmp_path / "pair", resamples=100, say=silent
+    )
+    assert result["malignant"] == ["nevus"]
+
+
 def test_runs_that_cannot_be_compared_are_named(tmp_path, tiny_runs):
     def refuse(message, runs, **options):
         with pytest.raises(UserError, match=message):

@@ -90,10 +90,17 @@ def _read_arguments(
     external = read_config(rest[0], rest[1:], ExternalConfig) if rest else None
     if not own:
         return external, None
-    from tfskin.experiment.evaluation_run import stored_config
+    from tfskin.experiment.evaluation_run import EXTERNAL_KEYS, stored_config
     from tfskin.runs import open_run
 
     changes = read_config(None, [word.removeprefix("evaluate.") for word in own], EvaluateConfig)
+    unused = sorted(changes.model_fields_set - EXTERNAL_KEYS)
+    if external is not None and unused:
+        raise UserError(
+            f"evaluate.{unused[0]}: is not used on another data set, where what the run decided "
+            f"is applied; leave it out, or judge the run itself with it first: tfskin-evaluate "
+            f"{folder} evaluate.{unused[0]}=..."
+        )
     given = changes.model_dump(mode="json", include=changes.model_fields_set)
     return external, stored_config(open_run(folder), given)
 

@@ -78,8 +78,10 @@ def compare(
     groups = first["group"].to_numpy()
     values = _check_values(tables, labels, classes, split)
     options: dict[str, Any] = {"resamples": resamples, "confidence": confidence}
-    config = stored_config(opened[0])
-    malignant = choose_malignant(run_classes(opened[0]), config.malignant, say=say)
+    malignant = opened[0].decision().get("malignant")
+    if malignant is None:
+        given = stored_config(opened[0]).malignant
+        malignant = choose_malignant(run_classes(opened[0]), given, say=say)
     columns = [classes.index(name) for name in malignant]
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,

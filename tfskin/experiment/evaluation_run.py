@@ -57,6 +57,9 @@ __all__ = [
     "stored_config",
 ]
 
+EXTERNAL_KEYS = frozenset({"batch_size", "resamples", "confidence", "explained_images"})
+"""Keys of ``EvaluateConfig`` that count on another data set; the rest is the run's decision."""
+
 
 @dataclass(frozen=True, kw_only=True)
 class _Judged:
