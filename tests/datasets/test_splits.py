@@ -178,6 +178,35 @@ def test_a_rare_class_is_in_train_first_and_no_warning_is_raised():
             assert "train" in set(split[records["diagnosis"] == name])
 
 
+@given(
+    rare=st.lists(st.integers(1, 6), min_size=1, max_size=5),
+    images=st.integers(1, 3),
+    seed=st.integers(0, 2**31 - 1),
+)
+def test_a_class_of_n_groups_is_in_train_and_n_minus_1_further_splits(rare, images, seed):
+    """Test is served before val, and val before calibration."""
+    counts = [60, *rare]
+    lesions = np.repeat(np.arange(sum(counts)), images)
+    diagnoses = np.repeat(np.repeat(list("abcdef")[: len(counts)], counts), images)
+    records = make_table(diagnoses, [f"l{number}" for number in lesions])
+    split = make_splits(records, lesions, seed=seed)
+    expect_closed(records, no_duplicates(), split)
+    for name, count in zip("abcdef", counts, strict=False):
+        found = set(split[records["diagnosis"] == name])
+        assert found >= set(["train", "test", "val", "calibration"][:count])
+
+
+def test_a_group_that_another_class_needs_stays():
+    """Both groups of the rare class hold the only image of another class."""
+    records = make_table(
+        "a" * 60 + "bcbd", [f"l{number}" for number in [*range(60), 60, 60, 61, 61]]
+    )
+    for seed in range(5):
+        split = make_splits(records, group_records(records, no_duplicates()), seed=seed)
+        for name in "bcd":
+            assert "train" in set(split[records["diagnosis"] == name])
+
+
 def test_large_groups_stay_whole_and_every_split_has_images():
     records = make_table("ab" * 50, patients=[f"p{index // 25}" for index in range(100)])
     split = make_splits(records, group_records(records, no_duplicates()))

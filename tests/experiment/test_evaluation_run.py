@@ -413,7 +413,7 @@ def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
 
 def test_folds_of_another_data_set_are_its_train_and_val(phantom_shards):
     shards = tfskin.load_shards(phantom_shards)
-    counts = {"fold0": {}, "fold1": {}, "calibration": {}, "test": {}}
+    counts: dict[str, dict[str, int]] = {"fold0": {}, "fold1": {}, "calibration": {}, "test": {}}
     dealt = dataclasses.replace(shards, counts=counts)
     every = ["train", "val", "calibration", "test"]
     assert external_parts(shards, other_data("x", splits=every)) == every

@@ -20,7 +20,7 @@ from tfskin.files import replace_file
 SPLITS = ("train", "val", "calibration", "test")
 FOLD = r"fold\d+"
 """Pattern of the names of the parts of a cross-validation."""
-# Cut in this order: where a class has too few groups for all splits, the earlier are served first.
+# Cut and served in this order: a class of two groups is in train and test, of three in val too.
 _CUT = ("test", "val", "calibration")
 _MIN_FRACTION = 0.01
 _NAMED = 5
@@ -93,8 +93,8 @@ def make_splits(
     ``StratifiedGroupKFold``: each split is one fold (or a few) of as many as its fraction needs.
     With many small groups every split's share, and the share of every class with many groups, is
     within about one hundredth of its fraction; large groups and rare classes make it coarser.
-    First, one group of each class goes to train, rarest class first; so a class with a single
-    group is in train only, and the further splits are served in the order test, val, calibration.
+    A class of n groups is in train and in the first n - 1 of test, val and calibration, unless
+    its groups are needed there for other classes, or a split would be left empty.
 
     With ``fixed``, val, calibration and test stay as they are given. Those of them that no image
     is given to are cut from the rest (train and images without a split) by their fraction
@@ -290,7 +290,44 @@ def _deal_groups(
         ]
         result[taken] = split
         free[taken] = False
+    _serve_every_class(result, groups, strata, cuts, seed)
     return result
+
+
+def _serve_every_class(
+    result: np.ndarray, groups: np.ndarray, strata: np.ndarray, cuts: list[str], seed: int
+) -> None:
+    """Move a group of a class into each split where the class is due and missing, rarest first.
+
+    A class of n groups is due in train and in the first n - 1 of ``cuts``. The smallest group goes
+    (chance decides between equals), from train before the last of the cuts, and none that would
+    leave its split empty or without a class that is due there.
+    """
+    groups = pd.factorize(groups)[0]
+    names = ["train", *cuts]
+    place = np.zeros(groups.max() + 1, np.int64)
+    place[groups] = [names.index(name) for name in result]
+    holds = np.zeros((len(place), strata.max() + 1), bool)
+    holds[groups, strata] = True
+    rarity, sizes = holds.sum(axis=0), np.bincount(groups)
+    order = np.random.default_rng(seed).permutation(len(place))
+    due = np.arange(len(names))[:, None] < rarity
+    counts = np.stack([holds[place == split].sum(axis=0) for split in range(len(names))])
+    for stratum in np.argsort(rarity, kind="stable"):
+        for split in range(len(names)):
+            if not due[split, stratum] or counts[split, stratum]:
+                continue
+            lone = np.bincount(place, minlength=len(names)) < 2
+            needed = (holds & (due & (counts < 2))[place]).any(axis=1) | lone[place]
+            found = np.flatnonzero(holds[:, stratum] & ~needed)
+            if len(found) == 0:
+                continue
+            later = np.where(place[found] == 0, len(names), place[found])
+            moved = found[np.lexsort((order[found], sizes[found], -later))[0]]
+            counts[place[moved]] -= holds[moved]
+            counts[split] += holds[moved]
+            place[moved] = split
+    result[:] = np.array(names, object)[place[groups]]
 
 
 def _hold_for_train(groups: np.ndarray, strata: np.ndarray, needed: int, seed: int) -> np.ndarray:
