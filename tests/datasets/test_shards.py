@@ -17,7 +17,7 @@ from tests.datasets.tiny import (
 )
 from tfskin.datasets.shard_files import make_features, serialize_record
 from tfskin.datasets.shards import ShardOptions, load_shards, write_shards
-from tfskin.datasets.splits import SPLITS, read_splits_csv
+from tfskin.datasets.splits import SPLITS, apply_splits_csv
 from tfskin.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,7 +43,7 @@ def test_what_comes_back_describes_the_records(tiny_records, tiny_shards):
     assert about["licenses"] == {"CC-0": 24}
     assert about["source"] == "tiny"
     assert about["groups"] == len(set(groups))
-    assert read_splits_csv(tiny_shards.folder / "splits.csv", tiny_records).equals(splits)
+    assert apply_splits_csv(tiny_shards.folder / "splits.csv", tiny_records).equals(splits)
 
 
 def test_tfds_reads_back_every_record_bit_for_bit(tiny_records, tiny_shards):

@@ -10,10 +10,10 @@ from tests.datasets.tiny import no_duplicates
 from tfskin.datasets.splits import (
     SPLITS,
     Fractions,
+    apply_splits_csv,
     check_disjoint,
     group_records,
     make_splits,
-    read_splits_csv,
     write_splits_csv,
 )
 from tfskin.errors import UserError
@@ -259,7 +259,7 @@ def test_a_group_that_given_splits_tear_apart_is_refused_and_named():
     records = make_table("abab", ["", "same", "same", ""])
     groups = group_records(records, no_duplicates())
     fixed = pd.Series(["train", "test", "train", "test"])
-    with pytest.raises(UserError, match=r"'i1' \(test\), 'i2' \(train\)"):
+    with pytest.raises(UserError, match=r"'i1' \(test\), 'i2' \(train\);.* --drop-leaks"):
         make_splits(records, groups, fixed=fixed)
 
 
@@ -301,7 +301,7 @@ def test_a_published_file_gives_the_same_splits_back(tmp_path):
     write_splits_csv(path, records["image_id"].tolist(), split, groups)
     assert path.read_text(encoding="utf-8").splitlines()[0] == "image_id,split,group"
     shuffled = records.sample(frac=1, random_state=0)
-    again = read_splits_csv(path, shuffled)
+    again = apply_splits_csv(path, shuffled)
     assert again.index.equals(shuffled.index)
     assert again.sort_index().equals(split)
     assert make_splits(records, groups, seed=5, fixed=split).equals(split)
@@ -312,7 +312,7 @@ def test_a_byte_order_mark_blanks_and_other_columns_do_no_harm(tmp_path):
     path.write_text(
         "\ufeffnote, split ,image_id\n,val,i1\nx, train ,i0\n,test,elsewhere\n", "utf-8"
     )
-    assert read_splits_csv(path, make_table("ab")).tolist() == ["train", "val"]
+    assert apply_splits_csv(path, make_table("ab")).tolist() == ["train", "val"]
 
 
 @pytest.mark.parametrize(
@@ -324,6 +324,7 @@ def test_a_byte_order_mark_blanks_and_other_columns_do_no_harm(tmp_path):
         ("image_id,split\ni0,train\ni1,\n", "image 'i1': unknown split ''"),
         ("image_id,split\ni0,train\n", "has no row for 'i1'"),
         ("image_id,split\ni0,train\ni0,test\ni1,test\n", "image 'i0' stands in two rows"),
+        ("image_id,split\n", "has no rows"),
         ("", "is no CSV table"),
         ('image_id,split\n"i0,train\n', "is no CSV table"),
     ],
@@ -332,14 +333,14 @@ def test_a_faulty_file_is_named_with_what_is_wrong(tmp_path, text, message):
     path = tmp_path / "splits.csv"
     path.write_text(text, encoding="utf-8")
     with pytest.raises(UserError, match=message) as caught:
-        read_splits_csv(path, make_table("ab"))
+        apply_splits_csv(path, make_table("ab"))
     assert str(caught.value).startswith(str(path))
 
 
 def test_a_missing_or_binary_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.csv: cannot be read"):
-        read_splits_csv(tmp_path / "none.csv", make_table("ab"))
+        apply_splits_csv(tmp_path / "none.csv", make_table("ab"))
     path = tmp_path / "binary.csv"
     path.write_bytes(b"\xff\xd8\xff\x00")
     with pytest.raises(UserError, match=r"binary\.csv: is no CSV table"):
-        read_splits_csv(path, make_table("ab"))
+        apply_splits_csv(path, make_table("ab"))

@@ -71,7 +71,8 @@ def prepare_command(
         bool,
         typer.Option(
             "--drop-leaks",
-            help="Leave out what shares a lesion or picture with a given test split.",
+            help="Leave out what shares a lesion or picture with a given test split; with "
+            "--split, images without a row.",
         ),
     ] = False,
     near_duplicates: Annotated[

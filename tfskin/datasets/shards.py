@@ -141,7 +141,7 @@ def write_shards(
             folder that cannot be written, or another process writing the same data set.
     """
     options = options or ShardOptions()
-    _check_name(name, version)
+    check_name(name, version)
     check_disjoint(groups, splits, records["image_id"].tolist())
     if not (records["diagnosis"] != "").any():
         raise UserError(f"{name}: no image has a diagnosis; name the column that holds it")
@@ -223,7 +223,12 @@ def _read_shards(folder: Path, values: dict[str, Any]) -> Shards:
     )
 
 
-def _check_name(name: str, version: str) -> None:
+def check_name(name: str, version: str) -> None:
+    """Refuse a name or version that TFDS does not take.
+
+    Raises:
+        UserError: says what it must be.
+    """
     if not _NAME.fullmatch(name):
         raise UserError(
             f"name '{name}': must be lower-case letters, digits and underscores, and start with "

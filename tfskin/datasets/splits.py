@@ -162,17 +162,16 @@ def write_splits_csv(
         frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 
 
-def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
-    """The split of each record as a CSV file says: str, named "split", indexed as the records.
-
-    Columns are found by name (image_id, split); others, and images that are not among the
-    records, are passed over, so a file for a whole data set serves a part of it too.
+def read_splits_csv(path: Path | str) -> pd.Series:
+    """Image id -> split as a CSV file says; columns are found by name, and others passed over.
 
     Raises:
-        UserError: the file cannot be read, lacks a column, has an unknown split name or an image
-            twice, or does not have an image of the records.
+        UserError: the file cannot be read, lacks a column, has no row, an unknown split name or an
+            image twice.
     """
     frame = read_splits_table(path, ["image_id", "split"])
+    if frame.empty:
+        raise UserError(f"{path}: has no rows; give a splits.csv that tfskin-prepare wrote")
     known = frame["split"].isin(SPLITS) | frame["split"].str.fullmatch(FOLD)
     unknown = np.flatnonzero(~known.to_numpy())
     if len(unknown):
@@ -185,11 +184,24 @@ def read_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
     repeated = frame["image_id"][frame["image_id"].duplicated()]
     if len(repeated):
         raise UserError(f"{path}: image '{repeated.iloc[0]}' stands in two rows; keep one")
-    found = records["image_id"].map(frame.set_index("image_id")["split"])
+    return frame.set_index("image_id")["split"]
+
+
+def apply_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
+    """The split of each record as a CSV file says: str, named "split", indexed as the records.
+
+    Images that are not among the records are passed over, so a file for a whole data set serves a
+    part of it too.
+
+    Raises:
+        UserError: as :func:`read_splits_csv`, or it does not have an image of the records.
+    """
+    found = records["image_id"].map(read_splits_csv(path))
     missing = records["image_id"][found.isna()].tolist()
     if missing:
         raise UserError(
-            f"{path}: has no row for {_quote(missing)}; add a row for every image of the source"
+            f"{path}: has no row for {_quote(missing)}; add a row for every image of the source, "
+            "or give --drop-leaks to leave out those without one"
         )
     return pd.Series(found.to_numpy(object), index=records.index, name="split", dtype="str")
 
@@ -238,7 +250,7 @@ def _spread_over_groups(given: np.ndarray, groups: np.ndarray, image_ids: np.nda
         raise UserError(
             f"the splits given by the source tear {len(torn)} groups of images of one lesion, "
             f"patient or near duplicate apart, such as {torn[0]}; move each group into one split, "
-            "or let new splits be made"
+            "or give --drop-leaks to leave out what is not test"
         )
     split_of_group = np.full(groups.max(initial=-1) + 1, "", object)
     split_of_group[frame["group"]] = frame["split"]

@@ -14,9 +14,15 @@ from tfskin.datasets.beam import BeamRun
 from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
-from tfskin.datasets.shards import ShardOptions, Shards, load_shards, write_shards
+from tfskin.datasets.shards import ShardOptions, Shards, check_name, load_shards, write_shards
 from tfskin.datasets.sources import SourceOptions, read_records
-from tfskin.datasets.splits import Fractions, group_records, make_splits, read_splits_csv
+from tfskin.datasets.splits import (
+    Fractions,
+    apply_splits_csv,
+    group_records,
+    make_splits,
+    read_splits_csv,
+)
 from tfskin.errors import UserError
 
 PHANTOM = "phantom"
@@ -34,7 +40,8 @@ class PrepareOptions:
         folds: deal train and val into so many folds; ``data.fold`` chooses one when reading.
         split_file: a published ``splits.csv`` to use again.
         drop_leaks: where splits that come with the data tear a lesion, patient or near duplicate
-            apart, leave the images out that are not test; otherwise that is an error.
+            apart, leave the images out that are not test; with ``split_file``, leave out the
+            images that have no row there. Otherwise either is an error.
         near_duplicates: look for near duplicates and keep them in one split.
         artefacts: look for artefacts and store what is found.
         on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
@@ -100,6 +107,8 @@ def prepare(
     """
     chosen = options or PrepareOptions()
     name = chosen.name or source
+    check_name(name, chosen.version)
+    _check_split_file(chosen)
     target = Path(output) / name / chosen.version
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
@@ -111,6 +120,22 @@ def prepare(
             return _prepare_records(records, name, output, chosen, say)
     records = gather_records(source, path, options=chosen, say=say)
     return _prepare_records(records, name, output, chosen, say)
+
+
+def _check_split_file(options: PrepareOptions) -> None:
+    """Refuse a splits file that cannot be used, and options that it leaves nothing to decide."""
+    if options.split_file is None:
+        return
+    for option, given in (
+        ("--folds", options.folds is not None),
+        ("--fractions", options.fractions != Fractions()),
+    ):
+        if given:
+            raise UserError(
+                f"--split {options.split_file}: gives the splits, so {option} has no use; leave "
+                "one out"
+            )
+    read_splits_csv(options.split_file)
 
 
 def download_sources(
@@ -212,6 +237,8 @@ def _prepare_records(
     if records["diagnosis"].nunique() < 2:
         only = records["diagnosis"].iloc[0]
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
+    if options.split_file is not None and options.on_error == "fail" and not options.drop_leaks:
+        apply_splits_csv(options.split_file, records)  # before the pictures are looked at
     beam = beam_run(options, Path(output) / name)
     audit = audit_records(
         records,
@@ -227,13 +254,12 @@ def _prepare_records(
     kept = audit.records
     groups = group_records(kept, audit.duplicates)
     say(_describe(audit, groups))
-    if options.drop_leaks and SPLIT_COLUMN in kept and options.split_file is None:
-        leaks = find_leaks(groups, kept[SPLIT_COLUMN])
-        if leaks.any():
-            say(f"left out {leaks.sum()} images that share a lesion, patient or picture with test")
-            reason = "shares a lesion, patient or picture with a held-out split"
-            left_out |= dict.fromkeys(kept["image_id"][leaks], reason)
-            kept, groups = kept[~leaks].reset_index(drop=True), groups[~leaks]
+    if options.drop_leaks:
+        dropped, reason = _find_dropped(kept, groups, options)
+        if dropped.any():
+            say(f"left out {dropped.sum()} images: {reason}")
+            left_out |= dict.fromkeys(kept["image_id"][dropped], reason)
+            kept, groups = kept[~dropped].reset_index(drop=True), groups[~dropped]
     shards = replace(
         options.shards,
         overwrite=options.overwrite,
@@ -253,6 +279,21 @@ def _prepare_records(
     )
 
 
+def _find_dropped(
+    records: pd.DataFrame, groups: np.ndarray, options: PrepareOptions
+) -> tuple[np.ndarray, str]:
+    """A mask of the images that ``drop_leaks`` leaves out, and why."""
+    if options.split_file is not None:
+        named = records["image_id"].isin(read_splits_csv(options.split_file).index).to_numpy()
+        if not named.any():
+            raise UserError(f"{options.split_file}: has no row for any image of the source")
+        return ~named, f"no row in {options.split_file.name}"
+    reason = "shares a lesion, patient or picture with a held-out split"
+    if SPLIT_COLUMN not in records:
+        return np.zeros(len(records), bool), reason
+    return find_leaks(groups, records[SPLIT_COLUMN]), reason
+
+
 def beam_run(options: PrepareOptions, folder: Path) -> BeamRun | None:
     """How pictures are read by Beam, with its results in ``folder``; None where they are not."""
     if options.beam_options is None:
@@ -262,11 +303,7 @@ def beam_run(options: PrepareOptions, folder: Path) -> BeamRun | None:
 
 def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOptions) -> pd.Series:
     if options.split_file is not None:
-        if options.folds is not None:
-            raise UserError(
-                f"{options.split_file}: gives the splits, so no folds can be made; leave one out"
-            )
-        return read_splits_csv(options.split_file, records)
+        return apply_splits_csv(options.split_file, records)
     fixed = records.get(SPLIT_COLUMN, None)
     fractions, seed = options.fractions, options.seed
     if options.folds is not None:

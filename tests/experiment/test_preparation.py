@@ -1,0 +1,97 @@
+"""What is refused before any work, and splits that are used again."""
+
+import json
+from dataclasses import replace
+
+import pandas as pd
+import pytest
+
+import tfskin
+from tests.datasets.tiny import make_image
+from tfskin.datasets.splits import Fractions
+from tfskin.errors import UserError
+from tfskin.experiment import preparation
+
+FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, artefacts=False)
+
+
+def silent(_: str) -> None:
+    """Swallow the news."""
+
+
+@pytest.fixture
+def table(tmp_path):
+    """30 pictures of 15 lesions; the first two lesions are torn into train and test."""
+    folder = tmp_path / "pictures"
+    folder.mkdir()
+    for number in range(30):
+        make_image(number).save(folder / f"p{number}.png")
+    rows = pd.DataFrame(
+        {
+            "image_id": [f"p{number}" for number in range(30)],
+            "path": [f"p{number}.png" for number in range(30)],
+            "label": [("mel", "nv")[number // 2 % 2] for number in range(30)],
+            "lesion_id": [f"l{number // 2}" for number in range(30)],
+            "split": ["train", "test", "train", "test", *[""] * 26],
+        }
+    )
+    rows.to_csv(folder / "table.csv", index=False)
+    return folder / "table.csv"
+
+
+def test_dropped_leaks_are_dropped_again_by_the_splits_file(tmp_path, table):
+    options = replace(FEW, drop_leaks=True)
+    first = tfskin.prepare("table", table, output=tmp_path / "a", options=options, say=silent)
+    about = json.loads((first.folder / "shards.json").read_text())
+    assert set(about["left_out"]) == {"p0", "p2"}
+    path = first.folder / "splits.csv"
+
+    options = replace(options, split_file=path)
+    second = tfskin.prepare("table", table, output=tmp_path / "b", options=options, say=silent)
+    assert second.fingerprint == first.fingerprint
+    assert (second.folder / "splits.csv").read_bytes() == path.read_bytes()
+    about = json.loads((second.folder / "shards.json").read_text())
+    assert about["left_out"] == dict.fromkeys(("p0", "p2"), "no row in splits.csv")
+
+    other = tmp_path / "other.csv"
+    other.write_text("image_id,split\nelsewhere,train\n")
+    options = replace(options, split_file=other)
+    with pytest.raises(UserError, match="has no row for any image"):
+        tfskin.prepare("table", table, output=tmp_path / "c", options=options, say=silent)
+
+
+@pytest.mark.parametrize(
+    ("changes", "splits", "message"),
+    [
+        ({"name": "ISIC2019"}, None, "name 'ISIC2019': must be lower-case"),
+        ({"version": "1.0"}, None, "version '1.0': must be three numbers"),
+        ({}, "", "is no CSV table"),
+        ({}, "image_id,split\n", "has no rows"),
+        ({}, "image_id,split\np0,tset\n", "did you mean 'test'"),
+        ({"folds": 5}, "image_id,split\np0,test\n", "--folds has no use"),
+        (
+            {"fractions": Fractions(0.8, 0.1, 0, 0.1)},
+            "image_id,split\np0,test\n",
+            "--fractions has no use",
+        ),
+    ],
+)
+def test_what_cannot_be_is_refused_before_the_download(
+    tmp_path, monkeypatch, changes, splits, message
+):
+    options = replace(FEW, download=True, **changes)
+    if splits is not None:
+        (tmp_path / "splits.csv").write_text(splits)
+        options = replace(options, split_file=tmp_path / "splits.csv")
+    monkeypatch.setattr(preparation, "download_source", lambda *_, **__: pytest.fail("downloaded"))
+    with pytest.raises(UserError, match=message):
+        tfskin.prepare("isic_2019", tmp_path / "isic", output=tmp_path, options=options, say=silent)
+
+
+def test_a_splits_file_without_an_image_is_refused_before_the_audit(tmp_path, monkeypatch, table):
+    path = tmp_path / "splits.csv"
+    path.write_text("image_id,split\np0,test\n")
+    monkeypatch.setattr(preparation, "audit_records", lambda *_, **__: pytest.fail("audited"))
+    options = replace(FEW, split_file=path)
+    with pytest.raises(UserError, match=r"has no row for 'p1', .* --drop-leaks"):
+        tfskin.prepare("table", table, output=tmp_path, options=options, say=silent)
