@@ -130,6 +130,20 @@ def test_constant_predictions():
     assert never == {"value": None, "low": None, "high": None, "undefined": 200}
 
 
+@pytest.mark.parametrize("sharp", [1.0, 50.0])
+def test_the_auc_of_two_classes_has_one_interval(sharp):
+    """It rests on the rarer class, whichever of both is called positive."""
+    random = np.random.default_rng(0)
+    labels = np.repeat([0, 1], [400, 8])
+    score = 1 / (1 + np.exp(-(labels * sharp + random.normal(size=408))))
+    probabilities = np.stack([1 - score, score], axis=1)
+    found = bootstrap_intervals(labels, probabilities, np.arange(408), NAMES[:2], resamples=200)
+    common, rare = (found["per_class"][name] for name in NAMES[:2])
+    for bound in ("low", "high"):
+        assert common["auc"][bound] == pytest.approx(rare["auc"][bound])
+        assert found["macro_auc"][bound] == pytest.approx(rare["auc"][bound])
+
+
 def test_a_class_of_one_group_has_no_interval():
     labels, probabilities = predictions(images=30)
     labels[:] = np.arange(30) % 2

@@ -13,6 +13,7 @@ from tfskin.evaluation.figures import (
     AVERAGES,
     CLASS_FIGURES,
     PARTIAL_FROM,
+    RANKING_FIGURES,
     SUMMARY_FIGURES,
     Floats,
     Ints,
@@ -135,7 +136,7 @@ def _class_intervals(
     own, others = int(sizes[0, place]), int(sizes[1, place])
     entry: dict[str, Any] = {"images": metrics["images"], "groups": own}
     for figure in CLASS_FIGURES:
-        rests_on = groups_of_ranking(figure, own, own)
+        rests_on = groups_of_ranking(figure, own, others) if figure in RANKING_FIGURES else own
         entry[figure] = interval(
             metrics[figure],
             drawn[f"class {figure}"][:, place],
@@ -163,7 +164,8 @@ def _groups_of_figure(
     A mean over classes has the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946),
     ``(sum v_c)^2 / sum v_c^2 / (n_c - 1)`` of the classes' variances v and numbers of groups n: a
     rare class counts as much as it varies. A class whose resamples are all alike varies at least
-    as a share of ``1 / (n + 2)`` does.
+    as a share of ``1 / (n + 2)`` does. A ranking figure of a class rests on the rarer kind, the
+    class or the others; the AUCs of two classes are one number.
     """
     present = sizes[0][sizes[0] > 0]
     if rests_on_lone_group(name, sizes):
@@ -175,9 +177,14 @@ def _groups_of_figure(
     values = drawn[f"class {AVERAGES[name]}"][:, sizes[0] > 0] / (SCALES[name] or 1.0)
     if not np.isfinite(values).any(axis=0).all():
         return 1
+    counts = present
+    if AVERAGES[name] in RANKING_FIGURES:
+        counts = sizes[:, sizes[0] > 0].min(axis=0)
+    if counts.min() < 2 or (name == "macro_auc" and len(counts) == 2):
+        return int(counts.min())
     rare = 1 / (present + 2)
     variances = np.maximum(np.nanvar(values, axis=0), rare * (1 - rare) / present)
-    return float(1 + variances.sum() ** 2 / (variances**2 / (present - 1)).sum())
+    return float(1 + variances.sum() ** 2 / (variances**2 / (counts - 1)).sum())
 
 
 def _flat(statistics: Statistics, weights: Floats) -> dict[str, Floats]:
