@@ -32,7 +32,7 @@ def test_a_picture_and_a_table_are_left_and_no_run(tmp_path, config):
 def test_images_and_dropout_are_those_of_the_first_stage(
     tmp_path, monkeypatch, config, stages, side, rate
 ):
-    seen = {}
+    seen: dict[str, object] = {}
 
     def spy(model, make_epoch, **options):
         images, _ = next(iter(make_epoch(0)))
