@@ -279,7 +279,7 @@ def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch, phantom_sha
 
 def test_another_run_is_not_written_over(tiny_runs):
     before = (tiny_runs[1] / "metrics.json").read_bytes()
-    with pytest.raises(UserError, match="another run"):
+    with pytest.raises(UserError, match="is a run; choose another --output"):
         tfskin.evaluate(tiny_runs[0], output=tiny_runs[1], say=silent)
     assert (tiny_runs[1] / "metrics.json").read_bytes() == before
 
