@@ -140,17 +140,14 @@ def dump_config(config: BaseModel) -> str:
 def describe_difference(there: BaseModel, here: BaseModel) -> str | None:
     """``"train.epochs is 3 there, 5 here"``: the first key that differs, and how many more do.
 
-    Keys in another order differ too, for that of ``data.classes`` is the order of the logits.
-    None: the same config.
+    Classes in another order differ too: theirs is that of the logits. None: the same config.
     """
-    flat = [list(_flatten(config.model_dump(mode="json"))) for config in (there, here)]
-    if flat[0] == flat[1]:
-        return None
-    left, right = map(dict, flat)
+    left, right = (dict(_flatten(config.model_dump(mode="json"))) for config in (there, here))
     keys = [key for key in left | right if left.get(key) != right.get(key)]
     if not keys:
-        moved = next(a for (a, _), (b, _) in zip(*flat, strict=True) if a != b)
-        return f"{moved} stands in another place there"
+        classes = [[k for k in part if k.startswith("data.classes.")] for part in (left, right)]
+        moved = [one for one, other in zip(*classes, strict=True) if one != other]
+        return f"{moved[0]} stands in another place there" if moved else None
     shown = [json.dumps(part[keys[0]]) if keys[0] in part else "not" for part in (left, right)]
     more = f", and {len(keys) - 1} more" if keys[1:] else ""
     return f"{keys[0]} is {shown[0]} there, {shown[1]} here{more}"

@@ -10,6 +10,7 @@ import pytest
 
 import tfskin
 from tests.conftest import TINY
+from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
 from tfskin.experiment.judging import input_options
@@ -154,6 +155,8 @@ def test_a_run_does_not_go_on_with_classes_or_records_in_another_order(tmp_path,
     swapped = tiny_config(phantom_shards, "data.classes={b: [nevus], a: [melanoma]}")
     with pytest.raises(UserError, match=r"data\.classes\.a stands in another place there"):
         tfskin.train(swapped, output=folder, say=silent)
+    again = tfskin.read_config(folder / "config.yaml")
+    assert describe_difference(again, tfskin.read_config(folder / "config.yaml")) is None
     inputs = read_json(folder / "inputs.json")
     write_json(folder / "inputs.json", inputs | {"order": "another"})
     with pytest.raises(UserError, match="its shards have changed since it began"):
