@@ -22,7 +22,7 @@ def test_labels_hold_what_the_records_say(shards):
     table = read_labels(shards, "train", {"b": ["mel"], "a": ["nv"]})
     assert list(table.columns) == [
         *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
-        *("site", "image_type", "skin_type", "source", "width", "height"),
+        *("site", "image_type", "skin_type", "source", "license", "width", "height"),
         *DETECTORS,
     ]
     assert set(table["hair"]) == {-1}  # nobody has looked

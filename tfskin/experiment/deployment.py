@@ -1,6 +1,8 @@
 """A run -> what is served."""
 
 import re
+from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
@@ -10,7 +12,7 @@ from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.evaluation.report_sections import member_names
 from tfskin.experiment.evaluation_run import headline_split, load_run_shards
-from tfskin.inputs import count_images, count_licenses, read_samples
+from tfskin.inputs import count_images, read_labels, read_samples
 from tfskin.runs import Run, open_run
 from tfskin.serving.decisions import read_decisions
 from tfskin.serving.graph import GraphOptions
@@ -136,8 +138,18 @@ def read_facts(run: Run, shards: Shards) -> ModelFacts:
         figures=metrics["splits"].get(split, {}),
         combination=metrics.get("combination", ""),
         members=_member_names(run),
-        licenses=count_licenses(shards, taught, classes),
+        licenses=_count_licenses(shards, taught, classes),
     )
+
+
+def _count_licenses(
+    shards: Shards, parts: Sequence[str], classes: dict[str, list[str]] | None
+) -> dict[str, int]:
+    """Licence -> number of images of some parts that are in a class; "" where it is unknown."""
+    counts: Counter[str] = Counter()
+    for part in parts:
+        counts.update(read_labels(shards, part, classes)["license"])
+    return dict(sorted(counts.items()))
 
 
 def _member_names(run: Run) -> list[str]:

@@ -12,7 +12,7 @@ import keras
 import numpy as np
 
 from tfskin.datasets.shards import Shards
-from tfskin.errors import UserError
+from tfskin.errors import DivergenceError, UserError
 from tfskin.files import read_json, replace_file, write_json
 from tfskin.inputs import (
     InputOptions,
@@ -225,7 +225,7 @@ class FeatureCache:
                 found = self.backbone.predict_on_batch(whole)[: len(images)]
                 features = np.asarray(keras.ops.convert_to_numpy(found), np.float32)
                 if not np.isfinite(features).all():
-                    raise UserError(
+                    raise DivergenceError(
                         f"{what}: the backbone gives no number (NaN or infinity); look at "
                         "model.weights, or set train.precision=float32"
                     )

@@ -5,7 +5,6 @@ from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.decode import decode_and_resize, resize_image
 from tfskin.inputs.labels import (
     Sample,
-    count_licenses,
     damage_named,
     find_damage,
     read_labels,
@@ -26,7 +25,6 @@ __all__ = [
     "class_names",
     "class_quotas",
     "count_images",
-    "count_licenses",
     "count_rows",
     "count_windows",
     "damage_named",

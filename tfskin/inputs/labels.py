@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -24,11 +23,11 @@ if TYPE_CHECKING:
 
 _TEXTS = (
     *("image_id", "lesion_id", "patient_id", "diagnosis"),
-    *("sex", "site", "image_type", "skin_type", "source"),
+    *("sex", "site", "image_type", "skin_type", "source", "license"),
 )
 _COLUMNS = (
     *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
-    *("site", "image_type", "skin_type", "source", "width", "height"),
+    *("site", "image_type", "skin_type", "source", "license", "width", "height"),
 )
 ARTEFACTS = tuple(DETECTORS)
 _CREDITS = ("image_id", "license", "attribution")
@@ -40,14 +39,15 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     """One row an image, in the order of ``make_dataset(..., epoch=None)``; no picture is decoded.
 
     Columns: ``image_id, lesion_id, patient_id, group, diagnosis, label`` (int: the class),
-    ``age, sex, site, image_type, skin_type, source, width, height``, and a flag for each artefact
-    (1 there, 0 not, -1 nobody has looked); empty text or -1 where unknown. A split that is not
-    there gives no rows.
+    ``age, sex, site, image_type, skin_type, source, license, width, height``, and a flag for each
+    artefact (1 there, 0 not, -1 nobody has looked); empty text or -1 where unknown. A split that
+    is not there gives no rows.
 
     Raises:
         UserError: a diagnosis in ``classes`` that the shards do not have; a damaged shard file.
     """
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in _TEXTS}
+    features["license"] = tf.io.FixedLenFeature([], tf.string, default_value="")
     for name in ("group", "label", "width", "height"):
         features[name] = tf.io.FixedLenFeature([], tf.int64)
     features["age"] = tf.io.FixedLenFeature([], tf.float32)
@@ -84,32 +84,6 @@ def records_order(shards: Shards, splits: Sequence[str], classes: Classes | None
         digest.update(f"{split} {len(ids)}\n".encode())
         digest.update("\n".join(ids).encode())
     return digest.hexdigest()
-
-
-def count_licenses(
-    shards: Shards, splits: Sequence[str], classes: Classes | None
-) -> dict[str, int]:
-    """Licence -> number of images of some splits that are in a class; "" where it is unknown.
-
-    Pictures with an artefact of ``shards.exclude`` are not counted, as they are never read.
-    """
-    features = {
-        "license": tf.io.FixedLenFeature([], tf.string, default_value=""),
-        "label": tf.io.FixedLenFeature([], tf.int64),
-        **flag_features(shards.exclude),
-    }
-    table = np.array([-1, *label_table(shards, classes)])
-    counts: Counter[str] = Counter()
-    for split in splits:
-        batches = read_records(shards, split).batch(512)
-        rows = batches.map(lambda index, record: tf.io.parse_example(record, features))
-        with damage_named(shards, split):
-            for batch in rows.as_numpy_iterator():
-                kept = table[batch["label"] + 1] >= 0
-                for name in shards.exclude:
-                    kept &= batch[name] != 1
-                counts.update(name.decode() for name in batch["license"][kept])
-    return dict(sorted(counts.items()))
 
 
 @dataclass(frozen=True)
