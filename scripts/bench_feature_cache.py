@@ -108,23 +108,17 @@ class Trainer:
         names = class_names(shards, None)
         self.calls += 1
         folder = self.folder / f"run-{self.calls}"
-        quiet: dict[str, Any] = {"say": lambda line: None}
-        data = with_features(fit_data(config, shards, names), config, shards, folder, **quiet)
+        data = with_features(fit_data(config, shards, names), config, shards, folder)
         facts: dict[str, Any] = {
             "steps_per_epoch": data.steps_per_epoch,
             "class_counts": data.class_counts,
         }
-        model, _ = build_compiled(config, num_classes=len(names), **facts, **quiet)
-        start_weights(model, config.model, **quiet)
+        model, _ = build_compiled(config, num_classes=len(names), **facts)
+        start_weights(model, config.model)
         start = time.monotonic()
-        times: list[float] = []
-
-        def note(line: str) -> None:
-            if line.startswith("epoch"):
-                times.append(time.monotonic() - start - sum(times))
-
         options = FitOptions(0, folder, monitor=config.train.monitor)
-        fit_stages(model, data, plan_stages(config, **facts), options=options, say=note)
+        state = fit_stages(model, data, plan_stages(config, **facts), options=options)
+        times = [row["seconds"] for row in state.history]
         if cache == "on":
             times.append(time.monotonic() - start - sum(times))
         return times, [variable.numpy() for variable in model.trainable_variables]
@@ -145,7 +139,6 @@ def prepare(folder: Path, source: Path, images: int) -> Path:
         folder / "pictures",
         output=folder / "tfrecords",
         options=options,
-        say=lambda line: None,
     ).folder
 
 

@@ -85,7 +85,7 @@ def prepare(table: Path, output: Path, *, artefacts: bool, look: bool) -> None:
         overwrite=True,
         shards=ShardOptions(max_side=MAX_SIDE),
     )
-    tfskin.prepare("table", table, output=output, options=options, say=lambda _: None)
+    tfskin.prepare("table", table, output=output, options=options)
 
 
 def loop_with_pillow(pictures: list[str], output: Path) -> None:

@@ -147,7 +147,7 @@ def compiled(config: Any, *, jit: bool) -> Any:
 
     word = "on" if jit else "off"
     config = change_config(config, [f"train.jit_compile={word}"], name="bench", source="bench")
-    return build_compiled(config, num_classes=CLASSES, steps_per_epoch=100, say=lambda _: None)[0]
+    return build_compiled(config, num_classes=CLASSES, steps_per_epoch=100)[0]
 
 
 def turn_of(

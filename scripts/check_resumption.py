@@ -102,9 +102,7 @@ def prepare(folder: Path, lesions: int) -> Path:
 
     phantoms = PhantomOptions(lesions=lesions, image_size=(48, 64))
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))
-    return tfskin.prepare(
-        "phantom", output=folder / "tfrecords", options=options, say=lambda _: None
-    ).folder
+    return tfskin.prepare("phantom", output=folder / "tfrecords", options=options).folder
 
 
 def arguments(run: Path, shards: Path, policy: str) -> list[str]:

@@ -44,7 +44,7 @@ def prepare(output: Path, lesions: int) -> Path:
     if there:
         return there[0].parent
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=PhantomOptions(lesions=lesions)))
-    return tfskin.prepare("phantom", output=output, options=options, say=lambda _: None).folder
+    return tfskin.prepare("phantom", output=output, options=options).folder
 
 
 def train(config: Any, folder: Path) -> dict[str, float]:
@@ -62,11 +62,11 @@ def train(config: Any, folder: Path) -> dict[str, float]:
     data = fit_data(config, shards, class_names(shards, None))
     steps, counts = data.steps_per_epoch, data.class_counts
     model, _ = build_compiled(
-        config, num_classes=len(counts), steps_per_epoch=steps, class_counts=counts, say=silent
+        config, num_classes=len(counts), steps_per_epoch=steps, class_counts=counts
     )
     stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
     options = FitOptions(config.train.epochs, folder)
-    rows = fit_stages(model, data, stages, options=options, say=silent).history
+    rows = fit_stages(model, data, stages, options=options).history
     keras.backend.clear_session()
     return {
         "val_auc": rows[-1]["val_auc"],

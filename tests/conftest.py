@@ -1,6 +1,7 @@
 """What every test shares: quiet TensorFlow, and where the real images may lie."""
 
 import os
+from collections.abc import Iterator
 from pathlib import Path
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -8,6 +9,8 @@ os.environ.setdefault("MPLBACKEND", "Agg")
 
 import pytest
 from hypothesis import settings
+
+from tests.news import hear
 
 # Time is never asserted: a busy machine would fail a sound test.
 settings.register_profile("tfskin", deadline=None, max_examples=50)
@@ -34,6 +37,14 @@ def real_isic_archive() -> Path:
     return folder
 
 
+@pytest.fixture
+def news() -> Iterator[list[str]]:
+    """The lines that tfskin tells its user in the course of a test."""
+    lines: list[str] = []
+    with hear(lines.append):
+        yield lines
+
+
 TINY = [
     "model.image_size=32",
     "model.widths=[4, 4, 8, 8, 8]",
@@ -56,7 +67,7 @@ def phantom_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     phantoms = PhantomOptions(lesions=60, image_size=(48, 64))
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))
     output = tmp_path_factory.mktemp("tfrecords")
-    return tfskin.prepare("phantom", output=output, options=options, say=lambda _: None).folder
+    return tfskin.prepare("phantom", output=output, options=options).folder
 
 
 @pytest.fixture(scope="session")
@@ -69,7 +80,7 @@ def tiny_runs(tmp_path_factory: pytest.TempPathFactory, phantom_shards: Path) ->
     for space in ("rgb", "hsv"):
         overrides = [*TINY, f"data.shards={phantom_shards}"]
         config = tfskin.read_config(f"five_layer_{space}.yaml", overrides)
-        run = tfskin.train(config, output=folder / space, say=lambda _: None)
+        run = tfskin.train(config, output=folder / space)
         runs.append(run.folder)
     return runs
 
@@ -82,4 +93,4 @@ def half_precision_run(tmp_path_factory: pytest.TempPathFactory, phantom_shards:
     more = ["train.precision=mixed_bfloat16", "train.epochs=1", f"data.shards={phantom_shards}"]
     config = tfskin.read_config("five_layer_rgb.yaml", [*TINY, *more])
     folder = tmp_path_factory.mktemp("runs") / "half"
-    return tfskin.train(config, output=folder, say=lambda _: None).folder
+    return tfskin.train(config, output=folder).folder

@@ -48,7 +48,7 @@ def test_an_experiment_takes_a_step(config):
     weights = config.train.class_weights
     counts = dict.fromkeys(weights if isinstance(weights, dict) else "abc", 10)
     facts: dict[str, Any] = {"steps_per_epoch": 10, "class_counts": counts}
-    model, _ = build_compiled(config, num_classes=len(counts), **facts, say=lambda _: None)
+    model, _ = build_compiled(config, num_classes=len(counts), **facts)
     model.run_eagerly = True  # one step, many times sooner than tracing a graph of a large network
     before = [v.numpy().copy() for v in model.trainable_variables]
     random = np.random.default_rng(0)

@@ -1,21 +1,54 @@
-"""Progress bars on standard error, silent where nobody watches."""
+"""What long work tells its user, on standard error: lines of news, and progress bars.
 
+News goes through the logger ``tfskin`` (``logging.getLogger("tfskin")``), so a program that uses
+the package can send it elsewhere or turn it off with the standard library's own means.
+"""
+
+import logging
+import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Literal
 
+_news = logging.getLogger("tfskin")
 _quiet = False
 
 
+class _StandardError(logging.Handler):
+    """Prints each line as it stands, warnings with the word before them."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        word = "warning: " if record.levelno >= logging.WARNING else ""
+        print(f"{word}{record.getMessage()}", file=sys.stderr, flush=True)
+
+
+if not _news.handlers:
+    _news.addHandler(_StandardError())
+    _news.setLevel(logging.INFO)
+    _news.propagate = False
+
+
 def set_quiet(quiet: bool) -> None:
-    """Turn all progress bars of this process off (or on again)."""
+    """Turn all news and progress bars of this process off (or on again)."""
     global _quiet
     _quiet = quiet
+    _news.setLevel(logging.CRITICAL if quiet else logging.INFO)
 
 
 def is_quiet() -> bool:
-    """Whether progress is turned off."""
+    """Whether news and progress are turned off."""
     return _quiet
+
+
+@contextmanager
+def silence(wanted: bool = True) -> Iterator[None]:
+    """No news and no progress bars within, where ``wanted``."""
+    before = _quiet
+    set_quiet(before or wanted)
+    try:
+        yield
+    finally:
+        set_quiet(before)
 
 
 @contextmanager

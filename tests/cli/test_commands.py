@@ -218,7 +218,7 @@ def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
         return True
 
     monkeypatch.setattr(training_run, "_is_done", is_done)
-    training_run.train(say=lambda _: None)
+    training_run.train()
     assert seen[1] == read_config("five_layer_rgb.yaml")
 
 

@@ -63,12 +63,11 @@ def test_what_is_decoded_is_upright_rgb_and_readable_by_tensorflow(pictures):
         assert tf.io.decode_jpeg(kept.data, channels=3).shape == (*expected[::-1], 3), name
 
 
-def test_prepare_stops_at_the_first_or_goes_on_without_them(pictures, tmp_path):
+def test_prepare_stops_at_the_first_or_goes_on_without_them(pictures, tmp_path, news):
     def prepare(on_error: OnError):
         options = tfskin.PrepareOptions(on_error=on_error, name="corpus")
-        return tfskin.prepare("table", pictures, output=tmp_path, options=options, say=news.append)
+        return tfskin.prepare("table", pictures, output=tmp_path, options=options)
 
-    news: list[str] = []
     listed = [name for name, bad in PICTURES.items() if not bad.decoded]
     with pytest.raises(UserError, match=rf"\({len(listed)} pictures cannot be used"):
         prepare("fail")

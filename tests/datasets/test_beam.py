@@ -137,11 +137,7 @@ def test_two_processes_make_the_same_shards(tmp_path, real_beam):
     made = []
     for name, options in (("plain", None), ("beam", TWO_PROCESSES)):
         chosen = tfskin.PrepareOptions(name="tiny", on_error="skip", beam_options=options)
-        made.append(
-            tfskin.prepare(
-                "table", table, output=tmp_path / name, options=chosen, say=lambda _: None
-            )
-        )
+        made.append(tfskin.prepare("table", table, output=tmp_path / name, options=chosen))
     assert made[1].fingerprint == made[0].fingerprint
     assert image_ids(made[1]) == image_ids(made[0])
     texts = [(shards.folder / "splits.csv").read_text() for shards in made]

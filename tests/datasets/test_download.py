@@ -15,6 +15,7 @@ import pytest
 
 import tfskin
 from tests.datasets.tiny import make_image
+from tests.news import hear
 from tfskin.datasets import archives, transfers
 from tfskin.datasets.archives import download_source
 from tfskin.datasets.transfers import RemoteFile
@@ -124,7 +125,8 @@ def make_zip(members: dict[str, bytes], **how) -> bytes:
 
 def download(folder: Path) -> list[str]:
     said: list[str] = []
-    download_source("isic_2016", folder, say=said.append)
+    with hear(said.append):
+        download_source("isic_2016", folder)
     return said
 
 
@@ -148,30 +150,24 @@ def write_challenge(web: Web) -> tuple[RemoteFile, ...]:
     )
 
 
-def test_audit_downloads(tmp_path, web, publish):
+def test_audit_downloads(tmp_path, web, publish, news):
     publish(*write_challenge(web))
-    said: list[str] = []
     options = tfskin.PrepareOptions(download=True, on_error="skip", artefacts=False)
-    found = tfskin.audit(
-        "isic_2016", tmp_path / "isic", output=tmp_path, options=options, say=said.append
-    )
+    found = tfskin.audit("isic_2016", tmp_path / "isic", output=tmp_path, options=options)
     assert found["images"] == 12
-    assert "KiB to download into" in said[0]
+    assert "KiB to download into" in news[0]
 
 
-def test_prepare_downloads_and_a_second_run_asks_for_nothing(tmp_path, web, publish):
+def test_prepare_downloads_and_a_second_run_asks_for_nothing(tmp_path, web, publish, news):
     publish(*write_challenge(web))
     folder = tmp_path / "isic"
-    said: list[str] = []
     options = tfskin.PrepareOptions(download=True, near_duplicates=False, artefacts=False)
-    shards = tfskin.prepare(
-        "isic_2016", folder, output=tmp_path / "shards", options=options, say=said.append
-    )
+    shards = tfskin.prepare("isic_2016", folder, output=tmp_path / "shards", options=options)
     assert sum(sum(part.values()) for part in shards.counts.values()) == 12
-    assert "KiB to download into" in said[0]
-    assert "2 files" in said[0]
-    assert said[1].endswith("checked: SHA-256")
-    assert said[2].endswith("checked: MD5 and CRC-32 of 12 files")
+    assert "KiB to download into" in news[0]
+    assert "2 files" in news[0]
+    assert news[1].endswith("checked: SHA-256")
+    assert news[2].endswith("checked: MD5 and CRC-32 of 12 files")
     names = sorted(path.name for path in folder.iterdir())
     assert names == [
         "ISBI2016_ISIC_Part3_Training_Data",
@@ -346,7 +342,7 @@ def test_a_damaged_archive_is_deleted_and_nothing_is_half_unpacked(tmp_path, web
 
 def test_a_source_without_archives_says_which_have_some(tmp_path):
     with pytest.raises(UserError, match=r"no public archives for 'table'.*isic_2018"):
-        download_source("table", tmp_path, say=print)
+        download_source("table", tmp_path)
 
 
 def test_the_dataverse_says_its_checksums(tmp_path, web, monkeypatch):
@@ -359,7 +355,7 @@ def test_the_dataverse_says_its_checksums(tmp_path, web, monkeypatch):
     monkeypatch.setitem(archives.ARCHIVES, "ham10000", (file,))
     monkeypatch.setattr(archives, "_HAM10000", f"{web.address}/api")
     with pytest.raises(UserError, match=f"the MD5 {hashlib.md5(data).hexdigest()} instead of 0000"):
-        download_source("ham10000", tmp_path, say=print)
+        download_source("ham10000", tmp_path)
 
 
 def test_every_published_file_has_https_addresses_of_its_name():

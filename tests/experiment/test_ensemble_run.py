@@ -13,11 +13,6 @@ from tfskin.inputs import read_labels
 from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 
-
-def silent(_: str) -> None:
-    """Swallow the news."""
-
-
 QUICK = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
 
 
@@ -30,7 +25,7 @@ def mean_of_both(tmp_path_factory, tiny_runs):
         temperature=False,
         evaluate=QUICK,
     )
-    return tfskin.ensemble(config, output=tmp_path_factory.mktemp("mean") / "both", say=silent)
+    return tfskin.ensemble(config, output=tmp_path_factory.mktemp("mean") / "both")
 
 
 def check_run(run, combination):
@@ -52,7 +47,7 @@ def test_an_ensemble_is_a_run_like_any_other(tmp_path, tiny_runs, combination):
         combination=combination,
         evaluate=QUICK,
     )
-    run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    run = tfskin.ensemble(config, output=tmp_path / "both")
     check_run(run, combination)
     assert (run.folder / HELD_OUT_FILE).is_file() == (combination == "stacking")
 
@@ -78,7 +73,7 @@ def test_half_precision_members_are_weighed_as_they_are_joined(
     config = tfskin.EnsembleConfig(
         members=list(map(str, folders)), combination="weights", evaluate=QUICK
     )
-    run = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    run = tfskin.ensemble(config, output=tmp_path / "both")
     shards = load_run_shards(run)
     labels = read_labels(shards, "calibration", None)["label"].to_numpy()
     models = [as_float32(open_run(folder).load_model()) for folder in folders]
@@ -97,7 +92,7 @@ def test_an_ensemble_is_judged_on_another_data_set(tmp_path, mean_of_both, phant
         classes={"bad": ["melanoma"], "good": ["nevus"]},
         fold={"bad": ["melanoma"], "good": ["nevus"]},
     )
-    metrics = tfskin.evaluate(mean_of_both, external=external, output=tmp_path, say=silent)
+    metrics = tfskin.evaluate(mean_of_both, external=external, output=tmp_path)
     assert list(metrics["splits"]) == ["elsewhere"]
     assert (tmp_path / "report.html").is_file()
     own = mean_of_both.metrics()["splits"]
@@ -116,7 +111,7 @@ def test_other_classes_shards_and_splits_are_refused(tmp_path, tiny_runs):
             (folder / "class_names.json").write_text(json.dumps(names))
         pair = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(folder)])
         with pytest.raises(UserError, match=message):
-            tfskin.ensemble(pair, output=tmp_path / "never", say=silent)
+            tfskin.ensemble(pair, output=tmp_path / "never")
         assert not (tmp_path / "never").exists()
 
     refuse("classes differ", names=["a", "b"])
@@ -141,10 +136,10 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
     with monkeypatch.context() as patched:
         patched.setattr("tfskin.experiment.ensemble_run.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
-            tfskin.ensemble(config, output=folder, overwrite=True, say=silent)
+            tfskin.ensemble(config, output=folder, overwrite=True)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
     assert [path.name for path in tmp_path.iterdir()] == ["both"]
-    tfskin.ensemble(config, output=folder, overwrite=True, say=silent)
+    tfskin.ensemble(config, output=folder, overwrite=True)
     assert not (folder / "external").exists()
     assert "name: new" in (folder / "config.yaml").read_text()
     assert open_run(folder).metrics()["run"] == "both"
@@ -155,19 +150,19 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
 def test_an_ensemble_is_no_member(tmp_path, tiny_runs, mean_of_both):
     config = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(mean_of_both.folder)])
     with pytest.raises(UserError, match="both: is an ensemble; name its members instead"):
-        tfskin.ensemble(config, output=tmp_path / "never", say=silent)
+        tfskin.ensemble(config, output=tmp_path / "never")
 
 
 def test_keys_for_members_that_are_runs_are_refused(tmp_path, tiny_runs):
     config = tfskin.EnsembleConfig(members=list(map(str, tiny_runs)))
     with pytest.raises(UserError, match=r"^train\.epochs=3: every member is a run"):
-        tfskin.ensemble(config, overrides=["train.epochs=3"], output=tmp_path / "never", say=silent)
+        tfskin.ensemble(config, overrides=["train.epochs=3"], output=tmp_path / "never")
 
 
 def test_the_same_run_twice_or_an_unfinished_one_is_refused(tmp_path, tiny_runs):
     twice = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(tiny_runs[0])])
     with pytest.raises(UserError, match="twice"):
-        tfskin.ensemble(twice, output=tmp_path / "never", say=silent)
+        tfskin.ensemble(twice, output=tmp_path / "never")
     missing = tfskin.EnsembleConfig(members=[str(tiny_runs[0]), str(tmp_path / "nowhere")])
     with pytest.raises(UserError, match="nowhere"):
-        tfskin.ensemble(missing, output=tmp_path / "never", say=silent)
+        tfskin.ensemble(missing, output=tmp_path / "never")

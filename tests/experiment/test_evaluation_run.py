@@ -41,16 +41,12 @@ from tfskin.schema import EvaluateConfig
 SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
 
 
-def silent(_: str) -> None:
-    """Swallow the news."""
-
-
 @pytest.fixture(scope="module")
 def whole(tmp_path_factory, tiny_runs):
     """A run that was judged with everything turned on."""
     folder = tmp_path_factory.mktemp("whole")
     config = EvaluateConfig(resamples=100, reliance_images=6, explained_images=2, miss_cost=5)
-    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=folder, say=silent)
+    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=folder)
     return folder, metrics
 
 
@@ -123,7 +119,7 @@ def test_the_report_stands_a_real_browser(whole, tmp_path):
 
 def test_isotonic_calibration_is_applied_to_every_prediction(tmp_path, tiny_runs):
     config = SMALL.model_copy(update={"calibration": "isotonic"})
-    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=tmp_path, say=silent)
+    metrics = tfskin.evaluate(tiny_runs[0], config=config, output=tmp_path)
     decision = json.loads((tmp_path / "decision.json").read_text())
     assert decision["calibration"]["method"] == "isotonic"
     assert metrics["calibration"]["chosen"] == "isotonic"
@@ -143,7 +139,7 @@ def test_a_half_precision_run_is_judged_by_what_predicts(tmp_path, half_precisio
     for number, sample in enumerate(read_samples(shards, limit=6)):
         paths.append(tmp_path / f"{number}.jpg")
         paths[-1].write_bytes(sample.data)
-    rows = list(stream_predictions(load_predictor(run), paths, say=silent))
+    rows = list(stream_predictions(load_predictor(run), paths))
     judged = run.predictions("train")[names].to_numpy()
     np.testing.assert_allclose([row.probabilities for row in rows], judged[:6], atol=1e-5)
     # The temperature too comes from the copy that it is applied to.
@@ -189,27 +185,25 @@ def test_a_challenge_gets_its_submission_and_its_score(tmp_path, year):
         assert found["columns_without_a_class"] == ["BCC", "BKL", "DF", "VASC"]
 
 
-def test_malignant_classes_are_known_named_or_asked_for():
+def test_malignant_classes_are_known_named_or_asked_for(news):
     classes = {"melanoma": ["mel"], "nevus": ["nv"]}
-    news: list[str] = []
-    assert choose_malignant(classes, None, say=news.append) == ["melanoma"]
-    assert choose_malignant(classes, ["nevus"], say=news.append) == ["nevus"]
-    assert choose_malignant(classes, [], say=news.append) == []
+    assert choose_malignant(classes, None) == ["melanoma"]
+    assert choose_malignant(classes, ["nevus"]) == ["nevus"]
+    assert choose_malignant(classes, []) == []
     assert news == []
-    assert choose_malignant({"a": ["mel", "nv"], "b": []}, None, say=news.append) == []
+    assert choose_malignant({"a": ["mel", "nv"], "b": []}, None) == []
     assert "not known whether malignant: a, b" in news[-1]
-    assert choose_malignant({"mel": [], "bcc": []}, None, say=news.append) == []
+    assert choose_malignant({"mel": [], "bcc": []}, None) == []
     assert "every class is malignant" in news[-1]
     with pytest.raises(UserError, match="did you mean 'melanoma'"):
-        choose_malignant(classes, ["melanoam"], say=silent)
+        choose_malignant(classes, ["melanoam"])
     with pytest.raises(UserError, match="names every class"):
-        choose_malignant(classes, ["melanoma", "nevus"], say=silent)
+        choose_malignant(classes, ["melanoma", "nevus"])
 
 
-def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs):
-    news: list[str] = []
+def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs, news):
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(open_run(tiny_runs[0]), None, classes, SMALL, say=news.append)
+    decision = fit_decision(open_run(tiny_runs[0]), None, classes, SMALL)
     assert decision["thresholds"] == {}
     assert "conformal" not in decision
     assert "no calibration split" in news[-1]
@@ -221,7 +215,7 @@ def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path):
     too_sure = np.log(np.where(np.eye(2)[one.labels] > 0, 0.99, 0.01))
 
     def decide_on(logits):
-        return fit_decision(Run(tmp_path), (one.facts, logits), classes, SMALL, say=silent)
+        return fit_decision(Run(tmp_path), (one.facts, logits), classes, SMALL)
 
     expected = decide_on(one.logits)
     assert decide_on(too_sure)["conformal"] != expected["conformal"]
@@ -229,14 +223,11 @@ def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path):
     assert decide_on(too_sure) == expected
 
 
-def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs):
-    news: list[str] = []
+def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs, news):
     one = predictions(["melanoma", "nevus"])
     facts = one.facts.assign(label=1)
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(
-        open_run(tiny_runs[0]), (facts, one.logits), classes, SMALL, say=news.append
-    )
+    decision = fit_decision(open_run(tiny_runs[0]), (facts, one.logits), classes, SMALL)
     assert list(decision["thresholds"]) == ["specificity_0.9"]
     assert "no malignant image: no threshold for sensitivity_0.9" in news[-1]
     assert decision["conformal"]["per_class"]["melanoma"] == 1
@@ -268,12 +259,12 @@ def test_a_model_without_numbers_is_named(tmp_path, tiny_runs):
     keras.backend.clear_session()
     before = (folder / "metrics.json").read_bytes()
     with pytest.raises(UserError, match=r"no number \(NaN or infinity\) for image 'phantom"):
-        tfskin.evaluate(folder, config=SMALL, say=silent)
+        tfskin.evaluate(folder, config=SMALL)
     assert (folder / "metrics.json").read_bytes() == before
 
 
 def test_runs_are_compared_on_the_same_images(tmp_path, tiny_runs):
-    result = tfskin.compare(tiny_runs, output=tmp_path / "pair", resamples=100, say=silent)
+    result = tfskin.compare(tiny_runs, output=tmp_path / "pair", resamples=100)
     (pair,) = result["pairs"]
     assert {pair["first"], pair["second"]} == {"rgb", "hsv"}
     first, second = (open_run(folder).metrics()["splits"]["test"] for folder in tiny_runs)
@@ -292,17 +283,15 @@ def test_a_comparison_takes_the_malignant_classes_that_the_run_was_judged_by(tmp
     first = tmp_path / "first"
     shutil.copytree(tiny_runs[0], first)
     config = SMALL.model_copy(update={"malignant": ["nevus"]})
-    tfskin.evaluate(first, config=config, say=silent)
-    result = tfskin.compare(
-        [first, tiny_runs[1]], output=tmp_path / "pair", resamples=100, say=silent
-    )
+    tfskin.evaluate(first, config=config)
+    result = tfskin.compare([first, tiny_runs[1]], output=tmp_path / "pair", resamples=100)
     assert result["malignant"] == ["nevus"]
 
 
 def test_runs_that_cannot_be_compared_are_named(tmp_path, tiny_runs):
     def refuse(message, runs, **options):
         with pytest.raises(UserError, match=message):
-            tfskin.compare(runs, output=tmp_path / "never", say=silent, **options)
+            tfskin.compare(runs, output=tmp_path / "never", **options)
         assert not (tmp_path / "never").exists()
 
     refuse("two runs or more", tiny_runs[:1])
@@ -320,7 +309,7 @@ def test_runs_that_cannot_be_compared_are_named(tmp_path, tiny_runs):
     table.assign(nevus=np.nan).to_csv(path, index=False)
     refuse("other: predictions of test: probabilities of row 0 are not", [tiny_runs[0], other])
     with pytest.raises(UserError, match="is a run"):
-        tfskin.compare(tiny_runs, output=tiny_runs[0], say=silent)
+        tfskin.compare(tiny_runs, output=tiny_runs[0])
 
 
 def test_pictures_are_explained(tmp_path, tiny_runs):
@@ -330,7 +319,7 @@ def test_pictures_are_explained(tmp_path, tiny_runs):
     Image.fromarray(pixels).save(tmp_path / "lesion.png")
     table = tfskin.explain(
         tiny_runs[0], [tmp_path / "lesion.png"], output=tmp_path / "seen",
-        explained_class="nevus", say=silent,
+        explained_class="nevus",
     )  # fmt: skip
     (row,) = table.to_dict("records")
     assert row["explained"] == "nevus"
@@ -359,7 +348,6 @@ def test_another_data_set_never_overwrites_a_runs_own_figures(tiny_runs, phantom
                 external=other_data(phantom_shards),
                 config=SMALL,
                 output=folder,
-                say=silent,
             )
     assert (tiny_runs[0] / "metrics.json").read_bytes() == before
 
@@ -373,7 +361,7 @@ def test_images_of_another_data_set_that_a_run_was_trained_on_are_counted(
         (both, open_run(tiny_runs[0]).metrics()["splits"]["val"]["images"]),
     ]:
         news: list[str] = []
-        options = {"config": SMALL, "output": tmp_path, "say": news.append}
+        options = {"config": SMALL, "output": tmp_path}
         metrics = tfskin.evaluate(tiny_runs[0], external=external, **options)
         assert metrics["trained_on"] == expected
         assert any("was trained on" in line for line in news) == bool(expected)
@@ -383,15 +371,14 @@ def test_images_of_another_data_set_that_a_run_was_trained_on_are_counted(
 
 
 def test_without_the_runs_shards_nobody_knows_what_it_was_trained_on(
-    tmp_path, tiny_runs, phantom_shards
+    tmp_path, tiny_runs, phantom_shards, news
 ):
     run = tmp_path / "moved"
     shutil.copytree(tiny_runs[0], run)
     inputs = json.loads((run / "inputs.json").read_text())
     (run / "inputs.json").write_text(json.dumps({**inputs, "shards": str(tmp_path / "gone")}))
-    news: list[str] = []
     external = other_data(phantom_shards)
-    metrics = tfskin.evaluate(run, external=external, config=SMALL, say=news.append)
+    metrics = tfskin.evaluate(run, external=external, config=SMALL)
     assert metrics["trained_on"] is None
     assert "not known whether moved was trained on its images" in "".join(news)
     report = (run / "external" / "other" / "report.html").read_text(encoding="utf-8")

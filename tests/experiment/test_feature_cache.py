@@ -44,17 +44,17 @@ def make_config(phantom_shards, *more):
     return tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
 
 
-def train(config, shards, folder, say=lambda _: None, minutes=0.0):
+def train(config, shards, folder, minutes=0.0):
     """The fit of a run, without what comes before and after."""
     names = class_names(shards, None)
-    data = with_features(fit_data(config, shards, names), config, shards, folder, say=say)
+    data = with_features(fit_data(config, shards, names), config, shards, folder)
     steps, counts = data.steps_per_epoch, data.class_counts
     model, _ = build_compiled(
-        config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts, say=say
+        config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts
     )
     stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
     options = FitOptions(0, folder, checkpoint_minutes=minutes)
-    return model, fit_stages(model, data, stages, options=options, say=say)
+    return model, fit_stages(model, data, stages, options=options)
 
 
 @pytest.fixture(scope="module")
@@ -130,21 +130,22 @@ def test_a_view_is_an_epochs_changes_in_the_order_of_the_files(shards, phantom_s
     assert bags(options=options, view=1) != bags(options=plain)
 
 
-def test_a_file_of_other_weights_data_or_changes_is_not_read(tmp_path, shards, phantom_shards):
+def test_a_file_of_other_weights_data_or_changes_is_not_read(
+    tmp_path, shards, phantom_shards, news
+):
     config = make_config(phantom_shards)
-    model, _ = build_compiled(config, num_classes=2, steps_per_epoch=1, say=lambda _: None)
+    model, _ = build_compiled(config, num_classes=2, steps_per_epoch=1)
     backbone, _ = split_head(model)
     options = input_options(config)
-    lines: list[str] = []
 
     def cache(**changes):
         changed = replace(options, **changes)
-        return FeatureCache(tmp_path, backbone, shards, changed, say=lines.append)
+        return FeatureCache(tmp_path, backbone, shards, changed)
 
     first = cache()
     values = np.array(first.load("val", 0))
     path = first.path("val", 0)
-    same, _ = build_compiled(config, num_classes=2, steps_per_epoch=1, say=lambda _: None)
+    same, _ = build_compiled(config, num_classes=2, steps_per_epoch=1)
     again = FeatureCache(tmp_path, split_head(same)[0], shards, options)
     assert again.path("val", 0) == path
     assert first.path("val", 1) != path

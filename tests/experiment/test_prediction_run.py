@@ -13,10 +13,6 @@ from tfskin.prediction import Answers, Predictor, StreamOptions
 NAMES = ["bkl", "mel", "nv"]
 
 
-def silent(_: str) -> None:
-    """Swallow the news."""
-
-
 def thirds(encoded):
     """No model: every class is as likely."""
     return Answers(np.full((len(encoded), 3), 1 / 3, "float32"), np.array(list(map(bool, encoded))))
@@ -36,7 +32,7 @@ def test_a_stopped_call_goes_on_with_the_names_of_its_annotated_pictures(tmp_pat
         options = PredictOptions(
             tmp_path / f"{part}{suffix}", tmp_path / part, StreamOptions(batch_size=1)
         )
-        return stream_predictions(predictor, folders, options=options, say=silent)
+        return stream_predictions(predictor, folders, options=options)
 
     assert len(list(rows("whole"))) == 4
     stopped = rows("stopped")
@@ -66,7 +62,7 @@ def test_a_stopped_call_goes_on_with_the_same_model_only(tmp_path):
     options = PredictOptions(tmp_path / "out.csv", stream=StreamOptions(batch_size=1))
 
     def rows(predictor):
-        return stream_predictions(predictor, [tmp_path], options=options, say=silent)
+        return stream_predictions(predictor, [tmp_path], options=options)
 
     stopped = rows(load_predictor(run))
     next(stopped)

@@ -15,10 +15,6 @@ from tfskin.experiment import preparation
 FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, artefacts=False)
 
 
-def silent(_: str) -> None:
-    """Swallow the news."""
-
-
 @pytest.fixture
 def table(tmp_path):
     """30 pictures of 15 lesions; the first two lesions are torn into train and test."""
@@ -41,13 +37,13 @@ def table(tmp_path):
 
 def test_dropped_leaks_are_dropped_again_by_the_splits_file(tmp_path, table):
     options = replace(FEW, drop_leaks=True)
-    first = tfskin.prepare("table", table, output=tmp_path / "a", options=options, say=silent)
+    first = tfskin.prepare("table", table, output=tmp_path / "a", options=options)
     about = json.loads((first.folder / "shards.json").read_text())
     assert set(about["left_out"]) == {"p0", "p2"}
     path = first.folder / "splits.csv"
 
     options = replace(options, split_file=path)
-    second = tfskin.prepare("table", table, output=tmp_path / "b", options=options, say=silent)
+    second = tfskin.prepare("table", table, output=tmp_path / "b", options=options)
     assert second.fingerprint == first.fingerprint
     assert (second.folder / "splits.csv").read_bytes() == path.read_bytes()
     about = json.loads((second.folder / "shards.json").read_text())
@@ -57,7 +53,7 @@ def test_dropped_leaks_are_dropped_again_by_the_splits_file(tmp_path, table):
     other.write_text("image_id,split\nelsewhere,train\n")
     options = replace(options, split_file=other)
     with pytest.raises(UserError, match="has no row for any image"):
-        tfskin.prepare("table", table, output=tmp_path / "c", options=options, say=silent)
+        tfskin.prepare("table", table, output=tmp_path / "c", options=options)
 
 
 @pytest.mark.parametrize(
@@ -85,7 +81,7 @@ def test_what_cannot_be_is_refused_before_the_download(
         options = replace(options, split_file=tmp_path / "splits.csv")
     monkeypatch.setattr(preparation, "download_source", lambda *_, **__: pytest.fail("downloaded"))
     with pytest.raises(UserError, match=message):
-        tfskin.prepare("isic_2019", tmp_path / "isic", output=tmp_path, options=options, say=silent)
+        tfskin.prepare("isic_2019", tmp_path / "isic", output=tmp_path, options=options)
 
 
 def test_a_splits_file_without_an_image_is_refused_before_the_audit(tmp_path, monkeypatch, table):
@@ -94,4 +90,4 @@ def test_a_splits_file_without_an_image_is_refused_before_the_audit(tmp_path, mo
     monkeypatch.setattr(preparation, "audit_records", lambda *_, **__: pytest.fail("audited"))
     options = replace(FEW, split_file=path)
     with pytest.raises(UserError, match=r"has no row for 'p1', .* --drop-leaks"):
-        tfskin.prepare("table", table, output=tmp_path, options=options, say=silent)
+        tfskin.prepare("table", table, output=tmp_path, options=options)

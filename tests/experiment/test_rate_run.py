@@ -16,7 +16,7 @@ def config(phantom_shards):
 
 
 def test_a_picture_and_a_table_are_left_and_no_run(tmp_path, config):
-    report = rate_run.find_rate(config, output=tmp_path / "rates", updates=12, say=lambda _: None)
+    report = rate_run.find_rate(config, output=tmp_path / "rates", updates=12)
     assert [path.name for path in tmp_path.iterdir()] == ["rates"]
     assert sorted(path.name for path in (tmp_path / "rates").iterdir()) == [
         "five_layer_rgb.csv",
@@ -44,5 +44,5 @@ def test_images_and_dropout_are_those_of_the_first_stage(
     keys = [f"train.progressive={{stages: {stages}, size: 0.5, dropout: 0.2}}", "model.dropout=0.5"]
     config = tfskin.config.change_config(config, keys, name="x", source="test")
     with pytest.raises(UserError, match="seen"):
-        rate_run.find_rate(config, output=tmp_path / "rates", say=lambda _: None)
+        rate_run.find_rate(config, output=tmp_path / "rates")
     assert seen == {"images": (side, side), "model": (side, side), "rate": pytest.approx(rate)}

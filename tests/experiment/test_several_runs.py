@@ -8,6 +8,7 @@ import pytest
 
 import tfskin
 from tests.conftest import TINY
+from tests.news import hear
 from tfskin.config import read_config, split_sweep
 from tfskin.errors import DivergenceError, UserError
 from tfskin.experiment import several_runs as room
@@ -21,7 +22,7 @@ def trained(monkeypatch, tiny_runs):
     """Trainings cost nothing: each is a copy of a finished run. The configs they were of."""
     configs = []
 
-    def fake(config, *, output, overwrite, say):
+    def fake(config, *, output, overwrite):
         configs.append(config)
         if config.train.learning_rate == 0.5:
             output.mkdir(parents=True)
@@ -44,18 +45,18 @@ def figure(run, split, name):
 def test_what_is_no_failed_training_ends_a_sweep_and_leaves_its_tables(tmp_path, trained):
     sweep = Repeats(sweep=split_sweep(["train.learning_rate=0.01,1e-3"]))
     config = read_config("five_layer_rgb.yaml", TINY)
-    train_several(config, sweep, output=tmp_path, say=lambda _: None)
+    train_several(config, sweep, output=tmp_path)
     before = {path.name: path.read_bytes() for path in tmp_path.glob("*.[cj]s*")}
     other = read_config("five_layer_rgb.yaml", [*TINY, "train.epochs=99"])
     with pytest.raises(UserError, match="holds a run of another config"):
-        train_several(other, sweep, output=tmp_path, say=lambda _: None)
+        train_several(other, sweep, output=tmp_path)
     assert {path.name: path.read_bytes() for path in tmp_path.glob("*.[cj]s*")} == before
     assert set(before) == {"runs.csv", "summary.csv", "summary.json"}
 
 
 def test_seeds_are_reported_as_mean_and_spread(tmp_path, trained, tiny_runs):
     config = read_config("five_layer_rgb.yaml", [*TINY, "seed=1"])
-    found = train_several(config, Repeats(seeds=3), output=tmp_path, say=lambda _: None)
+    found = train_several(config, Repeats(seeds=3), output=tmp_path)
     assert [one.seed for one in trained] == [1, 2, 3]
     assert [row["run"] for row in found.rows] == ["seed1", "seed2", "seed3"]
     [summary] = found.summary
@@ -74,7 +75,7 @@ def test_a_sweep_is_a_grid_sorted_by_the_monitor_and_hides_the_test_split(
 ):
     config = read_config("five_layer_rgb.yaml", [*TINY, "train.monitor=loss"])
     sweep = split_sweep(["train.learning_rate=0.01,0.5,1e-3", "model.dropout=0,0.5"])
-    found = train_several(config, Repeats(sweep=sweep), output=tmp_path, say=lambda _: None)
+    found = train_several(config, Repeats(sweep=sweep), output=tmp_path)
     settings = [(one.train.learning_rate, one.model.dropout) for one in trained]
     assert settings == [(r, d) for r in (0.01, 0.5, 0.001) for d in (0, 0.5)]
     assert {path.name for path in tmp_path.iterdir() if path.is_dir()} >= {
@@ -97,7 +98,7 @@ def test_a_sweep_is_a_grid_sorted_by_the_monitor_and_hides_the_test_split(
 def test_seeds_of_a_sweep_are_one_row_a_setting(tmp_path, trained):
     config = read_config("five_layer_rgb.yaml", TINY)
     repeats = Repeats(seeds=2, sweep={"model.dropout": [0, 0.5]})
-    found = train_several(config, repeats, output=tmp_path, say=lambda _: None)
+    found = train_several(config, repeats, output=tmp_path)
     assert len(found.rows) == 4
     assert [row["runs"] for row in found.summary] == [2, 2]
     assert all(row["auc_spread"] is not None for row in found.summary)
@@ -115,7 +116,7 @@ def test_each_variant_is_trained_for_each_seed(tmp_path, trained, tiny_runs):
     path = tmp_path / "two.yaml"
     path.write_text("name: two\n" + VARIANTS)
     config = read_config(path, TINY, ComparisonConfig)
-    found = train_several(config, Repeats(seeds=2), output=tmp_path / "all", say=lambda _: None)
+    found = train_several(config, Repeats(seeds=2), output=tmp_path / "all")
     settings = [(one.train.learning_rate, one.model.dropout, one.seed) for one in trained]
     plain = read_config("five_layer_rgb.yaml", TINY).model.dropout
     expected = [(0.01, plain, 0), (0.01, plain, 1), (0.001, 0.5, 0), (0.001, 0.5, 1)]
@@ -136,7 +137,7 @@ def test_a_sweep_over_variants_shows_val_alone(tmp_path, trained):
     path.write_text("name: two\n" + VARIANTS)
     config = read_config(path, TINY, ComparisonConfig)
     repeats = Repeats(sweep={"train.batch_size": [4, 8]})
-    found = train_several(config, repeats, output=tmp_path / "all", say=lambda _: None)
+    found = train_several(config, repeats, output=tmp_path / "all")
     assert found.splits == ("val",)
     assert {row["run"] for row in found.rows} == {
         f"{variant}__batch_size-{size}" for variant in ("slow", "dropped") for size in (4, 8)
@@ -174,7 +175,7 @@ def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
 
     source = SourceOptions(phantom=PhantomOptions(lesions=40, image_size=(32, 32)))
     options = tfskin.PrepareOptions(source=source, folds=2)
-    shards = tfskin.prepare("phantom", output=tmp_path, options=options, say=lambda _: None)
+    shards = tfskin.prepare("phantom", output=tmp_path, options=options)
     keys = [*TINY, "train.epochs=1", f"data.shards={shards.folder}"]
     config = read_config("five_layer_rgb.yaml", keys)
     folder = tmp_path / "runs"
@@ -183,10 +184,10 @@ def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
         if line.startswith("fold1"):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        train_several(config, Repeats(folds=2), output=folder, say=stop)
+    with hear(stop), pytest.raises(KeyboardInterrupt):
+        train_several(config, Repeats(folds=2), output=folder)
     before = (folder / "fold0" / "metrics.json").stat().st_mtime_ns
-    found = train_several(config, Repeats(folds=2), output=folder, say=lambda _: None)
+    found = train_several(config, Repeats(folds=2), output=folder)
     assert (folder / "fold0" / "metrics.json").stat().st_mtime_ns == before
     assert [row["fold"] for row in found.rows] == [0, 1]
     held_out = [set(open_run(folder / f"fold{n}").predictions("val")["image_id"]) for n in (0, 1)]
@@ -195,7 +196,7 @@ def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
     joined = read_config(folder / "ensemble.yaml", (), tfskin.EnsembleConfig)
     judged = joined.evaluate.model_copy(update={"explained_images": 1})
     joined = joined.model_copy(update={"evaluate": judged})
-    run = tfskin.ensemble(joined, output=tmp_path / "joined", say=lambda _: None)
+    run = tfskin.ensemble(joined, output=tmp_path / "joined")
     assert set(run.metrics()["splits"]) == {"calibration", "test"}
     report = (run.folder / "report.html").read_text(encoding="utf-8")
     assert "integrated gradients" in report

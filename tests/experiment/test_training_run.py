@@ -10,6 +10,7 @@ import pytest
 
 import tfskin
 from tests.conftest import TINY
+from tests.news import hear
 from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
@@ -18,10 +19,6 @@ from tfskin.experiment.training_run import fit_data
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
 from tfskin.runs import only_trainer, open_run, remove_run
-
-
-def silent(_: str) -> None:
-    """Swallow the news."""
 
 
 def tiny_config(shards, *more):
@@ -93,24 +90,23 @@ def test_the_kept_weights_are_those_of_the_best_epoch(tiny_runs):
 
 
 def test_a_finished_run_is_left_alone_and_another_config_is_refused(
-    tmp_path, tiny_runs, phantom_shards
+    tmp_path, tiny_runs, phantom_shards, news
 ):
-    lines: list[str] = []
     before = (tiny_runs[0] / "model.keras").stat().st_mtime_ns
-    tfskin.train(tiny_config(phantom_shards), output=tiny_runs[0], say=lines.append)
-    assert "finished" in lines[0]
+    tfskin.train(tiny_config(phantom_shards), output=tiny_runs[0])
+    assert "finished" in news[0]
     assert (tiny_runs[0] / "model.keras").stat().st_mtime_ns == before
     with pytest.raises(UserError, match=r"another config \(seed is 0 there, 9 here\); give"):
-        tfskin.train(tiny_config(phantom_shards, "seed=9"), output=tiny_runs[0], say=silent)
+        tfskin.train(tiny_config(phantom_shards, "seed=9"), output=tiny_runs[0])
     (tmp_path / "thesis.txt").write_text("mine")
     with pytest.raises(UserError, match="not a run"):
-        tfskin.train(tiny_config(phantom_shards), output=tmp_path, say=silent)
+        tfskin.train(tiny_config(phantom_shards), output=tmp_path)
     assert (tmp_path / "thesis.txt").exists()
 
 
 def test_training_from_a_runs_config_repeats_it(tmp_path, tiny_runs):
     config = tfskin.read_config(tiny_runs[0] / "config.yaml")
-    again = tfskin.train(config, output=tmp_path / "again", say=silent)
+    again = tfskin.train(config, output=tmp_path / "again")
     first = open_run(tiny_runs[0])
     for one, other in zip(again.load_model().weights, first.load_model().weights, strict=True):
         np.testing.assert_array_equal(one.numpy(), other.numpy())
@@ -126,15 +122,15 @@ def train_one_epoch(config, folder):
         if line.startswith("epoch   1"):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        tfskin.train(config, output=folder, say=stop_after_one)
+    with hear(stop_after_one), pytest.raises(KeyboardInterrupt):
+        tfskin.train(config, output=folder)
 
 
 def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     folder = tmp_path / "stopped"
     train_one_epoch(tiny_config(phantom_shards), folder)
     assert not open_run(folder).finished
-    run = tfskin.resume(folder, say=silent)
+    run = tfskin.resume(folder)
     assert run.finished
     whole = open_run(tiny_runs[0]).predictions("test")
     pd.testing.assert_frame_equal(run.predictions("test"), whole, check_exact=True)
@@ -143,10 +139,10 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
 def test_evaluating_a_stopped_run_does_not_finish_it(tmp_path, phantom_shards):
     folder = tmp_path / "stopped"
     train_one_epoch(tiny_config(phantom_shards), folder)
-    tfskin.evaluate(folder, say=silent)
+    tfskin.evaluate(folder)
     assert (folder / "metrics.json").is_file()
     assert not open_run(folder).finished
-    assert tfskin.resume(folder, say=silent).metrics()["training"]["epochs"] == 2
+    assert tfskin.resume(folder).metrics()["training"]["epochs"] == 2
 
 
 def test_a_run_does_not_go_on_with_classes_or_records_in_another_order(tmp_path, phantom_shards):
@@ -154,15 +150,15 @@ def test_a_run_does_not_go_on_with_classes_or_records_in_another_order(tmp_path,
     train_one_epoch(tiny_config(phantom_shards, "data.classes={a: [melanoma], b: [nevus]}"), folder)
     swapped = tiny_config(phantom_shards, "data.classes={b: [nevus], a: [melanoma]}")
     with pytest.raises(UserError, match=r"data\.classes\.a stands in another place there"):
-        tfskin.train(swapped, output=folder, say=silent)
+        tfskin.train(swapped, output=folder)
     again = tfskin.read_config(folder / "config.yaml")
     assert describe_difference(again, tfskin.read_config(folder / "config.yaml")) is None
     inputs = read_json(folder / "inputs.json")
     write_json(folder / "inputs.json", inputs | {"order": "another"})
     with pytest.raises(UserError, match="its shards have changed since it began"):
-        tfskin.resume(folder, say=silent)
+        tfskin.resume(folder)
     write_json(folder / "inputs.json", inputs | {"order": None})  # of a version that noted none
-    assert tfskin.resume(folder, say=silent).finished
+    assert tfskin.resume(folder).finished
 
 
 def test_val_of_one_class_needs_another_monitor_than_auc(monkeypatch, phantom_shards):
@@ -188,7 +184,7 @@ def test_what_is_refused_leaves_the_run_that_it_would_overwrite(tmp_path, tiny_r
         ],
     )
     with pytest.raises(UserError, match=r"the head of googlenet .* model\.aux_weight=0"):
-        tfskin.train(config, output=folder, overwrite=True, say=silent)
+        tfskin.train(config, output=folder, overwrite=True)
     assert open_run(folder).finished
 
 
@@ -210,7 +206,7 @@ def test_a_killed_removal_leaves_no_half_run(tmp_path, monkeypatch, tiny_runs):
 
 
 def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
-    tmp_path, monkeypatch, phantom_shards
+    tmp_path, monkeypatch, phantom_shards, news
 ):
     seen = []
 
@@ -220,11 +216,10 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
 
     for module in ("judging", "batch_norm_run"):
         monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
-    lines: list[str] = []
     more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
-    tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run", say=lines.append)
+    tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run")
     assert set(seen) == {3}
-    assert any("on 10 training images" in line for line in lines)
+    assert any("on 10 training images" in line for line in news)
 
 
 @pytest.mark.parametrize("more", [(), ("data.windows={size: 32, stride: 32}",)])
@@ -239,7 +234,7 @@ def test_recalibration_sees_as_many_pictures_as_it_says(
 
     monkeypatch.setattr("tfskin.experiment.batch_norm_run.recalibrate", spy)
     config = tiny_config(phantom_shards, "train.recalibrate=20", "train.epochs=1", *more)
-    tfskin.train(config, output=tmp_path / "run", say=silent)
+    tfskin.train(config, output=tmp_path / "run")
     options = input_options(open_run(tmp_path / "run").inputs())
     windows = count_windows(tfskin.load_shards(phantom_shards), "train", options=options)
     assert counts == [windows[:20].sum()]
@@ -254,9 +249,9 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, phantom_shard
         before = sorted(folder.rglob("*"))
         for overwrite in (False, True):
             with pytest.raises(UserError, match="another process is training this run; wait"):
-                tfskin.train(config, output=folder, overwrite=overwrite, say=silent)
+                tfskin.train(config, output=folder, overwrite=overwrite)
         assert sorted(folder.rglob("*")) == before
-    assert tfskin.train(config, output=folder, overwrite=True, say=silent).finished
+    assert tfskin.train(config, output=folder, overwrite=True).finished
 
 
 def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch, phantom_shards):
@@ -265,7 +260,7 @@ def test_a_run_goes_on_in_the_precision_that_it_began_with(tmp_path, monkeypatch
     train_one_epoch(tiny_config(phantom_shards), folder)
     before = read_json(folder / "environment.json")
     monkeypatch.setattr("tfskin.training.precision.has_gpu", lambda: True)
-    run = tfskin.resume(folder, say=silent)
+    run = tfskin.resume(folder)
     after = read_json(folder / "environment.json")
     for key in ("precision", "precision_reason"):
         assert after[key] == before[key]
@@ -277,13 +272,13 @@ def test_a_run_is_resumed_from_another_folder(tmp_path, monkeypatch, phantom_sha
     config = tiny_config(phantom_shards.name)
     train_one_epoch(config, tmp_path / "run")
     monkeypatch.chdir(tmp_path)
-    assert tfskin.resume("run", say=silent).finished
+    assert tfskin.resume("run").finished
 
 
 def test_another_run_is_not_written_over(tiny_runs):
     before = (tiny_runs[1] / "metrics.json").read_bytes()
     with pytest.raises(UserError, match="is a run; choose another --output"):
-        tfskin.evaluate(tiny_runs[0], output=tiny_runs[1], say=silent)
+        tfskin.evaluate(tiny_runs[0], output=tiny_runs[1])
     assert (tiny_runs[1] / "metrics.json").read_bytes() == before
 
 
@@ -304,7 +299,7 @@ def test_what_does_not_fit_is_named_and_nothing_is_written(
     tmp_path, phantom_shards, override, message
 ):
     with pytest.raises(UserError, match=message) as caught:
-        tfskin.train(tiny_config(phantom_shards, override), output=tmp_path / "run", say=silent)
+        tfskin.train(tiny_config(phantom_shards, override), output=tmp_path / "run")
     assert "\n" not in str(caught.value)
     assert not (tmp_path / "run").exists()
 
@@ -313,6 +308,6 @@ def test_classes_are_merged_at_read(tmp_path, phantom_shards):
     config = tiny_config(
         phantom_shards, "data.classes={mole: [nevus], cancer: [melanoma]}", "train.epochs=1"
     )
-    run = tfskin.train(config, output=tmp_path / "run", say=silent)
+    run = tfskin.train(config, output=tmp_path / "run")
     assert run.class_names() == ["mole", "cancer"]
     assert set(run.predictions("test")["label"]) == {"mole", "cancer"}

@@ -21,10 +21,6 @@ from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 
 
-def silent(_: str) -> None:
-    """Swallow the news."""
-
-
 @pytest.fixture(scope="module")
 def run(tmp_path_factory, phantom_shards):
     overrides = [
@@ -36,7 +32,7 @@ def run(tmp_path_factory, phantom_shards):
     ]
     config = tfskin.read_config("five_layer_rgb.yaml", overrides)
     folder = tmp_path_factory.mktemp("runs") / "windows"
-    return open_run(tfskin.train(config, output=folder, say=silent).folder)
+    return open_run(tfskin.train(config, output=folder).folder)
 
 
 @pytest.mark.parametrize("sampling", ["none", "oversample"])
@@ -99,7 +95,7 @@ def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_pat
         paths[-1].write_bytes(sample.data)
     logits = predict_logits(run.load_model(), shards, "train", run.inputs())[:3]
     expected = decide(logits, decision, names)
-    rows = list(stream_predictions(load_predictor(run), paths, say=silent))
+    rows = list(stream_predictions(load_predictor(run), paths))
     np.testing.assert_allclose([row.probabilities for row in rows], expected, atol=1e-5)
     scores = [row.malignancy or 0.0 for row in rows]
     np.testing.assert_allclose(scores, expected[:, 0], atol=1e-5)
@@ -117,7 +113,7 @@ def test_an_ensembles_temperature_is_that_of_the_mean(run, tmp_path):
         combination="mean_logits",
         evaluate=EvaluateConfig(resamples=100, reliance_images=0, explained_images=0),
     )
-    both = tfskin.ensemble(config, output=tmp_path / "both", say=silent)
+    both = tfskin.ensemble(config, output=tmp_path / "both")
     decision, shards = both.decision(), load_run_shards(run)
     assert decision["inside_the_model"]["temperature"] == 1
     logits = predict_logits(both.load_model(), shards, "calibration", both.inputs())
@@ -128,7 +124,7 @@ def test_an_ensembles_temperature_is_that_of_the_mean(run, tmp_path):
     assert f"temperature {decision['temperature']:.3f}" in both.metrics()["combination"]
     stacking = config.model_copy(update={"combination": "stacking"})
     with pytest.raises(UserError, match=r"trained on windows.*choose another combination"):
-        tfskin.ensemble(stacking, output=tmp_path / "never", say=silent)
+        tfskin.ensemble(stacking, output=tmp_path / "never")
 
 
 def test_large_pictures_are_shrunk_as_the_stored_ones_were(run, tmp_path):

@@ -155,7 +155,7 @@ def train(folder: Path, name: str, distribution: Distribution | None) -> FitStat
     options = FitOptions(
         2, folder / name, distribution=distribution, checkpoint_minutes=1e-9, monitor="loss"
     )
-    return fit(model, data, options=options, say=print)
+    return fit(model, data, options=options)
 
 
 def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
@@ -170,7 +170,7 @@ def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
     )
     distribution = start_distribution(config)
     with ExitStack() as held:
-        training_run._fit(Run(folder), config, distribution, held, overwrite=False, say=print)
+        training_run._fit(Run(folder), config, distribution, held, overwrite=False)
 
 
 def main() -> None:

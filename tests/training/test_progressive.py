@@ -54,26 +54,25 @@ def test_one_schedule_runs_through_all_stages():
 def test_a_size_too_small_is_said_before_anything_trains():
     config = tfskin.read_config("five_layer_rgb.yaml", [*KEYS, "train.progressive.size=0.1"])
     with pytest.raises(UserError, match=r"^train.progressive.size: .*5 x 5 px is too small"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5, say=lambda _: None)
+        build_compiled(config, num_classes=2, steps_per_epoch=5)
 
 
 def test_dense_layers_of_one_size_are_said_before_anything_trains():
     keys = [*KEYS, "model.name=googlenet", "model.widths=null", "model.image_size=128"]
     config = tfskin.read_config("five_layer_rgb.yaml", keys)
     with pytest.raises(UserError, match=r"fit one image size only.*choose model.aux_weight=0"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5, say=lambda _: None)
+        build_compiled(config, num_classes=2, steps_per_epoch=5)
 
 
-def test_a_run_grows_and_is_kept_at_full_size(tmp_path, phantom_shards, monkeypatch):
+def test_a_run_grows_and_is_kept_at_full_size(tmp_path, phantom_shards, monkeypatch, news):
     # Each epoch is worse than the one before, but the first is judged at another size.
     monkeypatch.setattr("tfskin.training.fit._monitored", lambda row, _: -row["epoch"])
     keys = [*TINY, "model.image_size=48", f"data.shards={phantom_shards}"]
     keys += ["train.epochs=3", "train.progressive.stages=2", "train.progressive.size=0.67"]
-    lines: list[str] = []
     config = tfskin.read_config("five_layer_rgb.yaml", keys)
-    run = tfskin.train(config, output=tmp_path / "run", say=lines.append)
-    assert any(line.startswith("images of 32 x 32 px, dropout x 0.30") for line in lines)
-    assert any(line.startswith("images of 48 x 48 px, dropout x 1.00") for line in lines)
+    run = tfskin.train(config, output=tmp_path / "run")
+    assert any(line.startswith("images of 32 x 32 px, dropout x 0.30") for line in news)
+    assert any(line.startswith("images of 48 x 48 px, dropout x 1.00") for line in news)
     assert run.load_model().input_shape == (None, 48, 48, 3)
     assert run.metrics()["training"]["epochs"] == 3
     assert run.metrics()["training"]["best_epoch"] == 2

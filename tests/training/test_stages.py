@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 
 import tfskin
+from tests.news import hear
 from tests.training.test_fit import make_data, weights_of
 from tfskin.errors import UserError
 from tfskin.experiment.network import build_compiled
@@ -79,7 +80,7 @@ def test_a_stage_moves_what_it_names(tmp_path, first, mode, expected):
     model = make_model()
     before = snapshot(model)
     stages = [stage(first, mode=mode)]
-    fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path), say=lambda _: None)
+    fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path))
     assert moved(model, before) == expected
 
 
@@ -88,45 +89,41 @@ def test_modes_of_batch_normalisations_that_are_not_there_are_refused():
     keys = ["model.name=lenet", "model.widths=null", "model.image_size=32", stages]
     config = tfskin.read_config("five_layer_rgb.yaml", keys)
     with pytest.raises(UserError, match=r"stage 2 sets batch_norm, and lenet has none"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5, say=lambda _: None)
+        build_compiled(config, num_classes=2, steps_per_epoch=5)
 
 
-def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path):
+def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path, news):
     data = make_data()
-    lines: list[str] = []
     rows: dict[float, list[float]] = {}
     for rate in (0.0, 0.5):
         model = make_model(rate)
         options = FitOptions(0, tmp_path / str(rate))
         stages = [stage("head", mode="frozen"), stage("all")]
         of_views = replace(data, of_views=data)
-        state = fit_stages(model, of_views, stages, options=options, say=lines.append)
+        state = fit_stages(model, of_views, stages, options=options)
         rows[rate] = [row["loss"] for row in state.history]
         assert model.get_layer("stochastic_depth").rate == rate
     assert rows[0.5][0] == rows[0.0][0]
     assert rows[0.5][1] != rows[0.0][1]
-    says = [line for line in lines if "drops nothing" in line]
+    says = [line for line in news if "drops nothing" in line]
     assert says == ["the frozen backbone drops nothing (1 layers, such as stochastic_depth)"]
 
 
-def test_stages_follow_one_another_and_say_what_trains(tmp_path):
+def test_stages_follow_one_another_and_say_what_trains(tmp_path, news):
     model = make_model()
-    lines: list[str] = []
     stages = [stage("head", epochs=2, mode="frozen"), stage("all", epochs=1, decay=0.1)]
-    state = fit_stages(
-        model, make_data(), stages, options=FitOptions(0, tmp_path), say=lines.append
-    )
+    state = fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path))
     assert [row["epoch"] for row in state.history] == [1, 2, 3]
     assert (state.stage, state.stage_epoch) == (1, 1)
-    assert lines[0] == ("stage 1 of 2: head trains; batch norm: backbone 2 frozen; head 1 update")
-    assert "epoch   1/3" in lines[1]
-    assert lines[3] == "stage 2 of 2: all trains; batch norm: backbone 2 update; head 1 update"
+    assert news[0] == ("stage 1 of 2: head trains; batch norm: backbone 2 frozen; head 1 update")
+    assert "epoch   1/3" in news[1]
+    assert news[3] == "stage 2 of 2: all trains; batch norm: backbone 2 update; head 1 update"
 
 
-def staged_fit(folder, say=lambda _: None):
+def staged_fit(folder):
     stages = [stage("head", epochs=2, mode="frozen"), stage("block2", epochs=1, decay=0.1)]
     model = make_model()
-    state = fit_stages(model, make_data(), stages, options=FitOptions(0, folder), say=say)
+    state = fit_stages(model, make_data(), stages, options=FitOptions(0, folder))
     return model, state
 
 
@@ -141,8 +138,8 @@ def test_a_stopped_fit_goes_on_within_its_stage(tmp_path, stop, uninterrupted):
         if line.startswith(f"epoch   {stop}"):
             raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt):
-        staged_fit(tmp_path, stop_after)
+    with hear(stop_after), pytest.raises(KeyboardInterrupt):
+        staged_fit(tmp_path)
     second, state = staged_fit(tmp_path)
     assert [row["epoch"] for row in state.history] == [1, 2, 3]
     for one, other in zip(uninterrupted, weights_of(second), strict=True):
@@ -155,7 +152,7 @@ def test_patience_ends_a_stage_not_the_fit(tmp_path):
     flat = type(data)(**{**vars(data), "score": lambda *_: same})
     stages = [stage("head", epochs=9), stage("all", epochs=9)]
     options = FitOptions(0, tmp_path, patience=2)
-    state = fit_stages(make_model(), flat, stages, options=options, say=lambda _: None)
+    state = fit_stages(make_model(), flat, stages, options=options)
     assert (state.epoch, state.stage, state.best_epoch) == (5, 1, 1)
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, Seed, print_json, print_table, run, say
+from tfskin.cli.common import Debug, Json, Output, Quiet, Seed, print_json, print_table, run
 from tfskin.cli.sources import (
     Also,
     BeamOptions,
@@ -72,7 +72,7 @@ def audit_command(
         ),
     )
     folder = output or Path("audits") / (name or source)
-    summary = audit(source, path, output=folder, options=options, say=say)
+    summary = audit(source, path, output=folder, options=options)
     if json:
         print_json({"folder": folder, **summary})
     else:

@@ -13,7 +13,6 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
-    say,
 )
 
 SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
@@ -35,7 +34,7 @@ def compare_command(
     """Compare runs on the same images: differences with intervals, DeLong's test, ROC curves."""
     from tfskin.experiment import compare
 
-    result = compare(runs, output=output, split=split, resamples=resamples, say=say)
+    result = compare(runs, output=output, split=split, resamples=resamples)
     if json:
         print_json(result)
         return

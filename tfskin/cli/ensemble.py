@@ -1,5 +1,6 @@
 """tfskin-ensemble: runs -> one run that holds them all."""
 
+import logging
 from pathlib import Path
 from typing import Annotated
 
@@ -15,10 +16,11 @@ from tfskin.cli.common import (
     print_figures,
     print_json,
     run,
-    say,
 )
 from tfskin.config import find_config, parse_config, read_config, shipped_configs
 from tfskin.schema import EnsembleConfig
+
+logger = logging.getLogger(__name__)
 
 
 def ensemble_command(
@@ -49,11 +51,9 @@ def ensemble_command(
     from tfskin.experiment.evaluation_run import headline_split
 
     try:
-        finished = ensemble(
-            config, overrides=overrides, output=output, overwrite=overwrite, say=say
-        )
+        finished = ensemble(config, overrides=overrides, output=output, overwrite=overwrite)
     except KeyboardInterrupt:
-        say("\nstopped; finished epochs are kept. Go on with the same command")
+        logger.info("\nstopped; finished epochs are kept. Go on with the same command")
         raise typer.Exit(INTERRUPTED) from None
     metrics = finished.metrics()
     if json:

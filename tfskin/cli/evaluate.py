@@ -14,7 +14,6 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
-    say,
 )
 from tfskin.config import read_config
 from tfskin.errors import UserError
@@ -62,7 +61,6 @@ def evaluate_command(
         challenge=year,
         output=output,
         resamples=resamples,
-        say=say,
     )
     if json:
         print_json(metrics)

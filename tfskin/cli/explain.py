@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run, say
+from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run
 
 
 def explain_command(
@@ -27,7 +27,7 @@ def explain_command(
     """Draw Grad-CAM, integrated gradients and the nearest training images beside each picture."""
     from tfskin.experiment import explain
 
-    table = explain(folder, images, output=output, explained_class=explained_class, say=say)
+    table = explain(folder, images, output=output, explained_class=explained_class)
     if json:
         print_json({"pictures": table.to_dict("records")})
         return

@@ -1,5 +1,6 @@
 """tfskin-models: the table of all networks and what they cost."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -14,9 +15,10 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
-    say,
 )
 from tfskin.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 def models_command(
@@ -60,7 +62,7 @@ def models_command(
             advance(1)
     missing = [name for name in names or MODELS if name not in {row.model for row in found}]
     if missing:
-        say(f"left out, for the image is too small: {', '.join(missing)}")
+        logger.info(f"left out, for the image is too small: {', '.join(missing)}")
     rows = as_rows(found)
     if output is not None:
         _write_csv(output, rows)

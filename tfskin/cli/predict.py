@@ -1,17 +1,20 @@
 """tfskin-predict: pictures -> a table of probabilities."""
 
+import logging
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run, say
+from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from tfskin.schema import WindowConfig
+
+logger = logging.getLogger(__name__)
 
 SHOWN = 40
 
@@ -95,12 +98,12 @@ def predict_command(
     options = PredictOptions(output, annotate, stream)
     predictor = load_predictor(target, server=server)
     counts = Counts()
-    rows = stream_predictions(predictor, images, options=options, counts=counts, say=say)
+    rows = stream_predictions(predictor, images, options=options, counts=counts)
     # As JSON on standard output there must be all of them; a file holds any number.
     kept = list(rows if json and output is None else islice(rows, SHOWN))
     for one in rows:
         if one.error:
-            say(f"{one.path}: {one.error}")
+            logger.info(f"{one.path}: {one.error}")
     table = predictions_table(kept, class_names=predictor.class_names)
     if json:
         _print_json(table, output, counts)
@@ -111,7 +114,7 @@ def predict_command(
         where = f"all in {output}" if output else "--output FILE.csv writes them all"
         print(f"... and {more} more ({where})")
     if counts.unreadable:
-        say(f"{counts.unreadable} of {counts.pictures} pictures could not be read")
+        logger.info(f"{counts.unreadable} of {counts.pictures} pictures could not be read")
 
 
 def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":

@@ -17,7 +17,6 @@ from tfskin.cli.common import (
     print_json,
     print_table,
     run,
-    say,
 )
 from tfskin.cli.sources import (
     Also,
@@ -139,7 +138,7 @@ def prepare_command(
         ),
         shards=ShardOptions(max_side=max_side),
     )
-    shards = prepare(source, path, output=output or "tfrecords", options=options, say=say)
+    shards = prepare(source, path, output=output or "tfrecords", options=options)
     if json:
         print_json(
             {

@@ -1,5 +1,6 @@
 """tfskin-train: shards and a config -> a run."""
 
+import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,9 +19,10 @@ from tfskin.cli.common import (
     print_rows,
     print_table,
     run,
-    say,
 )
 from tfskin.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 
 class _WithKeys(TyperCommand):
@@ -117,12 +119,14 @@ def train_command(
 
     try:
         if config is None:
-            finished = resume_run(str(resume), say=say)
+            finished = resume_run(str(resume))
         else:
-            finished = train(config, output=output, overwrite=overwrite, say=say)
+            finished = train(config, output=output, overwrite=overwrite)
     except KeyboardInterrupt:
         folder = resume or output or Path("runs") / (config.name if config else "")
-        say(f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}")
+        logger.info(
+            f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}"
+        )
         raise typer.Exit(INTERRUPTED) from None
     if is_follower(read_config(finished.folder / "config.yaml")):
         return
@@ -155,9 +159,9 @@ def _compare(
     from tfskin.experiment.variants import train_variants
 
     try:
-        found = train_variants(config, output=output, overwrite=overwrite, say=say)
+        found = train_variants(config, output=output, overwrite=overwrite)
     except KeyboardInterrupt:
-        say("\nstopped; finished epochs are kept. Go on with the same command")
+        logger.info("\nstopped; finished epochs are kept. Go on with the same command")
         raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json({"folder": found.folder, "split": found.split, "variants": found.rows})
@@ -171,7 +175,7 @@ def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     """Run the learning-rate range test and print it."""
     from tfskin.experiment.rate_run import find_rate
 
-    found, picture, table = find_rate(config, output=output, say=say)
+    found, picture, table = find_rate(config, output=output)
     if json:
         files = {"picture": picture, "table": table}
         print_json({"steepest": found.steepest, "tenth": found.tenth, **files})
@@ -204,9 +208,9 @@ def _repeat(
 
     repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
     try:
-        found = train_several(config, repeats, output=output, overwrite=overwrite, say=say)
+        found = train_several(config, repeats, output=output, overwrite=overwrite)
     except KeyboardInterrupt:
-        say("\nstopped; what is finished is kept. Go on with the same command")
+        logger.info("\nstopped; what is finished is kept. Go on with the same command")
         raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json(

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import logging
 import shutil
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,6 +14,8 @@ from tfskin.datasets.unpacking import unpack_archive
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import lock_folder, remove_leftovers
 from tfskin.progress import progress_bar
+
+logger = logging.getLogger(__name__)
 
 _DATAVERSE = "https://dataverse.harvard.edu/api"
 _HAM10000 = f"{_DATAVERSE}/datasets/:persistentId/?persistentId=doi:10.7910/DVN/DBW86T"
@@ -125,7 +127,7 @@ def check_archives(source: str) -> None:
         raise UserError(f"--download: there are no public archives for '{source}'{hint}")
 
 
-def download_source(source: str, folder: Path, *, say: Callable[[str], None]) -> None:
+def download_source(source: str, folder: Path) -> None:
     """Bring a source's public archives into ``folder``, unpacked; what is there is left alone.
 
     Each archive becomes a folder of its name, which appears when all of it is there, and is then
@@ -136,7 +138,6 @@ def download_source(source: str, folder: Path, *, say: Callable[[str], None]) ->
     Args:
         source: a name of :data:`ARCHIVES`.
         folder: is made where it is missing.
-        say: where a line of news goes.
 
     Raises:
         UserError: a source without public archives, no connection, too little room on the disk,
@@ -145,16 +146,16 @@ def download_source(source: str, folder: Path, *, say: Callable[[str], None]) ->
     check_archives(source)
     missing = [file for file in ARCHIVES[source] if not _place_of(file, folder).exists()]
     if not missing:
-        say(f"{folder}: everything of {source} is there already")
+        logger.info(f"{folder}: everything of {source} is there already")
         return
     found = _find_all(source, missing, folder)
     folder.mkdir(parents=True, exist_ok=True)
     with lock_folder(folder, "another process is downloading into it") as mine:
         if mine:
             remove_leftovers(folder)
-        _announce(source, found, folder, say)
+        _announce(source, found, folder)
         for file in found:
-            _bring(file, folder, say)
+            _bring(file, folder)
 
 
 def _place_of(file: RemoteFile, folder: Path) -> Path:
@@ -195,9 +196,7 @@ def _with_dataverse_digests(files: list[RemoteFile]) -> list[RemoteFile]:
     ]
 
 
-def _announce(
-    source: str, found: list[FoundFile], folder: Path, say: Callable[[str], None]
-) -> None:
+def _announce(source: str, found: list[FoundFile], folder: Path) -> None:
     """Say how much will come, and see that there is room: an archive lies beside its content."""
     sizes = [file.size or 0 for file in found]
     archives = [file.size or 0 for file in found if file.file.name.endswith(".zip")]
@@ -205,7 +204,7 @@ def _announce(
     needed = left + max(archives, default=0)
     free = shutil.disk_usage(folder).free
     unknown = " and what has no known size" if any(file.size is None for file in found) else ""
-    say(
+    logger.info(
         f"{source}: {_show_bytes(left)}{unknown} to download into {folder}, {len(found)} files "
         f"({_show_bytes(needed)} of disk space needed, {_show_bytes(free)} free)"
     )
@@ -221,7 +220,7 @@ def _bytes_here(found: FoundFile, folder: Path) -> int:
     return place.stat().st_size if place.exists() else found.part_bytes(folder)
 
 
-def _bring(found: FoundFile, folder: Path, say: Callable[[str], None]) -> None:
+def _bring(found: FoundFile, folder: Path) -> None:
     """Download one file, check it, unpack it."""
     name, place = found.file.name, folder / found.file.name
     checks = []
@@ -241,7 +240,7 @@ def _bring(found: FoundFile, folder: Path, say: Callable[[str], None]) -> None:
         place.unlink()
         checks.append(f"CRC-32 of {count} files")
     checked = " and ".join(check for check in checks if check) or "nothing to check it by"
-    say(f"{name}: {_show_bytes(size)}, checked: {checked}")
+    logger.info(f"{name}: {_show_bytes(size)}, checked: {checked}")
 
 
 def _show_bytes(count: int) -> str:

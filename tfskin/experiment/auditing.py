@@ -1,7 +1,7 @@
 """A data set on disk -> what is wrong with it, before anything is trained."""
 
+import logging
 import tempfile
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +15,8 @@ from tfskin.experiment.preparation import (
     gather_records,
 )
 
+logger = logging.getLogger(__name__)
+
 
 def audit(
     source: str,
@@ -22,7 +24,6 @@ def audit(
     *,
     output: Path | str | None = None,
     options: PrepareOptions | None = None,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """What was found, as counts; tables and a page are written to ``audits/<name>``.
 
@@ -37,7 +38,6 @@ def audit(
             and ``summary.json`` go.
         options: further sources, download, Beam, on_error, what to look for; splits and shards are
             passed over.
-        say: where a line of news goes.
 
     Returns:
         The content of ``summary.json``.
@@ -58,11 +58,11 @@ def audit(
     name = chosen.name or source
     folder = Path(output) if output else Path("audits") / name
     if chosen.download:
-        download_sources(source, path, options=chosen, say=say)
+        download_sources(source, path, options=chosen)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as drawn:
-            return _audit(source, Path(drawn) / name, folder, chosen, say)
-    return _audit(source, path, folder, chosen, say)
+            return _audit(source, Path(drawn) / name, folder, chosen)
+    return _audit(source, path, folder, chosen)
 
 
 def _audit(
@@ -70,9 +70,8 @@ def _audit(
     path: Path | str | None,
     folder: Path,
     options: PrepareOptions,
-    say: Callable[[str], None],
 ) -> dict[str, Any]:
-    records = gather_records(source, path, options=options, say=say)
+    records = gather_records(source, path, options=options)
     found = audit_records(
         records,
         on_error=options.on_error,
@@ -82,7 +81,7 @@ def _audit(
         beam=beam_run(options, folder),
     )
     if len(found.problems):
-        say(f"warning: {describe_problems(found)}")
+        logger.warning(f"{describe_problems(found)}")
     title = ", ".join(
         dict.fromkeys([options.name or source, *(other for other, _ in options.also)])
     )

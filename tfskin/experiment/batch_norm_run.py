@@ -1,6 +1,7 @@
 """A run's batch normalisation: checked on real images, and recalibrated."""
 
-from collections.abc import Callable, Iterator
+import logging
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,8 @@ from tfskin.runs import Run, open_run
 from tfskin.training.batch_norm_check import check_companions, check_layers, mode_gap
 from tfskin.training.recalibration import batch_norm_layers, recalibrate
 
+logger = logging.getLogger(__name__)
+
 BATCH_SIZE = 64
 
 
@@ -29,7 +32,6 @@ def recalibrate_run(
     *,
     images: int,
     batch_size: int = BATCH_SIZE,
-    say: Callable[[str], None] = print,
 ) -> None:
     """Re-estimate the moving statistics of a run's best model on clean training images.
 
@@ -45,10 +47,10 @@ def recalibrate_run(
         batches = _clean_batches(run, shards, "train", int(windows.sum()), batch_size)
         count = recalibrate(model, (batch for batch, _ in batches))
     if not count:
-        say("recalibrate: no batch normalisation in the mode 'update'; nothing to do")
+        logger.info("recalibrate: no batch normalisation in the mode 'update'; nothing to do")
         return
     after = _val_loss(model, run, shards, batch_size)
-    say(
+    logger.info(
         f"recalibrated {count} batch normalisations on {len(windows)} training images: "
         f"val log-loss {before:.4f} -> {after:.4f}"
     )

@@ -1,6 +1,7 @@
 """Runs on the same images -> which differences between them are real."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,8 @@ from tfskin.experiment.evaluation_run import headline_split, run_classes, stored
 from tfskin.files import write_json
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
 
+logger = logging.getLogger(__name__)
+
 RESAMPLES = 2000
 
 
@@ -41,7 +44,6 @@ def compare(
     split: str | None = None,
     resamples: int = RESAMPLES,
     confidence: float = 0.95,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """The figures of runs on the same images, and every pair's differences.
 
@@ -54,7 +56,6 @@ def compare(
         split: whose predictions; the first run's headline split unless given.
         resamples: of the bootstrap.
         confidence: coverage of the intervals.
-        say: where a line of news goes.
 
     Raises:
         UserError: fewer than two runs, one twice, an unfinished one, runs with other classes,
@@ -73,7 +74,7 @@ def compare(
     split = split or headline_split(opened[0].metrics())
     tables = _read_tables(opened, names, split)
     first, classes = next(iter(tables.values())), opened[0].class_names()
-    _warn_of_training_images(opened, names, first, split, say)
+    _warn_of_training_images(opened, names, first, split)
     labels = np.array([classes.index(label) for label in first["label"]], np.int64)
     groups = first["group"].to_numpy()
     values = _check_values(tables, labels, classes, split)
@@ -81,7 +82,7 @@ def compare(
     malignant = opened[0].decision().get("malignant")
     if malignant is None:
         given = stored_config(opened[0]).malignant
-        malignant = choose_malignant(run_classes(opened[0]), given, say=say)
+        malignant = choose_malignant(run_classes(opened[0]), given)
     columns = [classes.index(name) for name in malignant]
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -170,14 +171,13 @@ def _warn_of_training_images(
     names: Sequence[str],
     first: pd.DataFrame,
     split: str,
-    say: Callable[[str], None],
 ) -> None:
     for run, name in zip(runs, names, strict=True):
         if split == "train" or not (run.folder / "predictions" / "train.csv").is_file():
             continue
         seen = set(run.predictions("train")["image_id"]) & set(first["image_id"])
         if seen:
-            say(f"warning: {name} was trained on {len(seen)} of these images: it looks too good")
+            logger.warning(f"{name} was trained on {len(seen)} of these images: it looks too good")
 
 
 def _draw(

@@ -1,6 +1,7 @@
 """What is decided on the calibration split: calibration, malignant classes, thresholds, sets."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,8 @@ from tfskin.experiment.judging import softmax
 from tfskin.runs import Run
 from tfskin.schema import EvaluateConfig
 
+logger = logging.getLogger(__name__)
+
 KEPT = ("temperature", "split", "inside_the_model")
 
 HELD_OUT_FILE = "held_out.npy"
@@ -32,8 +35,6 @@ def fit_decision(
     fitted: tuple[pd.DataFrame, np.ndarray] | None,
     classes: Mapping[str, Sequence[str]],
     config: EvaluateConfig,
-    *,
-    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """What ``decision.json`` holds; see docs/metrics-schema.md.
 
@@ -46,7 +47,6 @@ def fit_decision(
         fitted: facts and logits of the calibration split; None where there is none.
         classes: class -> diagnoses in it.
         config: targets, coverage and the kind of calibration.
-        say: where a line of news goes.
 
     Raises:
         UserError: ``evaluate.malignant`` names a class that the run does not have, or all of them.
@@ -54,12 +54,12 @@ def fit_decision(
     before = run.decision()
     decision: dict[str, Any] = {key: before[key] for key in KEPT if key in before}
     decision["calibration"] = {"method": "temperature"}
-    malignant = choose_malignant(classes, config.malignant, say=say)
+    malignant = choose_malignant(classes, config.malignant)
     if malignant:
         decision["malignant"] = malignant
     decision["thresholds"] = {}
     if fitted is None:
-        say(
+        logger.info(
             f"{run.folder}: has no calibration split, so no thresholds and no prediction sets"
             + ("; evaluate.calibration=isotonic is left out" * (config.calibration == "isotonic"))
         )
@@ -76,7 +76,7 @@ def fit_decision(
     if malignant:
         positive = np.isin(labels, [names.index(name) for name in malignant])
         scores = malignant_score(probabilities, names, malignant)
-        decision["thresholds"] = choose_thresholds(positive, scores, config, say=say)
+        decision["thresholds"] = choose_thresholds(positive, scores, config)
     quantiles = conformal_quantiles(labels, probabilities, coverage=config.coverage)
     decision["conformal"] = {
         "coverage": config.coverage,
@@ -89,8 +89,6 @@ def fit_decision(
 def choose_malignant(
     classes: Mapping[str, Sequence[str]],
     given: Sequence[str] | None,
-    *,
-    say: Callable[[str], None],
 ) -> list[str]:
     """The malignant classes, by the config or by their names; none where that is not known.
 
@@ -110,14 +108,14 @@ def choose_malignant(
         return list(given)
     found, unknown = malignant_classes(classes)
     if unknown:
-        say(
+        logger.info(
             f"not known whether malignant: {', '.join(unknown)}; name the malignant classes in "
             "evaluate.malignant for operating points"
         )
         return []
     if len(found) in (0, len(names)):
         kind = "malignant" if found else "benign"
-        say(f"every class is {kind}, so there are no operating points (evaluate.malignant)")
+        logger.info(f"every class is {kind}, so there are no operating points (evaluate.malignant)")
         return []
     return found
 
@@ -126,8 +124,6 @@ def choose_thresholds(
     positive: np.ndarray,
     scores: np.ndarray,
     config: EvaluateConfig,
-    *,
-    say: Callable[[str], None],
 ) -> dict[str, Any]:
     """Name -> ``{"score", "threshold", "target"}`` of every operating point of the config."""
     found: dict[str, tuple[float | None, dict[str, float]]] = {}
@@ -143,7 +139,7 @@ def choose_thresholds(
     missing = [name for name, (threshold, _) in found.items() if threshold is None]
     if missing:
         kind = "malignant" if not positive.any() else "benign"
-        say(f"calibration has no {kind} image: no threshold for {', '.join(missing)}")
+        logger.info(f"calibration has no {kind} image: no threshold for {', '.join(missing)}")
     return {
         name: {"score": "malignant", "threshold": threshold, "target": target}
         for name, (threshold, target) in found.items()

@@ -1,6 +1,7 @@
 """Runs -> one run whose model holds them all."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from tfskin.inputs import read_labels
 from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment
 from tfskin.schema import EnsembleConfig
 
+logger = logging.getLogger(__name__)
+
 
 @dataclass(frozen=True)
 class _Joined:
@@ -55,7 +58,6 @@ def ensemble(
     overrides: Sequence[str] = (),
     output: Path | str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
 ) -> Run:
     """A finished run whose model holds the members, their combination and its temperature.
 
@@ -67,7 +69,6 @@ def ensemble(
         overrides: ``key=value`` for every member that is given as a YAML file.
         output: the run directory; ``runs/<name>`` unless given.
         overwrite: replace a run that is there already.
-        say: where a line of news goes.
 
     Raises:
         UserError: members with other classes, other shards or other splits; no calibration split;
@@ -89,12 +90,12 @@ def ensemble(
             f"{overrides[0]}: every member is a run, which is there already; leave it out, or name "
             "the YAML files that members are trained from"
         )
-    members = [_member(member, overrides, say) for member in config.members]
+    members = [_member(member, overrides) for member in config.members]
     if not overwrite and run.folder.exists() and any(run.folder.iterdir()):
         if not _same(run, config):
             raise UserError(f"{run.folder}: is there already; give --overwrite or --output DIR")
         if run.finished:
-            say(f"{run.folder}: is finished; give --overwrite to make it again")
+            logger.info(f"{run.folder}: is finished; give --overwrite to make it again")
             return run
     check_members(members)
     _check_output(run, members)
@@ -103,7 +104,7 @@ def ensemble(
     joined = _join(members, shards, config)
     member_facts = [_member_facts(member) for member in members]
     combination = _describe(joined, [member.name for member in members])
-    say(f"combination: {combination}")
+    logger.info(f"combination: {combination}")
     facts = {
         "combination": combination,
         "members": member_facts,
@@ -112,7 +113,7 @@ def ensemble(
     with replace_folder(run.folder, overwrite=True) as temporary:
         new = Run(temporary, destination=run.folder)
         _write_run(new, members, inputs, joined, config)
-        evaluate(new, facts=facts, say=say)
+        evaluate(new, facts=facts)
         check_removable(run.folder)
     return run
 
@@ -184,7 +185,7 @@ def _is_config(member: str) -> bool:
     return member.endswith((".yaml", ".yml"))
 
 
-def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -> Run:
+def _member(member: str, overrides: Sequence[str]) -> Run:
     if not _is_config(member):
         run = open_run(member)
         if not run.finished:
@@ -192,8 +193,8 @@ def _member(member: str, overrides: Sequence[str], say: Callable[[str], None]) -
         return run
     config = read_config(member, overrides)
     refuse_distribution(config, "a member that an ensemble trains", mirrored=True)
-    say(f"member {config.name}")
-    return train(config, say=say)
+    logger.info(f"member {config.name}")
+    return train(config)
 
 
 def _same(run: Run, config: EnsembleConfig) -> bool:

@@ -1,6 +1,7 @@
 """A run -> predictions, figures with intervals, decisions, pictures and a report."""
 
-from collections.abc import Callable, Mapping, Sequence
+import logging
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -46,6 +47,8 @@ from tfskin.models.costs import count_flops, count_parameters
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig
 
+logger = logging.getLogger(__name__)
+
 __all__ = [
     "check_class_names",
     "evaluate",
@@ -86,7 +89,6 @@ def evaluate(
     challenge: Challenge | None = None,
     output: Path | str | None = None,
     facts: dict[str, Any] | None = None,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Any]:
     """The figures of a run, each with a bootstrap interval clustered by group.
 
@@ -107,7 +109,6 @@ def evaluate(
         challenge: also write the submission of this ISIC challenge and its official score.
         output: where to write instead.
         facts: what ``metrics.json`` says beside the figures; kept from the former one unless given.
-        say: where a line of news goes.
 
     Raises:
         UserError: not a run, shards missing or changed, a class that is in neither, a model that
@@ -123,17 +124,19 @@ def evaluate(
     if resamples is not None:
         config = config.model_copy(update={"resamples": resamples})
     if run.inputs().windows is not None and (config.reliance_images or config.explained_images):
-        say("trained on windows: reliance and explanations, made for whole pictures, are left out")
+        logger.info(
+            "trained on windows: reliance and explanations, made for whole pictures, are left out"
+        )
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
     model = as_float32(run.load_model())  # what is served and predicted with
     if external is None:
-        judged = _judge_own(run, model, config, output, say)
+        judged = _judge_own(run, model, config, output)
     else:
-        judged = _judge_external(run, model, external, config, output, say)
+        judged = _judge_external(run, model, external, config, output)
     metrics = _compute(run, model, judged, config, external, facts)
     split = headline_split(metrics)
     if external is None and split != "test":
-        say(f"{run.inputs().shards}: has no test split; figures are those of {split}")
+        logger.info(f"{run.inputs().shards}: has no test split; figures are those of {split}")
     if challenge is not None:
         classes = run_classes(run) if external is None else external.classes
         metrics["challenge"] = write_challenge(
@@ -203,7 +206,6 @@ def _judge_own(
     model: keras.Model,
     config: EvaluateConfig,
     output: Path | str | None,
-    say: Callable[[str], None],
 ) -> _Judged:
     folder = Path(output) if output else run.folder
     if folder.resolve() != run.folder.resolve():
@@ -211,7 +213,7 @@ def _judge_own(
     shards, names = load_run_shards(run), run.class_names()
     logits = own_logits(run, model, shards, config.batch_size)
     classes = run_classes(run)
-    decision = fit_decision(run, logits.get("calibration"), classes, config, say=say)
+    decision = fit_decision(run, logits.get("calibration"), classes, config)
     predictions = {}
     for split, (facts, values) in logits.items():
         probabilities = decide(values, decision, names)
@@ -237,7 +239,6 @@ def _judge_external(
     external: ExternalConfig,
     config: EvaluateConfig,
     output: Path | str | None,
-    say: Callable[[str], None],
 ) -> _Judged:
     folder = Path(output) if output else run.folder / "external" / external.name
     _refuse_run(folder)
@@ -245,7 +246,7 @@ def _judge_external(
     check_class_names(list(external.classes))
     malignant, unknown = malignant_classes(external.classes)
     if unknown:
-        say(f"{external.name}: not known whether malignant: {', '.join(unknown)}")
+        logger.info(f"{external.name}: not known whether malignant: {', '.join(unknown)}")
     predictions = external_predictions(run, model, shards, external, batch_size=config.batch_size)
     return _Judged(
         folder=folder,
@@ -253,21 +254,19 @@ def _judge_external(
         predictions={external.name: predictions},
         decision=run.decision(),
         malignant=malignant if not unknown and len(malignant) < len(external.classes) else [],
-        trained_on=_count_training_images(run, predictions, external.name, say),
+        trained_on=_count_training_images(run, predictions, external.name),
     )
 
 
-def _count_training_images(
-    run: Run, predictions: Predictions, name: str, say: Callable[[str], None]
-) -> int | None:
+def _count_training_images(run: Run, predictions: Predictions, name: str) -> int | None:
     try:
         found = int(training_images(run, predictions.facts).sum())
     except UserError as error:
-        say(f"warning: {name}: not known whether {run.name} was trained on its images: {error}")
+        logger.warning(f"{name}: not known whether {run.name} was trained on its images: {error}")
         return None
     if found:
-        say(
-            f"warning: {run.name} was trained on {found} of these {len(predictions.labels)} "
+        logger.warning(
+            f"{run.name} was trained on {found} of these {len(predictions.labels)} "
             f"images of {name}: it looks too good"
         )
     return found

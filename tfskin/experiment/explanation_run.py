@@ -1,6 +1,7 @@
 """Why a run says what it says, about its worst-classified images or about other pictures."""
 
-from collections.abc import Callable, Sequence
+import logging
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -32,6 +33,8 @@ from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig
 
+logger = logging.getLogger(__name__)
+
 NEAREST = 3
 MOST_KNOWN = 1000
 """Training images that the nearest are looked for among: the first ones in file order."""
@@ -58,7 +61,6 @@ def explain(
     *,
     output: Path | str | None = None,
     explained_class: str | None = None,
-    say: Callable[[str], None] = print,
 ) -> pd.DataFrame:
     """One row a picture: path, predicted class, its probability, explained class, picture written.
 
@@ -70,7 +72,6 @@ def explain(
         images: files, folders or glob patterns.
         output: where the PNGs go; ``<run>/explanations`` unless given.
         explained_class: what to explain; for each picture its predicted class unless given.
-        say: where a line of news goes.
 
     Raises:
         UserError: not a run, a run on windows, no picture, a class that the run does not have, or a
@@ -101,10 +102,10 @@ def explain(
     )
     found = explain_pictures(model, pictures, classes)
     if found.note:
-        say(found.note)
+        logger.info(found.note)
     known, reason = find_known(run, model)
     if reason:
-        say(reason)
+        logger.info(reason)
     folder, rows = Path(output) if output else run.folder / "explanations", []
     near = nearest_pictures(model, pictures, known)
     for n, path in enumerate(paths):

@@ -2,8 +2,8 @@
 
 import hashlib
 import json
+import logging
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from tfskin.inputs.features import make_feature_dataset
 from tfskin.progress import progress_bar
 from tfskin.schema import ExperimentConfig
 from tfskin.training.fit import FitData
+
+logger = logging.getLogger(__name__)
 
 VERSION = 1
 """Goes up with what the features of the same weights and pictures are."""
@@ -61,8 +63,6 @@ def with_features(
     config: ExperimentConfig,
     shards: Shards,
     folder: Path,
-    *,
-    say: Callable[[str], None] = print,
 ) -> FitData:
     """The data of a fit, and where ``train.feature_views`` asks for it what its head stages see.
 
@@ -109,7 +109,7 @@ def with_features(
 
     def from_backbone(backbone: keras.Model) -> FitData:
         times = folder / TIMES_FILE
-        cache = FeatureCache(where, backbone, shards, options, times=times, say=say)
+        cache = FeatureCache(where, backbone, shards, options, times=times)
         labels = read_labels(shards, "train", options.classes)["label"].to_numpy()
         kept = [cache.load("train", view) for view in range(views)]
 
@@ -138,7 +138,6 @@ class FeatureCache:
         shards: the pictures.
         options: how they are read.
         times: where it is noted what computing took; None: nowhere.
-        say: where a line of news goes.
     """
 
     def __init__(
@@ -149,14 +148,12 @@ class FeatureCache:
         options: InputOptions,
         *,
         times: Path | None = None,
-        say: Callable[[str], None] = print,
     ) -> None:
         self.folder = folder
         self.times = times
         self.backbone = backbone
         self.shards = shards
         self.options = options
-        self.say = say
         self._weights = digest_model(backbone)
         self._orders: dict[str, str] = {}
 
@@ -169,7 +166,7 @@ class FeatureCache:
         try:
             found = np.load(path, mmap_mode="r")
             if found.shape == shape and found.dtype == np.float32:
-                self.say(f"{what}: from {path}")
+                logger.info(f"{what}: from {path}")
                 return found
         except (OSError, ValueError, EOFError):
             pass  # not there, or damaged: made again
@@ -233,7 +230,7 @@ class FeatureCache:
                 start += len(features)
                 advance(len(features))
         array.flush()
-        self.say(f"{what}: computed for {start} images")
+        logger.info(f"{what}: computed for {start} images")
 
 
 def digest_model(model: keras.Model) -> str:

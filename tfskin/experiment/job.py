@@ -2,7 +2,6 @@
 
 import json
 import os
-from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from tfskin.config import dump_config
@@ -61,13 +60,11 @@ def find_shards_together(
     folder: str,
     config: ExperimentConfig,
     distribution: "Distribution | None",
-    *,
-    say: Callable[[str], None],
 ) -> Shards:
     """The shards of a config; the embedded phantoms are drawn by the process that writes."""
     if distribution is not None and not distribution.is_chief:
         distribution.wait_for_all()
-    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold, say=say)
+    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold)
     if distribution is not None and distribution.is_chief:
         distribution.wait_for_all()
     return shards

@@ -1,6 +1,7 @@
 """A config -> its network, and the stages in which it is trained."""
 
-from collections.abc import Callable, Mapping
+import logging
+from collections.abc import Mapping
 from contextlib import nullcontext
 from typing import TYPE_CHECKING, Any
 
@@ -37,6 +38,8 @@ from tfskin.training.updates import average_statistics
 if TYPE_CHECKING:
     from tfskin.training.distribution import Distribution
 
+logger = logging.getLogger(__name__)
+
 
 def build_compiled(
     config: ExperimentConfig,
@@ -45,7 +48,6 @@ def build_compiled(
     steps_per_epoch: int,
     class_counts: Mapping[str, int] | None = None,
     distribution: "Distribution | None" = None,
-    say: Callable[[str], None],
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network of a config, ready for its first stage; and its precision.
 
@@ -54,7 +56,7 @@ def build_compiled(
     trains on.
     """
     policy, reason = choose_precision(config.train.precision)
-    say(f"precision {policy} ({reason})")
+    logger.info(f"precision {policy} ({reason})")
     keras.utils.set_random_seed(config.seed)
     with dtype_policy(policy), _scope(distribution):
         model = build_model(
@@ -112,14 +114,12 @@ def _check_size(config: ExperimentConfig, model: keras.Model, stage: Stage) -> N
         ) from None
 
 
-def start_weights(
-    model: keras.Model, config: ModelConfig, *, say: Callable[[str], None]
-) -> dict[str, Any]:
+def start_weights(model: keras.Model, config: ModelConfig) -> dict[str, Any]:
     """Put the config's weights into a model; what of them matched, for ``environment.json``."""
     if config.weights is None:
         return {}
     report = load_weights(model, config.weights, name=config.name)
-    say(str(report))
+    logger.info(str(report))
     return {"weights": vars(report)}
 
 

@@ -1,6 +1,7 @@
 """A run, a SavedModel or a server, and pictures -> predictions."""
 
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -28,6 +29,8 @@ from tfskin.prediction import (
 from tfskin.prediction.find import STANDARD_INPUT
 from tfskin.runs import Run, open_run
 from tfskin.serving.client import ServerOptions
+
+logger = logging.getLogger(__name__)
 
 URL_STARTS = ("http://", "https://", "grpc://")
 
@@ -102,7 +105,6 @@ def stream_predictions(
     *,
     options: PredictOptions | None = None,
     counts: Counts | None = None,
-    say: Callable[[str], None] = print,
 ) -> Iterator[Prediction]:
     """The predictions of any number of pictures, one after another, written as they come.
 
@@ -115,7 +117,6 @@ def stream_predictions(
         images: files, folders, glob patterns, tables of paths, ``-`` for paths on standard input.
         options: where the result goes.
         counts: what is counted while the predictions are used up.
-        say: where a line of news goes.
 
     Raises:
         UserError: no picture was found, or a file that is in the way.
@@ -142,7 +143,7 @@ def stream_predictions(
         pass_over = None if annotator is None else annotator.pass_over
         counts.resumed = writer.skip_done(paths, pass_over=pass_over)
         if counts.resumed:
-            say(f"{writer.part}: {counts.resumed} pictures are there already; going on")
+            logger.info(f"{writer.part}: {counts.resumed} pictures are there already; going on")
     rest = None if total is None else total - counts.resumed
     rows: list[Prediction] = []
     for one in predict_images(predictor, paths, options=options.stream, total=rest):

@@ -1,7 +1,8 @@
 """Pictures on disk -> records -> audit -> groups -> splits -> shards."""
 
+import logging
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -24,6 +25,8 @@ from tfskin.datasets.splits import (
     read_splits_csv,
 )
 from tfskin.errors import UserError
+
+logger = logging.getLogger(__name__)
 
 PHANTOM = "phantom"
 
@@ -80,7 +83,6 @@ def prepare(
     *,
     output: Path | str = "tfrecords",
     options: PrepareOptions | None = None,
-    say: Callable[[str], None] = print,
 ) -> Shards:
     """The finished shards of a data set, split without leaks.
 
@@ -89,7 +91,6 @@ def prepare(
         path: where it lies; none for phantoms, which are generated.
         output: shards go to ``<output>/<name>/<version>/``.
         options: name, seed, splits, size cap.
-        say: where a line of news goes.
 
     Raises:
         UserError: a missing folder, column or picture, a broken picture (unless it is to be
@@ -113,13 +114,13 @@ def prepare(
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
     if chosen.download:
-        download_sources(source, path, options=chosen, say=say)
+        download_sources(source, path, options=chosen)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as folder:
-            records = gather_records(source, Path(folder) / name, options=chosen, say=say)
-            return _prepare_records(records, name, output, chosen, say)
-    records = gather_records(source, path, options=chosen, say=say)
-    return _prepare_records(records, name, output, chosen, say)
+            records = gather_records(source, Path(folder) / name, options=chosen)
+            return _prepare_records(records, name, output, chosen)
+    records = gather_records(source, path, options=chosen)
+    return _prepare_records(records, name, output, chosen)
 
 
 def _check_split_file(options: PrepareOptions) -> None:
@@ -143,7 +144,6 @@ def download_sources(
     path: Path | str | None,
     *,
     options: PrepareOptions,
-    say: Callable[[str], None],
 ) -> None:
     """Bring the public archives of the source, and of those merged in, into their folders.
 
@@ -153,10 +153,10 @@ def download_sources(
     check_archives(source)
     if path is None:
         raise UserError(f"--download: name the folder that '{source}' goes to")
-    download_source(source, Path(path).expanduser(), say=say)
+    download_source(source, Path(path).expanduser())
     for other, place in options.also:
         if other in ARCHIVES:
-            download_source(other, place.expanduser(), say=say)
+            download_source(other, place.expanduser())
 
 
 def gather_records(
@@ -164,7 +164,6 @@ def gather_records(
     path: Path | str | None,
     *,
     options: PrepareOptions,
-    say: Callable[[str], None],
 ) -> pd.DataFrame:
     """The records of the source, and of the sources that are merged in.
 
@@ -179,12 +178,14 @@ def gather_records(
         return tables[0]
     merged = merge_records(tables, harmonise=harmonise)
     if merged.repeated:
-        say(f"{merged.repeated} rows are of images that an earlier source has; each is taken once")
+        logger.info(
+            f"{merged.repeated} rows are of images that an earlier source has; each is taken once"
+        )
     if merged.conflicts:
         names = summarise_names(list(merged.conflicts))
         first = next(iter(merged.conflicts.values()))
-        say(
-            f"warning: the sources disagree about {len(merged.conflicts)} images, such as "
+        logger.warning(
+            f"the sources disagree about {len(merged.conflicts)} images, such as "
             f"{names} ({' or '.join(first)}); the first source's word is taken"
         )
     return merged.records
@@ -195,7 +196,6 @@ def find_shards(
     *,
     exclude: Sequence[str] = (),
     fold: int | None = None,
-    say: Callable[[str], None] = print,
 ) -> Shards:
     """The shards that a config names; the embedded phantoms are generated when first asked for.
 
@@ -203,12 +203,11 @@ def find_shards(
         shards: their folder, or "phantom".
         exclude: artefacts whose pictures are left out.
         fold: which fold is val, where they hold folds.
-        say: where a line of news goes.
 
     Raises:
         UserError: as ``load_shards``; or they hold folds and none was chosen.
     """
-    found = _find_folder(shards, exclude=exclude, fold=fold, say=say)
+    found = _find_folder(shards, exclude=exclude, fold=fold)
     if "train" not in found.counts:
         raise UserError(
             f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
@@ -216,14 +215,12 @@ def find_shards(
     return found
 
 
-def _find_folder(
-    shards: str, *, exclude: Sequence[str], fold: int | None, say: Callable[[str], None]
-) -> Shards:
+def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Shards:
     if shards != PHANTOM:
         return load_shards(shards, exclude=exclude, fold=fold)
     folder = Path("tfrecords") / PHANTOM
     if not any(folder.glob("*/shards.json")):
-        prepare(PHANTOM, output=folder.parent, say=say)
+        prepare(PHANTOM, output=folder.parent)
     return load_shards(folder, exclude=exclude, fold=fold)
 
 
@@ -232,7 +229,6 @@ def _prepare_records(
     name: str,
     output: Path | str,
     options: PrepareOptions,
-    say: Callable[[str], None],
 ) -> Shards:
     if records["diagnosis"].nunique() < 2:
         only = records["diagnosis"].iloc[0]
@@ -250,14 +246,14 @@ def _prepare_records(
     )
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
     if left_out:
-        say(f"warning: {describe_problems(audit)}")
+        logger.warning(f"{describe_problems(audit)}")
     kept = audit.records
     groups = group_records(kept, audit.duplicates)
-    say(_describe(audit, groups))
+    logger.info(_describe(audit, groups))
     if options.drop_leaks:
         dropped, reason = _find_dropped(kept, groups, options)
         if dropped.any():
-            say(f"left out {dropped.sum()} images: {reason}")
+            logger.info(f"left out {dropped.sum()} images: {reason}")
             left_out |= dict.fromkeys(kept["image_id"][dropped], reason)
             kept, groups = kept[~dropped].reset_index(drop=True), groups[~dropped]
     shards = replace(

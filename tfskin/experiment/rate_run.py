@@ -1,6 +1,5 @@
 """A config -> the learning-rate range test's picture and table; no run."""
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import NamedTuple
 
@@ -34,7 +33,6 @@ def find_rate(
     *,
     output: Path | str | None = None,
     updates: int = 200,
-    say: Callable[[str], None] = print,
 ) -> RateReport:
     """Raise the learning rate from 1e-6 to 1 over ``updates`` updates of the first stage.
 
@@ -46,7 +44,7 @@ def find_rate(
     """
     refuse_distribution(config, "the learning-rate range test")
     data = config.data
-    shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold, say=say)
+    shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold)
     names = class_names(shards, data.classes)
     batches = fit_data(config, shards, names)
     model, _ = build_compiled(
@@ -54,9 +52,8 @@ def find_rate(
         num_classes=len(names),
         steps_per_epoch=batches.steps_per_epoch,
         class_counts=batches.class_counts,
-        say=say,
     )
-    start_weights(model, config.model, say=say)
+    start_weights(model, config.model)
     stage, *_ = plan_stages(
         config, steps_per_epoch=batches.steps_per_epoch, class_counts=batches.class_counts
     )

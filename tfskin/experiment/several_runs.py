@@ -2,8 +2,9 @@
 
 import itertools
 import json
+import logging
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,8 @@ from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
+
+logger = logging.getLogger(__name__)
 
 _VARIANT = "variant"
 FIGURES = ("macro_auc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss")
@@ -91,7 +94,6 @@ def train_several(
     *,
     output: Path | str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
 ) -> SeveralRuns:
     """Train an experiment for each fold, seed and combination of settings; one table of all.
 
@@ -107,7 +109,6 @@ def train_several(
         repeats: which runs.
         output: the folder of all; ``runs/<name>-folds``, ``-seeds`` or ``-sweep`` unless given.
         overwrite: start every run afresh.
-        say: where a line of news goes.
 
     Raises:
         UserError: as for :func:`tfskin.experiment.train`; shards with another number of folds.
@@ -123,7 +124,7 @@ def train_several(
     }
     folder = Path(output) if output else Path("runs") / f"{config.name}-{_kind(repeats)}"
     failures: dict[str, str] | None = {} if repeats.sweep else None
-    runs = train_each(experiments, folder, overwrite=overwrite, failures=failures, say=say)
+    runs = train_each(experiments, folder, overwrite=overwrite, failures=failures)
     monitor = config.train.monitor
     rows = [
         _row(name, members[name], runs.get(name), monitor, bool(repeats.sweep)) for name in members
@@ -143,7 +144,6 @@ def train_each(
     *,
     overwrite: bool = False,
     failures: dict[str, str] | None = None,
-    say: Callable[[str], None] = print,
 ) -> dict[str, Run]:
     """Name -> finished run in ``folder/<name>``; finished ones are left, stopped ones go on.
 
@@ -153,19 +153,18 @@ def train_each(
         overwrite: start each afresh.
         failures: where the name and reason of a training is put whose loss, weights or outputs
             became NaN or infinite; unless given, the first one ends all.
-        say: where a line of news goes.
     """
     for experiment in experiments.values():
         refuse_distribution(experiment, "a command that trains several runs", mirrored=True)
     runs = {}
     for number, (name, experiment) in enumerate(experiments.items(), start=1):
-        say(f"{name} ({number} of {len(experiments)}):")
+        logger.info(f"{name} ({number} of {len(experiments)}):")
         try:
-            runs[name] = train(experiment, output=folder / name, overwrite=overwrite, say=say)
+            runs[name] = train(experiment, output=folder / name, overwrite=overwrite)
         except DivergenceError as error:
             if failures is None:
                 raise
-            say(f"{name}: failed: {error}")
+            logger.info(f"{name}: failed: {error}")
             failures[name] = str(error)
     return runs
 

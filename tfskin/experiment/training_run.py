@@ -1,7 +1,7 @@
 """Shards and a config -> a trained run directory."""
 
+import logging
 import time
-from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,6 +43,7 @@ from tfskin.inputs import (
     read_labels,
     records_order,
 )
+from tfskin.progress import silence
 from tfskin.runs import (
     Run,
     RunInputs,
@@ -59,13 +60,14 @@ from tfskin.training.stages import fit_stages
 if TYPE_CHECKING:
     from tfskin.training.distribution import Distribution
 
+logger = logging.getLogger(__name__)
+
 
 def train(
     config: ExperimentConfig | None = None,
     *,
     output: Path | str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
 ) -> Run:
     """The finished run of an experiment; an unfinished run of the same config is gone on with.
 
@@ -73,7 +75,6 @@ def train(
         config: what to train; without it the quickstart's: a five-layer net on phantoms.
         output: the run directory; ``runs/<name>`` unless given.
         overwrite: start afresh where a run is there already.
-        say: where a line of news goes.
 
     Raises:
         UserError: the shards are missing or leak, the config does not fit them, or another run
@@ -82,7 +83,6 @@ def train(
     Example:
         >>> config = tfskin.read_config("five_layer_rgb.yaml", ["train.epochs=1"])
         >>> run = tfskin.train(config, output="runs/first")
-        precision ...
         >>> run.finished
         True
     """
@@ -91,18 +91,17 @@ def train(
     if overwrite:
         check_removable(run.folder)
     elif _is_done(run, config):
-        say(f"{run.folder}: is finished; give --overwrite to train it again")
+        logger.info(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
     distribution = start_distribution(config)
     writes = distribution is None or distribution.is_chief
     if distribution is not None:
-        say(str(distribution))
-        say = say if writes else _silent
+        logger.info(str(distribution))
     start = time.monotonic()
-    with ExitStack() as held:
-        shards, state = _fit(run, config, distribution, held, overwrite=overwrite, say=say)
+    with silence(not writes), ExitStack() as held:
+        shards, state = _fit(run, config, distribution, held, overwrite=overwrite)
         if writes:
-            _judge(run, config, shards, state, start=start, say=say)
+            _judge(run, config, shards, state, start=start)
     if distribution is not None:
         distribution.wait_for_all()
     return run
@@ -115,17 +114,16 @@ def _fit(
     held: ExitStack,
     *,
     overwrite: bool,
-    say: Callable[[str], None],
 ) -> tuple[Shards, FitState]:
     """Train the run's weights; its shards, and how it went. ``held`` then holds its folder."""
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     begun = not overwrite and (run.folder / "inputs.json").is_file()
     folder = run.inputs().shards if begun else config.data.shards
-    shards = find_shards_together(folder, config, distribution, say=say)
+    shards = find_shards_together(folder, config, distribution)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
     data = fit_data(config, shards, names, distribution)
-    data = with_features(data, config, shards, run.folder, say=say)
+    data = with_features(data, config, shards, run.folder)
     checkpoint = None if overwrite else read_checkpoint(run.folder / "checkpoints")
     check_same_job(run, config, shards, distribution, checkpoint)
     steps, counts = data.steps_per_epoch, data.class_counts
@@ -141,10 +139,9 @@ def _fit(
         steps_per_epoch=steps,
         class_counts=counts,
         distribution=distribution,
-        say=say,
     )
     if checkpoint is None:
-        precision |= start_weights(model, config.model, say=say)
+        precision |= start_weights(model, config.model)
     else:
         precision |= former
     options = _fit_options(config, run, distribution)
@@ -158,7 +155,7 @@ def _fit(
         fitted, steps_per_epoch=steps, class_counts=counts, distribution=distribution
     )
     with damage_named(shards, "train"), damage_named(shards, "val"):
-        return shards, fit_stages(model, data, stages, options=options, say=say)
+        return shards, fit_stages(model, data, stages, options=options)
 
 
 def _began_with(run: Run) -> dict[str, Any]:
@@ -178,7 +175,6 @@ def _judge(
     state: FitState,
     *,
     start: float,
-    say: Callable[[str], None],
 ) -> None:
     """Write what a run holds beside its weights."""
     if config.train.recalibrate:
@@ -187,14 +183,13 @@ def _judge(
             shards,
             images=config.train.recalibrate,
             batch_size=config.evaluate.batch_size,
-            say=say,
         )
     of_epochs = [sum(row[key] for row in state.history) for key in ("seconds", "cpu_seconds")]
     of_features = feature_seconds(run.folder)
     pd.DataFrame(state.history).to_csv(run.folder / "history.csv", index=False)
     warning = stalled(state.history, len(run.class_names()))
     if warning:
-        say(f"warning: {warning}")
+        logger.warning(f"{warning}")
     _write_decision(run, config, shards)
     facts = {
         "best_epoch": state.best_epoch,
@@ -203,18 +198,14 @@ def _judge(
         "cpu_minutes": round((of_epochs[1] + of_features[1]) / 60, 2),
         "seconds_this_call": round(time.monotonic() - start, 1),
     }
-    evaluate(run, facts={"training": facts}, say=say)
+    evaluate(run, facts={"training": facts})
 
 
-def _silent(_: str) -> None:
-    """What the processes say that don't write."""
-
-
-def resume(folder: Path | str, *, say: Callable[[str], None] = print) -> Run:
+def resume(folder: Path | str) -> Run:
     """The finished run of a run directory whose training was stopped."""
     run = open_run(folder)
     config = read_config(run.folder / "config.yaml")
-    return train(config, output=run.folder, say=say)
+    return train(config, output=run.folder)
 
 
 def _is_done(run: Run, config: ExperimentConfig) -> bool:

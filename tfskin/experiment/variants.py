@@ -1,6 +1,5 @@
 """One experiment in several variants -> a run each, one table, one picture of curves."""
 
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -38,7 +37,6 @@ def train_variants(
     *,
     output: Path | str | None = None,
     overwrite: bool = False,
-    say: Callable[[str], None] = print,
 ) -> Variants:
     """Train each variant on the same shards with the same seed, and put them side by side.
 
@@ -48,14 +46,13 @@ def train_variants(
         config: an experiment and what differs.
         output: the folder of all runs; ``runs/<name>`` unless given.
         overwrite: start every variant afresh.
-        say: where a line of news goes.
 
     Raises:
         UserError: as for :func:`tfskin.experiment.train`.
     """
     folder = Path(output) if output else Path("runs") / config.name
     experiments = list_experiments(config)  # a wrong key is said before anything trains
-    runs = train_each(experiments, folder, overwrite=overwrite, say=say)
+    runs = train_each(experiments, folder, overwrite=overwrite)
     metrics = {name: run.metrics() for name, run in runs.items()}
     split = headline_split(next(iter(metrics.values())))
     rows = [_row(name, found, split) for name, found in metrics.items()]

@@ -1,7 +1,8 @@
 """What it takes to go on after a stop, in the middle of an epoch too: one file, written whole."""
 
 import json
-from collections.abc import Callable, Iterator, Sequence
+import logging
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,6 +12,8 @@ import numpy as np
 
 from tfskin.errors import UserError
 from tfskin.files import replace_file
+
+logger = logging.getLogger(__name__)
 
 KEPT = 2
 
@@ -101,9 +104,7 @@ def save_checkpoint(
     return path
 
 
-def read_checkpoint(
-    folder: Path, *, say: Callable[[str], None] = lambda line: None
-) -> Checkpoint | None:
+def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; none if there is none at all.
 
     ``say`` is told of each that is newer and damaged.
@@ -123,7 +124,7 @@ def read_checkpoint(
                     f"{path}: is damaged ({reason}), and there is none before it to go on from; "
                     "give --overwrite to train anew"
                 ) from None
-            say(f"warning: {path}: is damaged ({reason}); falling back to the one before")
+            logger.warning(f"{path}: is damaged ({reason}); falling back to the one before")
     return None
 
 

@@ -1,5 +1,6 @@
 """The fit: one fresh data set an epoch, best weights kept, resumable from any checkpoint."""
 
+import logging
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -24,6 +25,8 @@ from tfskin.training.updates import CountingLossScale, averaged_weights, skipped
 
 if TYPE_CHECKING:
     from tfskin.training.distribution import Distribution
+
+logger = logging.getLogger(__name__)
 
 Figures = dict[str, float | None]
 
@@ -128,7 +131,6 @@ def fit(
     options: FitOptions,
     state: FitState | None = None,
     whole: keras.Model | None = None,
-    say: Callable[[str], None] = print,
 ) -> FitState:
     """Train a compiled model to the end and return how it went.
 
@@ -142,7 +144,7 @@ def fit(
         DivergenceError: the loss became NaN or infinite; what was written stays as it is.
         KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
-    state = state or resume_fit(model, options, say=say)
+    state = state or resume_fit(model, options)
     if options.distribution is not None:
         options.distribution.begin(model)
     log = make_epoch_logger(options.folder / "tb" if options.writes else None, model)
@@ -151,7 +153,6 @@ def fit(
         model,
         whole=whole,
         seconds=options.save_seconds,
-        say=say,
     )
     start, first = time.monotonic(), state.epoch
     while not _is_over(state, options):
@@ -174,23 +175,21 @@ def fit(
             start += startup  # the graph is made once
         spent = (time.monotonic() - start) / (state.epoch - first)
         left = spent * (_last_epoch(state, options) - state.epoch)
-        say(_epoch_line(row, state, options, seconds_left=left))
+        logger.info(_epoch_line(row, state, options, seconds_left=left))
     return state
 
 
-def resume_fit(
-    model: keras.Model, options: FitOptions, *, say: Callable[[str], None] = print
-) -> FitState:
+def resume_fit(model: keras.Model, options: FitOptions) -> FitState:
     """Bring a compiled model to its newest checkpoint; how far that is, or a fresh state.
 
     Raises:
         UserError: the checkpoint is of another network or optimizer.
     """
-    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    checkpoint = read_checkpoint(options.checkpoints)
     if checkpoint is None:
         return FitState()
     checkpoint.restore(model)
-    say(f"going on after {checkpoint.state}")
+    logger.info(f"going on after {checkpoint.state}")
     return checkpoint.state
 
 

@@ -1,7 +1,7 @@
 """What a fit writes, and when: the weights of its best epoch, and checkpoints."""
 
+import logging
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import keras
@@ -9,6 +9,8 @@ import numpy as np
 
 from tfskin.files import replace_file
 from tfskin.training.checkpoints import FitState, assign_all, save_checkpoint
+
+logger = logging.getLogger(__name__)
 
 
 class Keeper:
@@ -20,7 +22,6 @@ class Keeper:
         whole: the network that is kept, where ``model`` is but its head.
         seconds: finished epochs are written when so much time has passed since the last one was,
             and at the end; those in between are trained again after a kill, to the same end.
-        say: where a line of news goes.
     """
 
     def __init__(
@@ -30,13 +31,11 @@ class Keeper:
         *,
         whole: keras.Model | None = None,
         seconds: float = 0.0,
-        say: Callable[[str], None] = print,
     ) -> None:
         self.folder = folder
         self.model = model
         self.whole = model if whole is None else whole
         self.seconds = seconds
-        self.say = say
         self.written = time.monotonic()
         self.best: list[np.ndarray] | None = None
 
@@ -73,8 +72,8 @@ class Keeper:
         try:
             save_checkpoint(self.folder / "checkpoints", self.model, state, whole=self.whole)
         except OSError as error:
-            self.say(
-                f"warning: the checkpoint after {state} could not be written ({error.strerror}); "
+            logger.warning(
+                f"the checkpoint after {state} could not be written ({error.strerror}); "
                 "training goes on, the checkpoint before stays"
             )
 

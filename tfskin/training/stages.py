@@ -1,5 +1,6 @@
 """Fine-tuning in stages: what trains, with which batch normalisation, at which rates."""
 
+import logging
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 
@@ -12,6 +13,8 @@ from tfskin.training.checkpoints import FitState, read_checkpoint
 from tfskin.training.features import split_head
 from tfskin.training.fit import FitData, FitOptions, fit
 from tfskin.training.progressive import Progress, at_size, dropout_rates, set_rates
+
+logger = logging.getLogger(__name__)
 
 SAVE_SECONDS = 30.0
 """A head on kept features has epochs of a second: what they wrote would take longer than they."""
@@ -106,7 +109,6 @@ def fit_stages(
     stages: Sequence[Stage],
     *,
     options: FitOptions,
-    say: Callable[[str], None] = print,
 ) -> FitState:
     """Train stage after stage and return how it went; see :func:`tfskin.training.fit.fit`.
 
@@ -120,23 +122,22 @@ def fit_stages(
         data: batches; the epoch's number runs on through the stages.
         stages: at least one.
         options: as for a single fit; ``epochs`` is not used.
-        say: where a line of news goes.
     """
-    checkpoint = read_checkpoint(options.checkpoints, say=say)
+    checkpoint = read_checkpoint(options.checkpoints)
     state = checkpoint.state if checkpoint else FitState()
     rates = dropout_rates(model)
     for number in range(state.stage, len(stages)):
         stage = stages[number]
         set_rates(rates, 1.0)
         line = prepare_stage(model, stage)
-        say(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
+        logger.info(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
         backbone, head = None, model
         if stage.unfreeze == "head" and data.from_backbone is not None:
             backbone, head = split_head(model)
             stage.compile(head)
         if stage.progress is not None:
             head = at_stage(model, stage, rates)
-            say(_describe(stage.progress))
+            logger.info(_describe(stage.progress))
         if number > state.stage:
             state.stage, state.stage_epoch = number, 0
             before = stages[number - 1].progress
@@ -144,29 +145,28 @@ def fit_stages(
                 state.best_score, state.best_epoch = float("-inf"), -1
         elif checkpoint:
             checkpoint.restore(head, whole=model)
-            say(f"going on after {state}")
+            logger.info(f"going on after {state}")
         later = sum(stage.epochs for stage in stages[number + 1 :])
         stage_options = replace(options, epochs=stage.epochs, later_epochs=later)
         if backbone is None:
             of_stage = data
             if stage.unfreeze == "head" and data.of_views is not None:
                 of_stage = data.of_views
-                set_rates(_of_backbone(rates, model, say), 0.0)
+                set_rates(_of_backbone(rates, model), 0.0)
             if stage.progress is not None and data.at is not None:
                 of_stage = data.at(stage.progress)
             whole = None if head is model else model
-            state = fit(head, of_stage, options=stage_options, state=state, whole=whole, say=say)
+            state = fit(head, of_stage, options=stage_options, state=state, whole=whole)
             continue
         stage_options = replace(stage_options, save_seconds=SAVE_SECONDS)
         assert data.from_backbone is not None
-        _of_backbone(rates, model, say)  # it runs in inference mode
+        _of_backbone(rates, model)  # it runs in inference mode
         state = fit(
             head,
             data.from_backbone(backbone),
             options=stage_options,
             state=state,
             whole=model,
-            say=say,
         )
     return state
 
@@ -190,14 +190,13 @@ def at_stage(
 def _of_backbone(
     rates: list[tuple[keras.layers.Layer, float]],
     model: keras.Model,
-    say: Callable[[str], None],
 ) -> list[tuple[keras.layers.Layer, float]]:
     """The dropout of a frozen backbone, which few views of an image have to do without."""
     parts = part_of(model)
     found = [(layer, rate) for layer, rate in rates if parts[id(layer)] == "backbone" and rate]
     if found:
         name = found[0][0].name
-        say(f"the frozen backbone drops nothing ({len(found)} layers, such as {name})")
+        logger.info(f"the frozen backbone drops nothing ({len(found)} layers, such as {name})")
     return found
 
 
