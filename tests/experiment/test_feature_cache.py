@@ -83,17 +83,17 @@ def test_a_head_on_kept_features_ends_like_one_trained_the_long_way(
 
 
 def test_a_stopped_head_goes_on_as_if_it_had_not_stopped(
-    tmp_path, monkeypatch, phantom_shards, shards, cached
+    tmp_path, monkeypatch, phantom_shards, shards, cached, news
 ):
     config = make_config(phantom_shards)
     with monkeypatch.context() as patch:
         patch.setattr(SAVE, killing(save_checkpoint, 5))
         with pytest.raises(Killed):
             train(config, shards, tmp_path, minutes=1e-9)
-    lines: list[str] = []
-    model, state = train(config, shards, tmp_path, lines.append)
-    assert any(line.startswith("going on after epoch 1 and step") for line in lines), lines
-    assert sum(": from " in line for line in lines) == 3  # two views of train, and val
+    news.clear()
+    model, state = train(config, shards, tmp_path)
+    assert any(line.startswith("going on after epoch 1 and step") for line in news), news
+    assert sum(": from " in line for line in news) == 3  # two views of train, and val
     assert without_times(state.history) == without_times(cached[2].history)
     for one, other in zip(weights_of(model), weights_of(cached[1]), strict=True):
         np.testing.assert_array_equal(one, other)

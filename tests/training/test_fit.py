@@ -179,6 +179,7 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, ne
     flipped[len(content) // 2] ^= 1
     for damaged in (content[:1000], bytes(flipped), b""):
         newest.write_bytes(damaged)
+        news.clear()
         found = read_checkpoint(options.checkpoints)
         assert found is not None
         assert found.path == before
