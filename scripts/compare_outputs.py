@@ -110,8 +110,8 @@ def compare_values(old: Any, new: Any, key: str = "") -> Iterator[Difference]:
                 yield from compare_values(old.get(name, MISSING), new.get(name, MISSING), inner)
     elif isinstance(old, list) and isinstance(new, list):
         for place in range(max(len(old), len(new))):
-            pair = [side[place] if place < len(side) else MISSING for side in (old, new)]
-            yield from compare_values(*pair, f"{key}[{place}]")
+            one, other = (side[place] if place < len(side) else MISSING for side in (old, new))
+            yield from compare_values(one, other, f"{key}[{place}]")
     elif not _same(old, new):
         yield Difference(key, old, new)
 
