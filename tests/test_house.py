@@ -11,12 +11,13 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tfskin"
 # A room may import the rooms above it and itself; rooms on one line stand side by side and may
 # import one another.
 ORDER = [
-    {"config", "errors", "files", "progress", "runs", "schema", "startup"},
+    {"config", "errors", "extensions", "files", "progress", "runs", "schema", "startup"},
     {"datasets"},
     {"inputs"},
     {"layers"},
     {"models"},
     {"training"},
+    {"testing"},
     {"evaluation"},
     {"ensembling"},
     {"serving"},
