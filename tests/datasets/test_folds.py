@@ -129,7 +129,7 @@ def test_folds_that_are_not_there_are_refused(folded, phantom_shards):
 
 
 def test_training_asks_for_a_fold(folded):
-    from tfskin.experiment.preparation import find_shards
+    from tfskin.experiment.preparing import find_shards
 
     with pytest.raises(
         UserError, match=r"holds folds; choose which one is val, such as data\.fold"

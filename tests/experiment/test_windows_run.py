@@ -12,7 +12,7 @@ from tfskin.datasets.pictures import shrink_picture
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
 from tfskin.experiment.judging import decide, load_run_shards, predict_logits
-from tfskin.experiment.prediction_run import load_predictor, stream_predictions
+from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples

@@ -84,7 +84,7 @@ def predict_command(
     debug: Debug = False,
 ) -> None:
     """Classify pictures; broken ones are listed and skipped."""
-    from tfskin.experiment.prediction_run import (
+    from tfskin.experiment.predicting import (
         Counts,
         PredictOptions,
         load_predictor,

@@ -7,7 +7,7 @@ from typing import Any
 
 from tfskin.datasets.audit import audit_records, describe_problems
 from tfskin.datasets.audit_report import write_audit
-from tfskin.experiment.preparation import (
+from tfskin.experiment.preparing import (
     PHANTOM,
     PrepareOptions,
     beam_run,

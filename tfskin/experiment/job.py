@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from tfskin.config import dump_config
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.experiment.preparation import find_shards
+from tfskin.experiment.preparing import find_shards
 from tfskin.files import read_json
 from tfskin.inputs import ReplicaShare
 from tfskin.runs import Run

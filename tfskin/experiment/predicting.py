@@ -9,7 +9,7 @@ import pandas as pd
 
 from tfskin.annotation import Annotator
 from tfskin.errors import UserError
-from tfskin.experiment.deployment import read_graph_options
+from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
 from tfskin.prediction import (
     Prediction,

@@ -6,7 +6,7 @@ import pytest
 
 from tests.serving.pictures import encode, make_picture
 from tfskin.errors import UserError
-from tfskin.experiment.prediction_run import PredictOptions, load_predictor, stream_predictions
+from tfskin.experiment.predicting import PredictOptions, load_predictor, stream_predictions
 from tfskin.files import write_json
 from tfskin.prediction import Answers, Predictor, StreamOptions
 
