@@ -37,8 +37,7 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 def prepare(output: Path, lesions: int) -> Path:
     """The folder of the shards of drawn lesions."""
     import tfskin
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     there = sorted(output.glob("**/shards.json"))
     if there:

@@ -9,9 +9,11 @@ from hypothesis import strategies as st
 from tests.datasets.test_splits import data_sets, expect_closed, link, make_table
 from tests.datasets.tiny import make_records, no_duplicates
 from tfskin.datasets.folds import find_leaks, fold_number, make_folds
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.proof import count_torn, prove_disjoint
-from tfskin.datasets.shards import SHARDS_FILE, load_shards, write_shards
-from tfskin.datasets.splits import Fractions, group_records, make_splits
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import SHARDS_FILE, load_shards
+from tfskin.datasets.splits import group_records, make_splits
 from tfskin.errors import UserError
 
 

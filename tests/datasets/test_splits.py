@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.tiny import no_duplicates
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.splits import (
     SPLITS,
-    Fractions,
     apply_splits_csv,
     check_disjoint,
     group_records,

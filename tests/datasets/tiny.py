@@ -6,8 +6,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.shards import ShardOptions, Shards, write_shards
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import Shards
 from tfskin.datasets.splits import group_records, make_splits
 
 

@@ -8,7 +8,7 @@ import pytest
 
 import tfskin
 from tests.datasets.tiny import make_image
-from tfskin.datasets.splits import Fractions
+from tfskin.datasets.options import Fractions
 from tfskin.errors import UserError
 from tfskin.experiment import preparing
 

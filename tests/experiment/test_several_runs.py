@@ -170,8 +170,7 @@ def test_folds_must_be_those_of_the_shards(tmp_path, phantom_shards):
 
 
 def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     source = SourceOptions(phantom=PhantomOptions(lesions=40, image_size=(32, 32)))
     options = tfskin.PrepareOptions(source=source, folds=2)

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 
 import typer
 
+from tfskin.cli.flags import expand
 from tfskin.errors import UserError
 from tfskin.progress import is_quiet, set_quiet
 
@@ -37,7 +38,7 @@ _ADVICE = {
 def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
     """Run a command and leave the process: 0 done, 2 the user can mend it, 1 our fault."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(cls=cls)(command) if cls else app.command()(command)
+    app.command(cls=cls)(expand(command))
     try:
         code = app(standalone_mode=False)
     except UserError as error:

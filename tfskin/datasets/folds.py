@@ -9,8 +9,9 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.records import SPLIT_COLUMN
-from tfskin.datasets.splits import FOLD, Fractions, make_splits
+from tfskin.datasets.splits import FOLD, make_splits
 from tfskin.errors import UserError
 
 

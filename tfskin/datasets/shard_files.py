@@ -10,16 +10,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
+from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
-
-if TYPE_CHECKING:
-    from tfskin.datasets.shards import ShardOptions
 
 TEXT_FEATURES = (
     "image_id",

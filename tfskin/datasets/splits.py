@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,6 +13,7 @@ import pandas as pd
 from scipy.sparse import coo_array
 from scipy.sparse.csgraph import connected_components
 
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.records import LINK_COLUMN
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import replace_file
@@ -22,30 +23,7 @@ FOLD = r"fold\d+"
 """Pattern of the names of the parts of a cross-validation."""
 # Cut and served in this order: a class of two groups is in train and test, of three in val too.
 _CUT = ("test", "val", "calibration")
-_MIN_FRACTION = 0.01
 _NAMED = 5
-
-
-@dataclass(frozen=True)
-class Fractions:
-    """The share of the images in each split; a split of fraction 0 is left out."""
-
-    train: float = 0.70
-    val: float = 0.10
-    calibration: float = 0.08
-    test: float = 0.12
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value != 0 and not _MIN_FRACTION <= value <= 1:
-                raise UserError(f"fraction of {name}: must be 0 or 0.01 to 1, got {value:g}")
-        total = math.fsum(asdict(self).values())
-        if abs(total - 1) > 1e-6:
-            raise UserError(f"fractions of the splits: must add up to 1, they add up to {total:g}")
-        if self.train == 0:
-            raise UserError(
-                "fraction of train: must not be 0; there would be nothing to learn from"
-            )
 
 
 def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray:

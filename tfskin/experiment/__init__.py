@@ -4,14 +4,15 @@ from tfskin.startup import import_tensorflow_quietly
 
 import_tensorflow_quietly()
 
+from tfskin.datasets.options import PrepareOptions  # noqa: E402
 from tfskin.experiment.auditing import audit  # noqa: E402
 from tfskin.experiment.comparison_run import compare  # noqa: E402
-from tfskin.experiment.exporting import ServingOptions, export  # noqa: E402
 from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
 from tfskin.experiment.evaluation_run import evaluate  # noqa: E402
 from tfskin.experiment.explanation_run import explain  # noqa: E402
+from tfskin.experiment.exporting import ServingOptions, export  # noqa: E402
 from tfskin.experiment.predicting import predict  # noqa: E402
-from tfskin.experiment.preparing import PrepareOptions, prepare  # noqa: E402
+from tfskin.experiment.preparing import prepare  # noqa: E402
 from tfskin.experiment.training_run import resume, train  # noqa: E402
 
 __all__ = [

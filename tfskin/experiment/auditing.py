@@ -7,9 +7,9 @@ from typing import Any
 
 from tfskin.datasets.audit import audit_records, describe_problems
 from tfskin.datasets.audit_report import write_audit
+from tfskin.datasets.options import PrepareOptions
 from tfskin.experiment.preparing import (
     PHANTOM,
-    PrepareOptions,
     beam_run,
     download_sources,
     gather_records,
@@ -46,8 +46,7 @@ def audit(
         UserError: as ``read_records``; an unusable picture, where ``on_error`` is "fail".
 
     Example:
-        >>> from tfskin.datasets.sources import SourceOptions
-        >>> from tfskin.datasets.sources.phantom import PhantomOptions
+        >>> from tfskin.datasets.options import PhantomOptions, SourceOptions
         >>> few = SourceOptions(phantom=PhantomOptions(lesions=20))
         >>> options = tfskin.PrepareOptions(source=few)
         >>> found = tfskin.audit("phantom", output="audits/phantom", options=options)

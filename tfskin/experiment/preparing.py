@@ -3,22 +3,22 @@
 import logging
 import tempfile
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
-from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
-from tfskin.datasets.beam import BeamRun
+from tfskin.datasets.audit import Audit, audit_records, describe_problems
 from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.merging import merge_records
+from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
-from tfskin.datasets.shards import ShardOptions, Shards, check_name, load_shards, write_shards
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.shard_writing import check_name, write_shards
+from tfskin.datasets.shards import Shards, load_shards
+from tfskin.datasets.sources import read_records
 from tfskin.datasets.splits import (
-    Fractions,
     apply_splits_csv,
     group_records,
     make_splits,
@@ -29,52 +29,6 @@ from tfskin.errors import UserError
 logger = logging.getLogger(__name__)
 
 PHANTOM = "phantom"
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What :func:`prepare` can be told beyond the source and where it lies.
-
-    Attributes:
-        name: name of the data set; the source's name unless given.
-        version: version folder, such as 1.0.0.
-        seed: seed of splits, of the order in the shards, and of phantoms.
-        fractions: shares of train, val, calibration and test.
-        folds: deal train and val into so many folds; ``data.fold`` chooses one when reading.
-        split_file: a published ``splits.csv`` to use again.
-        drop_leaks: where splits that come with the data tear a lesion, patient or near duplicate
-            apart, leave the images out that are not test; with ``split_file``, leave out the
-            images that have no row there. Otherwise either is an error.
-        near_duplicates: look for near duplicates and keep them in one split.
-        artefacts: look for artefacts and store what is found.
-        on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
-        overwrite: replace shards of that name and version.
-        also: further sources to merge in: (source, path).
-        download: first bring the public archives of the sources into their folders.
-        harmonise: write diagnoses by their common names; None: when there are several sources.
-        beam_options: read pictures and write shards by an Apache Beam pipeline with these options;
-            None: by threads of this process.
-        source: options of the source, such as column names or the number of phantoms.
-        shards: size cap and quality of the stored pictures.
-    """
-
-    name: str | None = None
-    version: str = "1.0.0"
-    seed: int = 0
-    fractions: Fractions = field(default_factory=Fractions)
-    folds: int | None = None
-    split_file: Path | None = None
-    drop_leaks: bool = False
-    near_duplicates: bool = True
-    artefacts: bool = True
-    on_error: OnError = "fail"
-    overwrite: bool = False
-    also: Sequence[tuple[str, Path]] = ()
-    download: bool = False
-    harmonise: bool | None = None
-    beam_options: str | None = None
-    source: SourceOptions = field(default_factory=SourceOptions)
-    shards: ShardOptions = field(default_factory=ShardOptions)
 
 
 def prepare(
@@ -97,8 +51,7 @@ def prepare(
             skipped), a split that leaks.
 
     Example:
-        >>> from tfskin.datasets.sources import SourceOptions
-        >>> from tfskin.datasets.sources.phantom import PhantomOptions
+        >>> from tfskin.datasets.options import PhantomOptions, SourceOptions
         >>> few = SourceOptions(phantom=PhantomOptions(lesions=60))
         >>> options = tfskin.PrepareOptions(source=few)
         >>> shards = tfskin.prepare("phantom", options=options)

@@ -8,8 +8,9 @@ import pytest
 from PIL import Image
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.pictures import read_picture
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError
 
 

@@ -3,8 +3,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.sources import read_records
 from tfskin.datasets.sources.image_folder import _class_of_name
 from tfskin.errors import UserError
 

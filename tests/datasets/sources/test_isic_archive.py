@@ -3,7 +3,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.options import SourceOptions
+from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError
 
 MELANOMA = "Malignant melanocytic proliferations (Melanoma)"

@@ -1,8 +1,9 @@
 import pytest
 
 from tests.datasets.sources.pictures import write_pictures
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.sources import SOURCES, SourceOptions, read_records
+from tfskin.datasets.sources import SOURCES, read_records
 from tfskin.errors import UserError
 
 

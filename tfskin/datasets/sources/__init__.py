@@ -7,12 +7,13 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
-from dataclasses import dataclass, fields
+from dataclasses import fields
 from pathlib import Path
 from typing import Literal
 
 import pandas as pd
 
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.sources.ham10000 import read_ham10000
 from tfskin.datasets.sources.image_folder import read_image_folder
 from tfskin.datasets.sources.isic_2016 import read_isic_2016
@@ -23,7 +24,7 @@ from tfskin.datasets.sources.isic_2020 import read_isic_2020
 from tfskin.datasets.sources.isic_2024 import read_isic_2024
 from tfskin.datasets.sources.isic_archive import read_isic_archive
 from tfskin.datasets.sources.milk10k import read_milk10k
-from tfskin.datasets.sources.phantom import PhantomOptions, read_phantom
+from tfskin.datasets.sources.phantom import read_phantom
 from tfskin.datasets.sources.table import read_table
 from tfskin.errors import UserError, nearest_hint
 
@@ -56,28 +57,6 @@ SOURCES: dict[str, Callable[..., pd.DataFrame]] = {
     "table": read_table,
     "phantom": read_phantom,
 }
-
-
-@dataclass(frozen=True)
-class SourceOptions:
-    """What a layout leaves open; each source takes only the options that its function has.
-
-    Attributes:
-        path_column: the column that holds the pictures' paths (table).
-        label_column: the column that holds the diagnosis (table, isic_archive, isic_2020,
-            isic_2024).
-        images: the folder of the pictures, where it is not found by itself (all but
-            image_folder and phantom).
-        prefixes: start of a file's name -> class, for pictures that are not in class folders
-            (image_folder).
-        phantom: how many phantoms to draw, and how (phantom).
-    """
-
-    path_column: str | None = None
-    label_column: str | None = None
-    images: Path | str | None = None
-    prefixes: dict[str, str] | None = None
-    phantom: PhantomOptions | None = None
 
 
 def read_records(
