@@ -16,7 +16,7 @@ from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples
-from tfskin.prediction import predict_images
+from tfskin.prediction.stream import predict_images
 from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 

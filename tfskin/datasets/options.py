@@ -97,7 +97,7 @@ class SourceOptions(Options):
         Option("table, isic_archive, isic_2020, isic_2024: the column of diagnoses."),
     ] = None
     images: Annotated[
-        Path | None, Option("The folder of the images, where it is not found by itself.")
+        Path | str | None, Option("The folder of the images, where it is not found by itself.")
     ] = None
     prefixes: Annotated[
         dict[str, str] | None,

@@ -7,13 +7,10 @@ import os
 import struct
 import warnings
 import zlib
-from collections import deque
 from collections.abc import Callable, Generator, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from io import BytesIO
-from itertools import islice
 from pathlib import Path
 from typing import TypeVar
 
@@ -23,6 +20,7 @@ from PIL import Image, UnidentifiedImageError
 from tfskin.datasets.containers import read_container, split_container_path
 from tfskin.errors import UserError
 from tfskin.progress import progress_bar
+from tfskin.threads import map_ahead
 
 # Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
@@ -183,27 +181,20 @@ def map_pictures(
         workers: threads; none for one a CPU.
     """
     workers = workers or os.cpu_count() or 1
-    starts = range(0, len(paths), _BATCH)
-    batches = (paths[start : start + _BATCH] for start in starts)
-    pool = ThreadPoolExecutor(workers)
+    batches = (paths[start : start + _BATCH] for start in range(0, len(paths), _BATCH))
 
     def work(batch: Sequence[str]) -> list[Result]:
         return [function(path) for path in batch]
 
-    try:
-        # Filters are the process's, not the thread's: they are set once, around all threads.
-        with warnings.catch_warnings(), progress_bar(title, total=len(paths)) as advance:
-            warnings.filterwarnings("ignore", module="PIL")
-            warnings.simplefilter("error", Image.DecompressionBombWarning)
-            first = islice(batches, workers * _BATCHES_PER_WORKER)
-            waiting: deque[Future[list[Result]]] = deque(pool.submit(work, b) for b in first)
-            while waiting:
-                results = waiting.popleft().result()
-                waiting.extend(pool.submit(work, batch) for batch in islice(batches, 1))
+    # Filters are the process's, not the thread's: they are set once, around all threads.
+    with warnings.catch_warnings(), progress_bar(title, total=len(paths)) as advance:
+        warnings.filterwarnings("ignore", module="PIL")
+        warnings.simplefilter("error", Image.DecompressionBombWarning)
+        found = map_ahead(work, batches, workers=workers, ahead=workers * _BATCHES_PER_WORKER)
+        with closing(found):
+            for results in found:
                 yield from results
                 advance(len(results))
-    finally:
-        pool.shutdown(cancel_futures=True)
 
 
 def _read_bytes(path: Path | str) -> bytes:
