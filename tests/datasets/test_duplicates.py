@@ -10,7 +10,6 @@ from tfskin.datasets.duplicates import (
     HASH_BITS,
     MAX_DISTANCE,
     compare_hashes,
-    find_near_duplicates,
     hash_images,
     hash_picture,
     turn_hashes,
@@ -27,6 +26,10 @@ def make_textured_image(seed: int) -> Image.Image:
         noise = Image.fromarray(generator.normal(0, 60 / cells**0.5, (cells, cells)))
         total += np.asarray(noise.resize((400, 300), Image.Resampling.BICUBIC))
     return Image.fromarray(np.clip(total, 0, 255).astype(np.uint8)).convert("RGB")
+
+
+def find_near_duplicates(paths: list[str], **limits: int) -> pd.DataFrame:
+    return compare_hashes(hash_images(paths), **limits)
 
 
 @pytest.fixture

@@ -27,9 +27,10 @@ def audit_command(
 ) -> None:
     """Look for broken files, duplicates and artefacts, and for what gives the diagnosis away."""
     from tfskin.experiment import audit
+    from tfskin.experiment.auditing import audit_folder
 
     options = replace(seed_phantoms(source, options), on_error="skip")
-    folder = output or Path("audits") / (options.name or source)
+    folder = output or audit_folder(source, options)
     summary = audit(source, path, output=folder, options=options)
     if json:
         print_json({"folder": folder, **summary})

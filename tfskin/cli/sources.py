@@ -12,7 +12,7 @@ Source = Annotated[
     str,
     typer.Argument(
         help="ham10000, isic_archive, isic_2016 to isic_2020, isic_2024, milk10k, image_folder, "
-        "table or phantom."
+        "table or phantom; or a function of one's own as package.module:function."
     ),
 ]
 SourcePath = Annotated[Path | None, typer.Argument(help="Where it lies; nothing for phantom.")]

@@ -37,7 +37,7 @@ class Audit:
             detector: 1 found, 0 not found, -1 not looked for.
         files: all records, with the columns problem ("" for a usable picture), oddities, width,
             height, sha256 and one for each detector.
-        duplicates: as ``find_near_duplicates`` returns it, for the rows of ``records``.
+        duplicates: as ``compare_hashes`` returns it, for the rows of ``records``.
         looked_for: "near_duplicates" and "artefacts", as far as they were looked for.
     """
 

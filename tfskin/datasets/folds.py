@@ -11,7 +11,8 @@ import pandas as pd
 
 from tfskin.datasets.options import Fractions
 from tfskin.datasets.records import SPLIT_COLUMN
-from tfskin.datasets.splits import FOLD, make_splits
+from tfskin.datasets.splits import make_splits
+from tfskin.datasets.splits_file import FOLD
 from tfskin.errors import UserError
 
 

@@ -28,7 +28,8 @@ from tfskin.datasets.shard_files import (
 )
 from tfskin.datasets.shards import FORMAT, SHARDS_FILE, SPLITS_FILE, VERSION, Shards, read_shards
 from tfskin.datasets.shards_on_beam import write_splits_on_beam
-from tfskin.datasets.splits import SPLITS, check_disjoint, write_splits_csv
+from tfskin.datasets.splits import check_disjoint
+from tfskin.datasets.splits_file import SPLITS, write_splits_csv
 from tfskin.errors import UserError
 from tfskin.files import lock_folder, read_json, replace_folder, restore_folders, write_json
 from tfskin.startup import import_tensorflow_quietly

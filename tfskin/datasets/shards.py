@@ -11,7 +11,8 @@ from typing import Any
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.folds import fold_name, fold_number
 from tfskin.datasets.proof import count_faults, digest_file
-from tfskin.datasets.splits import check_disjoint, read_splits_table
+from tfskin.datasets.splits import check_disjoint
+from tfskin.datasets.splits_file import read_splits_table
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import read_json
 

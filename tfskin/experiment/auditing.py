@@ -8,6 +8,7 @@ from typing import Any
 from tfskin.datasets.audit import audit_records, describe_problems
 from tfskin.datasets.audit_report import write_audit
 from tfskin.datasets.options import PrepareOptions
+from tfskin.datasets.sources import data_set_name
 from tfskin.experiment.preparing import (
     PHANTOM,
     beam_run,
@@ -32,7 +33,7 @@ def audit(
     what each artefact and each metadata field says about the diagnosis.
 
     Args:
-        source: a layout on disk, a name of ``datasets.sources.SOURCES``.
+        source: a layout on disk, as for :func:`tfskin.prepare`.
         path: where it lies; none for phantoms, which are generated.
         output: where ``report.html``, ``images.csv``, ``duplicates.csv``, ``associations.csv``
             and ``summary.json`` go.
@@ -54,14 +55,19 @@ def audit(
         0
     """
     chosen = options or PrepareOptions(on_error="skip")
-    name = chosen.name or source
-    folder = Path(output) if output else Path("audits") / name
+    name = chosen.name or data_set_name(source)
+    folder = Path(output) if output else audit_folder(source, chosen)
     if chosen.download:
         download_sources(source, path, options=chosen)
     if source == PHANTOM and path is None:
         with tempfile.TemporaryDirectory() as drawn:
             return _audit(source, Path(drawn) / name, folder, chosen)
     return _audit(source, path, folder, chosen)
+
+
+def audit_folder(source: str, options: PrepareOptions) -> Path:
+    """Where an audit goes unless it is told."""
+    return Path("audits") / (options.name or data_set_name(source))
 
 
 def _audit(
@@ -81,7 +87,5 @@ def _audit(
     )
     if len(found.problems):
         logger.warning(f"{describe_problems(found)}")
-    title = ", ".join(
-        dict.fromkeys([options.name or source, *(other for other, _ in options.also)])
-    )
-    return write_audit(folder, found, title=title)
+    named = [options.name or data_set_name(source), *(other for other, _ in options.also)]
+    return write_audit(folder, found, title=", ".join(dict.fromkeys(named)))

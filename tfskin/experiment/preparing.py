@@ -17,13 +17,9 @@ from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
 from tfskin.datasets.shard_writing import check_name, write_shards
 from tfskin.datasets.shards import Shards, load_shards
-from tfskin.datasets.sources import read_records
-from tfskin.datasets.splits import (
-    apply_splits_csv,
-    group_records,
-    make_splits,
-    read_splits_csv,
-)
+from tfskin.datasets.sources import data_set_name, read_records
+from tfskin.datasets.splits import group_records, make_splits
+from tfskin.datasets.splits_file import apply_splits_csv, read_splits_csv
 from tfskin.errors import UserError
 
 logger = logging.getLogger(__name__)
@@ -41,7 +37,8 @@ def prepare(
     """The finished shards of a data set, split without leaks.
 
     Args:
-        source: a layout on disk, a name of ``datasets.sources.SOURCES``.
+        source: a layout on disk: a name of ``datasets.sources.SOURCES``, an entry point of the
+            group ``tfskin.sources``, or a function of one's own as ``package.module:function``.
         path: where it lies; none for phantoms, which are generated.
         output: shards go to ``<output>/<name>/<version>/``.
         options: name, seed, splits, size cap.
@@ -60,7 +57,7 @@ def prepare(
         ['calibration', 'test', 'train', 'val']
     """
     chosen = options or PrepareOptions()
-    name = chosen.name or source
+    name = chosen.name or data_set_name(source)
     check_name(name, chosen.version)
     _check_split_file(chosen)
     target = Path(output) / name / chosen.version

@@ -15,9 +15,8 @@ from tfskin.datasets.sources.challenges import (
     index_pictures,
     read_ids,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import read_metadata
+from tfskin.datasets.sources.metadata import read_metadata, take_pictures
 
 _TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
 _TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"

@@ -14,9 +14,8 @@ from tfskin.datasets.sources.challenges import (
     look_up,
     read_ids,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import Metadata, read_metadata
+from tfskin.datasets.sources.metadata import Metadata, read_metadata, take_pictures
 
 _TRUTH = r"(train-metadata|ISIC_2024_Training_GroundTruth)\.csv"
 _PERMISSIVE = r"ISIC_2024_Permissive_Training_GroundTruth\.csv"

@@ -185,13 +185,29 @@ def find_pictures(
     for place in folders:
         for picture in list_pictures(place):
             known.setdefault(picture.stem, str(picture))
+    return take_pictures(metadata, ids, known, where=", ".join(map(str, folders)))
+
+
+def take_pictures(
+    metadata: Metadata, ids: pd.Series, known: dict[str, str], *, where: str = "the folder or below"
+) -> list[str]:
+    """The path of each id's image.
+
+    Args:
+        metadata: named in errors.
+        ids: image ids, indexed by line number.
+        known: image id -> path.
+        where: the images were looked for, for errors.
+
+    Raises:
+        UserError: a row whose image is nowhere; the message names the line and the id.
+    """
     lost = ids[~ids.isin(list(known))]
     if len(lost):
-        places_text = ", ".join(str(place) for place in folders)
         more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
         raise UserError(
             f"{metadata.file}: line {lost.index[0]}: no picture of '{lost.iloc[0]}'{more} in "
-            f"{places_text}; put it there, or leave its row out"
+            f"{where}; put it there, or leave its row out"
         )
     return [known[image_id] for image_id in ids]
 

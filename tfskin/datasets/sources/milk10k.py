@@ -13,9 +13,8 @@ from tfskin.datasets.sources.challenges import (
     read_ids,
     read_one_hot,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import check_unique, read_metadata
+from tfskin.datasets.sources.metadata import check_unique, read_metadata, take_pictures
 from tfskin.errors import UserError
 
 CLASSES = (
