@@ -4,7 +4,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, Output, print_json, print_table, run
 from tfskin.cli.flags import Only
 from tfskin.cli.sources import Source, SourcePath, seed_phantoms
 from tfskin.datasets.options import PrepareOptions
@@ -22,8 +22,6 @@ def audit_command(
     *,
     options: Annotated[PrepareOptions, Only(FLAGS)],
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Look for broken files, duplicates and artefacts, and for what gives the diagnosis away."""
     from tfskin.experiment import audit

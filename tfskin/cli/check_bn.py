@@ -5,16 +5,15 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, print_json, print_table, run
 from tfskin.errors import UserError
+from tfskin.progress import is_quiet
 
 
 def check_bn_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     images: Annotated[int, typer.Option(help="Pictures of val to look at.", min=2)] = 128,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Check batch normalisation on real images; exit code 2 if a batch sways its predictions."""
     from tfskin.experiment.batch_norm_run import check_batch_norm
@@ -22,7 +21,7 @@ def check_bn_command(
     found = check_batch_norm(folder, images=images)
     if json:
         print_json(found)
-    elif not quiet:
+    elif not is_quiet():
         _print(found)
     if not found["passed"]:
         raise UserError(

@@ -12,11 +12,10 @@ import typer
 
 from tfskin.cli.flags import expand
 from tfskin.errors import UserError
-from tfskin.progress import is_quiet, set_quiet
+from tfskin.progress import set_quiet
 
 Output = Annotated[Path | None, typer.Option(help="Where to write.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0, max=2**31 - 1)]
 Json = Annotated[
     bool, typer.Option("--json", help="The result as one JSON object on standard output.")
 ]
@@ -38,7 +37,7 @@ _ADVICE = {
 def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
     """Run a command and leave the process: 0 done, 2 the user can mend it, 1 our fault."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(cls=cls)(expand(command))
+    app.command(cls=cls)(expand(command, everywhere={"quiet": Quiet, "debug": Debug}))
     try:
         code = app(standalone_mode=False)
     except UserError as error:
@@ -74,12 +73,6 @@ def _fail(message: str, code: int) -> int:
         traceback.print_exc()
     print(f"{Path(sys.argv[0]).name}: {' '.join(message.split())}", file=sys.stderr)
     return code
-
-
-def say(line: str) -> None:
-    """One line of news on standard error, unless --quiet."""
-    if not is_quiet():
-        print(line, file=sys.stderr, flush=True)
 
 
 def print_json(value: Any) -> None:

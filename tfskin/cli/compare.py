@@ -5,15 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import (
-    Debug,
-    Json,
-    Quiet,
-    print_figures,
-    print_json,
-    print_table,
-    run,
-)
+from tfskin.cli.common import Json, print_figures, print_json, print_table, run
 
 SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
 
@@ -28,8 +20,6 @@ def compare_command(
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Compare runs on the same images: differences with intervals, DeLong's test, ROC curves."""
     from tfskin.experiment import compare

@@ -6,17 +6,7 @@ from typing import Annotated
 
 import typer
 
-from tfskin.cli.common import (
-    INTERRUPTED,
-    Debug,
-    Json,
-    Output,
-    Overwrite,
-    Quiet,
-    print_figures,
-    print_json,
-    run,
-)
+from tfskin.cli.common import INTERRUPTED, Json, Output, Overwrite, print_figures, print_json, run
 from tfskin.config import find_config, parse_config, read_config, shipped_configs
 from tfskin.schema import EnsembleConfig
 
@@ -39,8 +29,6 @@ def ensemble_command(
     output: Output = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Combine runs, calibrated on their calibration split; print members and ensemble."""
     config, overrides = read_arguments(arguments)

@@ -5,16 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import (
-    Debug,
-    Json,
-    Output,
-    Quiet,
-    print_figures,
-    print_json,
-    print_table,
-    run,
-)
+from tfskin.cli.common import Json, Output, print_figures, print_json, print_table, run
 from tfskin.config import read_config
 from tfskin.errors import UserError
 from tfskin.schema import EvaluateConfig, ExternalConfig
@@ -43,8 +34,6 @@ def evaluate_command(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Judge a run on all its splits, or on another data set."""
     external, config = _read_arguments(folder, arguments or [])

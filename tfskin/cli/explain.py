@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, Output, print_json, print_table, run
 
 
 def explain_command(
@@ -21,8 +21,6 @@ def explain_command(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Draw Grad-CAM, integrated gradients and the nearest training images beside each picture."""
     from tfskin.experiment import explain

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, run
+from tfskin.cli.common import Json, Output, print_json, run
 from tfskin.serving.options import ExportFormat, ServingOptions
 
 
@@ -25,8 +25,6 @@ def export_command(
     *,
     options: ServingOptions,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Write a SavedModel that TensorFlow Serving loads: encoded images in, probabilities out."""
     from tfskin.experiment import export

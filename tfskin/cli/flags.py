@@ -7,7 +7,7 @@ options and error lines of their own, and Typer takes plain parameters; so this 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from types import UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
@@ -40,10 +40,15 @@ class Flag:
     read: Callable[[Any], Any]
 
 
-def expand(command: Callable[..., None]) -> Callable[..., None]:
+def expand(command: Callable[..., None], *, everywhere: Mapping[str, Any]) -> Callable[..., None]:
     """The command as Typer takes it: a parameter that is a class of options becomes its flags.
 
     ``Annotated[PrepareOptions, Only(("name", "also"))]`` becomes those two alone.
+
+    Args:
+        command: what a command does.
+        everywhere: name -> type of the switches, off unless given, that every command has; it is
+            not called with them.
     """
     found: dict[str, tuple[Any, list[Flag]]] = {}
     parameters: list[inspect.Parameter] = []
@@ -61,7 +66,13 @@ def expand(command: Callable[..., None]) -> Callable[..., None]:
         found[parameter.name] = (model, flags)
         parameters += [flag.parameter for flag in flags]
 
+    for name, hint in everywhere.items():
+        kind = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, kind, default=False, annotation=hint))
+
     def expanded(**values: Any) -> None:
+        for name in everywhere:
+            values.pop(name)
         for name, (model, flags) in found.items():
             chosen = {flag.path: flag.read(values.pop(flag.parameter.name)) for flag in flags}
             values[name] = _build(model, chosen)

@@ -6,17 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import (
-    Debug,
-    Json,
-    Output,
-    Overwrite,
-    Quiet,
-    print_json,
-    print_table,
-    run,
-)
+from tfskin.cli.common import Json, Output, Overwrite, print_json, print_table, run
 from tfskin.errors import UserError
+from tfskin.progress import is_quiet
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +29,6 @@ def models_command(
     output: Output = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """List networks with parameters, FLOPs, activations and speed; --output writes a CSV."""
     if output is not None and output.exists() and not overwrite:
@@ -68,7 +58,7 @@ def models_command(
         _write_csv(output, rows)
     if json:
         print_json({"models": rows})
-    elif not quiet:
+    elif not is_quiet():
         _print(rows, classes)
 
 

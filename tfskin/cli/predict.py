@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, print_json, print_table, run
 from tfskin.prediction.options import PredictOptions
 
 if TYPE_CHECKING:
@@ -63,8 +63,6 @@ def predict_command(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Classify pictures; broken ones are listed and skipped."""
     from tfskin.experiment.predicting import Counts, load_predictor, stream_predictions

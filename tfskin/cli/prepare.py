@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, Output, print_json, print_table, run
 from tfskin.cli.sources import Source, SourcePath, seed_phantoms
 from tfskin.datasets.options import PrepareOptions
 
@@ -14,8 +14,6 @@ def prepare_command(
     *,
     options: PrepareOptions,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Shard a folder of dermoscopic images, split by lesion, patient and near duplicate."""
     from tfskin.experiment import prepare

@@ -9,11 +9,9 @@ from typer.core import TyperCommand
 
 from tfskin.cli.common import (
     INTERRUPTED,
-    Debug,
     Json,
     Output,
     Overwrite,
-    Quiet,
     print_figures,
     print_json,
     print_rows,
@@ -78,8 +76,6 @@ def train_command(
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Train a network on shards; write a run directory.
 
