@@ -88,14 +88,13 @@ def _list_flags(
     model: Any, path: tuple[str, ...] = (), *, optional: bool = False
 ) -> Iterator[Flag]:
     """The flags of a class in order; ``optional``: it is made only where one of them is given."""
-    known = {field.name: field for field in fields(model)}
-    for name, hint, option in list_options(model):
+    for one, hint, option in list_options(model):
         plain, maybe = _without_none(hint)
         if option.flag is not None:
-            default = None if optional else _default(known[name])
-            yield _make_flag((*path, name), plain, option, default)
+            default = None if optional else _default(one)
+            yield _make_flag((*path, one.name), plain, option, default)
         elif is_dataclass(plain):
-            yield from _list_flags(plain, (*path, name), optional=optional or maybe)
+            yield from _list_flags(plain, (*path, one.name), optional=optional or maybe)
 
 
 def _make_flag(path: tuple[str, ...], kind: Any, option: Option, default: Any) -> Flag:
@@ -128,11 +127,11 @@ def _make_flag(path: tuple[str, ...], kind: Any, option: Option, default: Any) -
 def _build(model: Any, chosen: dict[tuple[str, ...], Any], *, optional: bool = False) -> Any:
     """The options; a field that no flag was given for keeps its default."""
     values = {path[0]: value for path, value in chosen.items() if len(path) == 1}
-    for name, hint, _ in list_options(model):
-        inner = {path[1:]: value for path, value in chosen.items() if path[:1] == (name,)}
+    for one, hint, _ in list_options(model):
+        inner = {path[1:]: value for path, value in chosen.items() if path[:1] == (one.name,)}
         if inner and () not in inner:
             plain, maybe = _without_none(hint)
-            values[name] = _build(plain, inner, optional=maybe)
+            values[one.name] = _build(plain, inner, optional=maybe)
     given = {name: value for name, value in values.items() if value is not None}
     return None if optional and not given else model(**given)
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Literal
 
 from tfskin.errors import UserError
-from tfskin.options import Option, Options
+from tfskin.options import Options, option
 
 OnError = Literal["fail", "skip"]
 
@@ -55,7 +55,7 @@ class PhantomOptions:
     """
 
     # Four splits need a few lesions each, so the command line asks for more than one.
-    lesions: Annotated[int, Option("phantom: number of lesions.", low=8)] = 800
+    lesions: int = option(800, "phantom: number of lesions.", low=8)
     seed: int = 0
     image_size: tuple[int, int] = (150, 200)
     melanoma_fraction: float = 0.4
@@ -64,9 +64,7 @@ class PhantomOptions:
     ruler: float = 0.12
     sticker: float = 0.1
     dark_corners: float = 0.25
-    artefacts: Annotated[
-        bool, Option("phantom: hair, ruler marks, stickers, dark corners (on).")
-    ] = True
+    artefacts: bool = option(True, "phantom: hair, ruler marks, stickers, dark corners (on).")
 
     def __post_init__(self) -> None:
         if self.lesions < 1:
@@ -91,25 +89,20 @@ class PhantomOptions:
 class SourceOptions(Options):
     """What a layout leaves open; each source takes only the options that its function has."""
 
-    path_column: Annotated[str | None, Option("table: the column of image paths.")] = None
-    label_column: Annotated[
-        str | None,
-        Option("table, isic_archive, isic_2020, isic_2024: the column of diagnoses."),
-    ] = None
-    images: Annotated[
-        Path | str | None, Option("The folder of the images, where it is not found by itself.")
-    ] = None
-    prefixes: Annotated[
-        dict[str, str] | None,
-        Option(
-            "image_folder: PREFIX=CLASS by file name, such as P=positive.",
-            flag="prefix",
-            form="PREFIX=CLASS, such as P=positive",
-        ),
-    ] = None
-    phantom: Annotated[
-        PhantomOptions | None, Option("How many phantoms to draw, and how.", flag=None)
-    ] = None
+    path_column: str | None = option(None, "table: the column of image paths.")
+    label_column: str | None = option(
+        None, "table, isic_archive, isic_2020, isic_2024: the column of diagnoses."
+    )
+    images: Path | str | None = option(
+        None, "The folder of the images, where it is not found by itself."
+    )
+    prefixes: dict[str, str] | None = option(
+        None,
+        "image_folder: PREFIX=CLASS by file name, such as P=positive.",
+        flag="prefix",
+        form="PREFIX=CLASS, such as P=positive",
+    )
+    phantom: PhantomOptions | None = option(None, "How many phantoms to draw, and how.", flag=None)
 
 
 @dataclass(frozen=True)
@@ -131,105 +124,77 @@ class BeamRun:
 class ShardOptions(Options):
     """How records are stored."""
 
-    max_side: Annotated[
-        int,
-        Option(
-            "Images with a longer side are shrunk to it; at least twice the input of the networks "
-            "to train, which must not see that an image was shrunk.",
-            low=8,
-        ),
-    ] = 512
-    jpeg_quality: Annotated[
-        int, Option("Of the images that are not stored as they are.", flag=None, low=1, high=100)
-    ] = 95
-    max_shard_bytes: Annotated[
-        int, Option("No file grows beyond it, unless one record does.", flag=None, low=1)
-    ] = 128 * 2**20
-    seed: Annotated[int, Option("Of the order of the records in a split.", flag=None)] = 0
-    workers: Annotated[
-        int | None,
-        Option("Threads that decode and encode images; None: one a CPU.", flag=None),
-    ] = None
-    beam: Annotated[
-        BeamRun | None,
-        Option("How an Apache Beam pipeline writes the files; None: this process.", flag=None),
-    ] = None
-    overwrite: Annotated[
-        bool, Option("Replace shards of the same name and version.", flag=None)
-    ] = False
-    near_duplicates: Annotated[
-        int | None,
-        Option(
-            "How many near-duplicate pairs the groups hold, for the proof; None: they were not "
-            "looked for.",
-            flag=None,
-        ),
-    ] = None
-    left_out: Annotated[
-        Mapping[str, str],
-        Option("Image id -> why it is not in the shards, for the record.", flag=None),
-    ] = field(default_factory=dict)
+    max_side: int = option(
+        512,
+        "Images with a longer side are shrunk to it; at least twice the input of the networks "
+        "to train, which must not see that an image was shrunk.",
+        low=8,
+    )
+    jpeg_quality: int = option(
+        95, "Of the images that are not stored as they are.", flag=None, low=1, high=100
+    )
+    max_shard_bytes: int = option(
+        128 * 2**20, "No file grows beyond it, unless one record does.", flag=None, low=1
+    )
+    seed: int = option(0, "Of the order of the records in a split.", flag=None)
+    workers: int | None = option(
+        None, "Threads that decode and encode images; None: one a CPU.", flag=None
+    )
+    beam: BeamRun | None = option(
+        None, "How an Apache Beam pipeline writes the files; None: this process.", flag=None
+    )
+    overwrite: bool = option(False, "Replace shards of the same name and version.", flag=None)
+    near_duplicates: int | None = option(
+        None,
+        "How many near-duplicate pairs the groups hold, for the proof; None: they were not "
+        "looked for.",
+        flag=None,
+    )
+    left_out: Mapping[str, str] = option(
+        dict, "Image id -> why it is not in the shards, for the record.", flag=None
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
 class PrepareOptions(Options):
     """What :func:`tfskin.prepare` can be told beyond the source and where it lies."""
 
-    name: Annotated[str | None, Option("Name of the data set; the source's unless given.")] = None
-    version: Annotated[str, Option("Version folder.")] = "1.0.0"
-    also: Annotated[
-        Sequence[tuple[str, Path]],
-        Option(
-            "A further source to merge in: SOURCE=PATH. Can be repeated.",
-            form="SOURCE=PATH, such as isic_2019=ISIC_2019/",
-        ),
-    ] = ()
-    download: Annotated[
-        bool,
-        Option("First download the source's public archives into PATH; goes on after a stop."),
-    ] = False
-    harmonise: Annotated[
-        bool | None, Option("Write diagnoses by their common names (on with --also).")
-    ] = None
-    fractions: Annotated[Fractions, Option("Shares of train, val, calibration and test.")] = field(
-        default_factory=Fractions
+    name: str | None = option(None, "Name of the data set; the source's unless given.")
+    version: str = option("1.0.0", "Version folder.")
+    also: Sequence[tuple[str, Path]] = option(
+        (),
+        "A further source to merge in: SOURCE=PATH. Can be repeated.",
+        form="SOURCE=PATH, such as isic_2019=ISIC_2019/",
     )
-    folds: Annotated[
-        int | None, Option("Deal train and val into so many folds.", low=2, high=100)
-    ] = None
-    split_file: Annotated[
-        Path | None, Option("A published splits.csv to use again.", flag="split")
-    ] = None
-    drop_leaks: Annotated[
-        bool,
-        Option(
-            "Leave out what shares a lesion or image with a given test split; with --split, "
-            "images without a row."
-        ),
-    ] = False
-    near_duplicates: Annotated[
-        bool, Option("Look for near duplicates, to keep them in one split.")
-    ] = True
-    artefacts: Annotated[
-        bool,
-        Option(
-            "Look for dark corners, hair and stickers, and note what is found.",
-            flag="find-artefacts",
-        ),
-    ] = True
-    on_error: Annotated[OnError, Option("What happens to an image that cannot be used.")] = "fail"
-    shards: Annotated[
-        ShardOptions, Option("Size cap and quality of the stored images.", flag=None)
-    ] = field(default_factory=ShardOptions)
-    beam_options: Annotated[
-        str | None,
-        Option(
-            "Run as an Apache Beam pipeline with these options, such as "
-            "'--direct_num_workers=2 --direct_running_mode=multi_processing'."
-        ),
-    ] = None
-    source: Annotated[
-        SourceOptions, Option("What the layout of the source leaves open.", flag=None)
-    ] = field(default_factory=SourceOptions)
-    seed: Annotated[int, Option("Seed of every random choice.", low=0, high=2**31 - 1)] = 0
-    overwrite: Annotated[bool, Option("Replace what is there already.")] = False
+    download: bool = option(
+        False, "First download the source's public archives into PATH; goes on after a stop."
+    )
+    harmonise: bool | None = option(None, "Write diagnoses by their common names (on with --also).")
+    fractions: Fractions = option(Fractions, "Shares of train, val, calibration and test.")
+    folds: int | None = option(None, "Deal train and val into so many folds.", low=2, high=100)
+    split_file: Path | None = option(None, "A published splits.csv to use again.", flag="split")
+    drop_leaks: bool = option(
+        False,
+        "Leave out what shares a lesion or image with a given test split; with --split, "
+        "images without a row.",
+    )
+    near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
+    artefacts: bool = option(
+        True,
+        "Look for dark corners, hair and stickers, and note what is found.",
+        flag="find-artefacts",
+    )
+    on_error: OnError = option("fail", "What happens to an image that cannot be used.")
+    shards: ShardOptions = option(
+        ShardOptions, "Size cap and quality of the stored images.", flag=None
+    )
+    beam_options: str | None = option(
+        None,
+        "Run as an Apache Beam pipeline with these options, such as "
+        "'--direct_num_workers=2 --direct_running_mode=multi_processing'.",
+    )
+    source: SourceOptions = option(
+        SourceOptions, "What the layout of the source leaves open.", flag=None
+    )
+    seed: int = option(0, "Seed of every random choice.", low=0, high=2**31 - 1)
+    overwrite: bool = option(False, "Replace what is there already.")

@@ -1,9 +1,9 @@
 """What can be chosen when a model is exported, and when a server is asked."""
 
 from dataclasses import dataclass
-from typing import Annotated, Literal
+from typing import Literal
 
-from tfskin.options import Option, Options
+from tfskin.options import Options, option
 
 ExportFormat = Literal["saved_model", "onnx", "litert"]
 
@@ -12,33 +12,28 @@ ExportFormat = Literal["saved_model", "onnx", "litert"]
 class ServingOptions(Options):
     """What an export does besides the network."""
 
-    test_time_augmentation: Annotated[
-        bool, Option("Average over mirrored and turned copies (8 times the work of the network).")
-    ] = False
-    float16_weights: Annotated[bool, Option("Half the bytes; computed in float32.")] = False
-    max_pixels: Annotated[
-        int | None,
-        Option("Largest height times width that is decoded; 50 million.", low=1),
-    ] = None
+    test_time_augmentation: bool = option(
+        False, "Average over mirrored and turned copies (8 times the work of the network)."
+    )
+    float16_weights: bool = option(False, "Half the bytes; computed in float32.")
+    max_pixels: int | None = option(
+        None, "Largest height times width that is decoded; 50 million.", low=1
+    )
 
 
 @dataclass(frozen=True)
 class ServerOptions(Options):
     """How long a server is waited for."""
 
-    timeout: Annotated[
-        float,
-        Option("URL: seconds to wait for an answer, those for retries not counted.", low=0.001),
-    ] = 60.0
-    retries: Annotated[
-        int,
-        Option(
-            "URL: attempts after a failed one, each after a longer pause; over gRPC at most four.",
-            low=0,
-            high=100,
-        ),
-    ] = 4
-    parallel: Annotated[
-        int,
-        Option("Requests under way at a time; a server that batches makes one of them.", flag=None),
-    ] = 4
+    timeout: float = option(
+        60.0, "URL: seconds to wait for an answer, those for retries not counted.", low=0.001
+    )
+    retries: int = option(
+        4,
+        "URL: attempts after a failed one, each after a longer pause; over gRPC at most four.",
+        low=0,
+        high=100,
+    )
+    parallel: int = option(
+        4, "Requests under way at a time; a server that batches makes one of them.", flag=None
+    )
