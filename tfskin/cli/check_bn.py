@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Json, print_json, print_table, run
+from tfskin.cli.common import Json, print_cells, print_json, run
 from tfskin.errors import UserError
 from tfskin.progress import is_quiet
 
@@ -31,22 +31,17 @@ def check_bn_command(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"{found['run']}, {found['images']} images of val", title_justify="left")
-    for heading in ("layer", "part", "mode", "mean shift", "variance ratio", "statistics"):
-        table.add_column(heading, justify="right" if " " in heading else "left")
-    for row in found["layers"]:
-        table.add_row(
-            row["layer"],
-            row["part"],
-            row["mode"],
-            f"{row['mean_shift']:.3f}",
-            f"{row['variance_ratio']:.3f}",
-            row["state"],
+    cells = [
+        (
+            *(row["layer"], row["part"], row["mode"]),
+            *(f"{row['mean_shift']:.3f}", f"{row['variance_ratio']:.3f}", row["state"]),
         )
-    if found["layers"]:
-        print_table(table)
+        for row in found["layers"]
+    ]
+    if cells:
+        title = f"{found['run']}, {found['images']} images of val"
+        headings = ("layer", "part", "mode", "mean shift", "variance ratio", "statistics")
+        print_cells(headings, cells, title=title, justify="lllrrl")
     else:
         print("no batch normalisation")
     gap, companions = found["mode_gap"], found["companions"]

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Json, print_json, print_table, run
+from tfskin.cli.common import Json, print_cells, print_json, run
 from tfskin.prediction.options import PredictOptions
 
 if TYPE_CHECKING:
@@ -118,18 +118,17 @@ def _print_json(table: "pd.DataFrame", output: Path | str | None, counts: Any) -
 
 
 def _print_table(table: "pd.DataFrame", class_names: list[str]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     columns = table.columns[3 : 3 + len(class_names)]
-    shown = Table("image", "predicted", *class_names)
+    cells: list[list[Any]] = []
     for row in table.to_dict(orient="records"):
         image = Path(str(row["path"])).name
         if row["error"]:
-            shown.add_row(image, Text(str(row["error"]), style="red"), *["" for _ in columns])
+            cells.append([image, Text(str(row["error"]), style="red"), *["" for _ in columns]])
         else:
-            shown.add_row(image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in columns])
-    print_table(shown)
+            cells.append([image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in columns]])
+    print_cells(("image", "predicted", *class_names), cells)
 
 
 def main() -> None:

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from tfskin.cli.common import Json, Output, print_json, print_table, run
+from tfskin.cli.common import Json, Output, print_cells, print_json, run
 from tfskin.cli.sources import Source, SourcePath, seed_phantoms
 from tfskin.datasets.options import PrepareOptions
 
@@ -36,17 +36,11 @@ def prepare_command(
 
 
 def _print_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
-    from rich.table import Table
-
-    table = Table(title=title, title_justify="left")
-    table.add_column("diagnosis")
-    for split in counts:
-        table.add_column(split, justify="right")
-    for diagnosis in sorted({name for of_split in counts.values() for name in of_split}):
-        row = [str(of_split.get(diagnosis, 0)) for of_split in counts.values()]
-        table.add_row(diagnosis, *row)
-    table.add_row("all", *[str(sum(of_split.values())) for of_split in counts.values()])
-    print_table(table)
+    parts = counts.values()
+    diagnoses = sorted({name for of_split in parts for name in of_split})
+    rows = [[name, *(str(part.get(name, 0)) for part in parts)] for name in diagnoses]
+    rows.append(["all", *(str(sum(part.values())) for part in parts)])
+    print_cells(("diagnosis", *counts), rows, title=title, justify="lr")
 
 
 def main() -> None:

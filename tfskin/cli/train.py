@@ -1,6 +1,5 @@
 """tfskin-train: shards and a config -> a run."""
 
-import logging
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,7 +7,6 @@ import typer
 from typer.core import TyperCommand
 
 from tfskin.cli.common import (
-    INTERRUPTED,
     Json,
     Output,
     Overwrite,
@@ -17,10 +15,9 @@ from tfskin.cli.common import (
     print_rows,
     print_table,
     run,
+    stoppable,
 )
 from tfskin.errors import UserError
-
-logger = logging.getLogger(__name__)
 
 
 class _WithKeys(TyperCommand):
@@ -113,17 +110,12 @@ def train_command(
     from tfskin.experiment.job import is_follower
     from tfskin.experiment.training_run import resume as resume_run
 
-    try:
+    folder = resume or output or Path("runs") / (config.name if config else "")
+    with stoppable(f"finished epochs are kept. Go on with: tfskin-train --resume {folder}"):
         if config is None:
             finished = resume_run(str(resume))
         else:
             finished = train(config, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        folder = resume or output or Path("runs") / (config.name if config else "")
-        logger.info(
-            f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}"
-        )
-        raise typer.Exit(INTERRUPTED) from None
     if is_follower(read_config(finished.folder / "config.yaml")):
         return
     metrics = finished.metrics()
@@ -154,11 +146,8 @@ def _compare(
     config = read_config(path, overrides, ComparisonConfig)
     from tfskin.experiment.variants import train_variants
 
-    try:
+    with stoppable():
         found = train_variants(config, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        logger.info("\nstopped; finished epochs are kept. Go on with the same command")
-        raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json({"folder": found.folder, "split": found.split, "variants": found.rows})
         return
@@ -203,11 +192,8 @@ def _repeat(
     from tfskin.experiment.several_runs import Repeats, train_several
 
     repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
-    try:
+    with stoppable("what is finished is kept. Go on with the same command"):
         found = train_several(config, repeats, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        logger.info("\nstopped; what is finished is kept. Go on with the same command")
-        raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json(
             {"folder": found.folder, "splits": found.splits, "runs": found.rows}
