@@ -2,7 +2,8 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
@@ -63,14 +64,8 @@ def prepare(
     target = Path(output) / name / chosen.version
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
-    if chosen.download:
-        download_sources(source, path, options=chosen)
-    if source == PHANTOM and path is None:
-        with tempfile.TemporaryDirectory() as folder:
-            records = gather_records(source, Path(folder) / name, options=chosen)
-            return _prepare_records(records, name, output, chosen)
-    records = gather_records(source, path, options=chosen)
-    return _prepare_records(records, name, output, chosen)
+    with gathered(source, path, name, chosen) as records:
+        return _prepare_records(records, name, output, chosen)
 
 
 def _check_split_file(options: PrepareOptions) -> None:
@@ -87,6 +82,38 @@ def _check_split_file(options: PrepareOptions) -> None:
                 "one out"
             )
     read_splits_csv(options.split_file)
+
+
+@contextmanager
+def gathered(
+    source: str, path: Path | str | None, name: str, options: PrepareOptions
+) -> Iterator[pd.DataFrame]:
+    """The records of the sources, downloaded first where that is asked.
+
+    Phantoms without a folder of their own are on the disk as long as this lasts.
+    """
+    if options.download:
+        download_sources(source, path, options=options)
+    if source != PHANTOM or path is not None:
+        yield gather_records(source, path, options=options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield gather_records(source, Path(folder) / name, options=options)
+
+
+def look_at_records(records: pd.DataFrame, options: PrepareOptions, folder: Path) -> Audit:
+    """What is found in the images of the records; Beam leaves its results in ``folder``."""
+    found = audit_records(
+        records,
+        on_error=options.on_error,
+        near_duplicates=options.near_duplicates,
+        artefacts=options.artefacts,
+        workers=options.shards.workers,
+        beam=beam_run(options, folder),
+    )
+    if len(found.problems):
+        logger.warning(f"{describe_problems(found)}")
+    return found
 
 
 def download_sources(
@@ -185,18 +212,9 @@ def _prepare_records(
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
     if options.split_file is not None and options.on_error == "fail" and not options.drop_leaks:
         apply_splits_csv(options.split_file, records)  # before the pictures are looked at
-    beam = beam_run(options, Path(output) / name)
-    audit = audit_records(
-        records,
-        on_error=options.on_error,
-        near_duplicates=options.near_duplicates,
-        artefacts=options.artefacts,
-        workers=options.shards.workers,
-        beam=beam,
-    )
+    folder = Path(output) / name
+    audit = look_at_records(records, options, folder)
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
-    if left_out:
-        logger.warning(f"{describe_problems(audit)}")
     kept = audit.records
     groups = group_records(kept, audit.duplicates)
     logger.info(_describe(audit, groups))
@@ -212,7 +230,7 @@ def _prepare_records(
         seed=options.seed,
         near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
         left_out=left_out,
-        beam=beam,
+        beam=beam_run(options, folder),
     )
     return write_shards(
         kept,
