@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from tfskin.datasets.hash_search import find_pairs
-from tfskin.datasets.pictures import map_pictures, read_picture
 from tfskin.progress import progress_bar
 
 HASH_SIZE = 32
@@ -23,21 +20,12 @@ HASHED_SIDE = HASH_SIZE * 4  # what imagehash.phash resizes to
 _TURNED_AT_ONCE = 16384  # turning a hash takes 3 KiB
 
 
-def hash_images(paths: Sequence[str], *, workers: int | None = None) -> np.ndarray:
-    """The perceptual hash of each picture: uint64 of shape (len(paths), 16).
-
-    The signs of the 32 x 32 lowest cosine frequencies about their median (``imagehash.phash``),
-    of the upright picture, in grey. Every picture is decoded to its end.
-
-    Raises:
-        UserError: a picture cannot be decoded; the message names the file.
-    """
-    hashes = list(map_pictures(_hash_file, paths, title="hashing", workers=workers))
-    return np.array(hashes, dtype=np.uint64).reshape(len(paths), HASH_WORDS)
-
-
 def hash_picture(image: Image.Image) -> np.ndarray:
-    """The perceptual hash of one picture: uint64 (16,)."""
+    """The perceptual hash of one upright image: uint64 (16,).
+
+    The signs of the 32 x 32 lowest cosine frequencies about their median (``imagehash.phash``), in
+    grey.
+    """
     import imagehash
 
     bits = imagehash.phash(image, hash_size=HASH_SIZE).hash
@@ -52,7 +40,7 @@ def turn_hashes(hashes: np.ndarray, turn: int) -> np.ndarray:
     sign is about the median, comes out wrong: a few bits of 1024.
 
     Args:
-        hashes: uint64 (N, 16), as :func:`hash_images` returns them.
+        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
         turn: 0 to 7; bit 0 mirrors left and right, bit 1 top and bottom, bit 2 transposes first.
     """
     bits = np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), HASH_BITS // 8), axis=1)
@@ -100,7 +88,7 @@ def compare_hashes(
     one the pairs are 118.
 
     Args:
-        hashes: uint64 (N, 16), as :func:`hash_images` returns them.
+        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
         max_distance: 0 to 1024, for turn 0.
         max_turned_distance: 0 to 1024, for turns 1 to 7.
     """
@@ -131,7 +119,3 @@ def _turn_all(hashes: np.ndarray, turn: int) -> np.ndarray:
     starts = range(0, len(hashes), _TURNED_AT_ONCE)
     parts = [turn_hashes(hashes[start : start + _TURNED_AT_ONCE], turn) for start in starts]
     return np.concatenate(parts) if parts else hashes
-
-
-def _hash_file(path: str) -> np.ndarray:
-    return hash_picture(read_picture(path, at_least=2 * HASHED_SIDE))

@@ -187,22 +187,20 @@ def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Pre
     return replace(predictor, version=str(version))
 
 
-def is_saved_model(path: Path | str) -> bool:
-    """Whether a folder is a SavedModel, or holds numbered versions of one."""
-    return _newest_saved_model(Path(path)) is not None
-
-
 def find_saved_model(path: Path | str) -> Path:
     """The SavedModel's own folder: ``path``, or its version of the highest number.
 
     Raises:
         UserError: there is none.
     """
-    folder = _newest_saved_model(Path(path))
-    if folder is None:
-        what = "no such folder" if not Path(path).exists() else "holds no SavedModel"
-        raise UserError(f"{path}: {what}; tfskin-export writes <output>/<name>/<version>")
-    return folder
+    from tfskin.serving.versions import list_versions
+
+    folder = Path(path)
+    for candidate in (folder, *(version for _, version in reversed(list_versions(folder)))):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    what = "no such folder" if not folder.exists() else "holds no SavedModel"
+    raise UserError(f"{path}: {what}; tfskin-export writes <output>/<name>/<version>")
 
 
 def _make_predictor(
@@ -249,12 +247,3 @@ def _as_arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _newest_saved_model(folder: Path) -> Path | None:
-    from tfskin.serving.versions import list_versions
-
-    for candidate in (folder, *(path for _, path in reversed(list_versions(folder)))):
-        if (candidate / "saved_model.pb").is_file():
-            return candidate
-    return None
