@@ -88,9 +88,9 @@ class Trainer:
         """Seconds of each epoch (the last entry: all that is no epoch), and the weights."""
         import tfskin
         from tfskin.config import change_config
-        from tfskin.experiment.feature_cache import with_features
-        from tfskin.experiment.network import build_compiled, plan_stages, start_weights
-        from tfskin.experiment.training_run import fit_data
+        from tfskin.experiment.fitting.features import with_features
+        from tfskin.experiment.fitting.network import build_compiled, plan_stages, start_weights
+        from tfskin.experiment.training import fit_data
         from tfskin.inputs import class_names
         from tfskin.training.fit import FitOptions
         from tfskin.training.stages import fit_stages

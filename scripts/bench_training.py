@@ -83,7 +83,7 @@ def make_contenders(
     import keras
 
     from tfskin.config import read_config
-    from tfskin.experiment.feature_cache import input_options
+    from tfskin.experiment.fitting.features import input_options
     from tfskin.inputs import make_dataset
 
     steps = WARM_UP + options.steps
@@ -143,7 +143,7 @@ def make_contenders(
 def compiled(config: Any, *, jit: bool) -> Any:
     """The network of a config as ``tfskin-train`` compiles it."""
     from tfskin.config import change_config
-    from tfskin.experiment.network import build_compiled
+    from tfskin.experiment.fitting.network import build_compiled
 
     word = "on" if jit else "off"
     config = change_config(config, [f"train.jit_compile={word}"], name="bench", source="bench")

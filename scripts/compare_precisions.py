@@ -49,8 +49,8 @@ def prepare(output: Path, lesions: int) -> Path:
 
 def train(config: Any, folder: Path) -> dict[str, float]:
     """The last epoch's figures, and steps skipped and processor seconds of all."""
-    from tfskin.experiment.network import build_compiled, plan_stages
-    from tfskin.experiment.training_run import fit_data
+    from tfskin.experiment.fitting.network import build_compiled, plan_stages
+    from tfskin.experiment.training import fit_data
     from tfskin.inputs import class_names
     from tfskin.training.fit import FitOptions
     from tfskin.training.stages import fit_stages

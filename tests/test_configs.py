@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from tfskin.config import find_config, list_experiments, read_config, read_values, shipped_configs
-from tfskin.experiment.network import build_compiled
+from tfskin.experiment.fitting.network import build_compiled
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
 
 SMALLEST_SIDE = {"inception_v3": 75, "alexnet": 64}

@@ -18,8 +18,8 @@ import numpy as np
 
 from tfskin.config import QUICKSTART, read_config
 from tfskin.errors import UserError
-from tfskin.experiment import training_run
-from tfskin.experiment.job import start_distribution
+from tfskin.experiment import training
+from tfskin.experiment.fitting.job import start_distribution
 from tfskin.layers.batch_norm import BatchNorm, BatchNormMode
 from tfskin.runs import Run
 from tfskin.training.checkpoints import FitState

@@ -19,9 +19,9 @@ import tfskin
 from tests.training import replicas
 from tfskin.config import QUICKSTART
 from tfskin.errors import UserError
-from tfskin.experiment.rate_run import find_rate
-from tfskin.experiment.several_runs import Repeats, train_several
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.finding_rate import find_rate
+from tfskin.experiment.repeating import Repeats, train_several
+from tfskin.experiment.training import fit_data
 from tfskin.layers import BatchNorm
 from tfskin.training.checkpoints import read_checkpoint
 

@@ -7,7 +7,7 @@ import pytest
 import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
-from tfskin.experiment.network import build_compiled, plan_stages
+from tfskin.experiment.fitting.network import build_compiled, plan_stages
 from tfskin.models import build_model
 from tfskin.training.progressive import at_size, list_progress, split_epochs
 from tfskin.training.updates import inner_optimizer

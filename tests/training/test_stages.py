@@ -10,7 +10,7 @@ import tfskin
 from tests.news import hear
 from tests.training.test_fit import make_data, weights_of
 from tfskin.errors import UserError
-from tfskin.experiment.network import build_compiled
+from tfskin.experiment.fitting.network import build_compiled
 from tfskin.layers import BatchNorm
 from tfskin.training.fit import FitOptions, compile_model
 from tfskin.training.layerwise import depth_rates

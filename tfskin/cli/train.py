@@ -114,8 +114,8 @@ def train_command(
         _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
         return
     from tfskin.experiment import train
-    from tfskin.experiment.job import is_follower
-    from tfskin.experiment.training_run import resume as resume_run
+    from tfskin.experiment.fitting.job import is_follower
+    from tfskin.experiment.training import resume as resume_run
 
     try:
         if config is None:
@@ -173,7 +173,7 @@ def _compare(
 
 def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     """Run the learning-rate range test and print it."""
-    from tfskin.experiment.rate_run import find_rate
+    from tfskin.experiment.finding_rate import find_rate
 
     found, picture, table = find_rate(config, output=output)
     if json:
@@ -204,7 +204,7 @@ def _repeat(
     """Train several runs of one experiment and print means and spreads."""
     from tfskin.cli.repeats import print_several
     from tfskin.config import split_sweep
-    from tfskin.experiment.several_runs import Repeats, train_several
+    from tfskin.experiment.repeating import Repeats, train_several
 
     repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
     try:

@@ -26,8 +26,8 @@ from tfskin.experiment.evaluation_run import (
     predict_logits,
     softmax,
 )
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.training_run import train
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
 from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment

@@ -12,14 +12,14 @@ import tfskin
 from tests.conftest import TINY
 from tests.training.test_fit import SAVE, Killed, killing, weights_of, without_times
 from tfskin.errors import UserError
-from tfskin.experiment.feature_cache import (
+from tfskin.experiment.fitting.features import (
     FeatureCache,
     feature_seconds,
     input_options,
     with_features,
 )
-from tfskin.experiment.network import build_compiled, plan_stages
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.fitting.network import build_compiled, plan_stages
+from tfskin.experiment.training import fit_data
 from tfskin.files import read_json
 from tfskin.inputs import class_names, make_dataset
 from tfskin.inputs.features import make_feature_dataset

@@ -19,16 +19,16 @@ from tfskin.evaluation.metrics import (
     compute_metrics,
     metrics_from_confusion,
 )
-from tfskin.experiment.batch_norm_run import recalibrate_run
+from tfskin.experiment.checking_batch_norm import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
-from tfskin.experiment.feature_cache import feature_seconds, input_options, with_features
-from tfskin.experiment.job import (
+from tfskin.experiment.fitting.features import feature_seconds, input_options, with_features
+from tfskin.experiment.fitting.job import (
     check_same_job,
     find_shards_together,
     replica_share,
     start_distribution,
 )
-from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
+from tfskin.experiment.fitting.network import at_progress, build_compiled, plan_stages, start_weights
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import (
     InputOptions,

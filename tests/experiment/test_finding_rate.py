@@ -6,7 +6,7 @@ import pytest
 import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
-from tfskin.experiment import rate_run
+from tfskin.experiment import finding_rate
 
 
 @pytest.fixture

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.network import build_compiled, plan_stages, start_weights
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.fitting.network import build_compiled, plan_stages, start_weights
 from tfskin.experiment.preparation import find_shards
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.training import fit_data
 from tfskin.files import replace_file
 from tfskin.inputs import class_names, damage_named
 from tfskin.schema import ExperimentConfig
