@@ -217,8 +217,8 @@ def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
         seen.append(config)
         return True
 
-    monkeypatch.setattr(training_run, "_is_done", is_done)
-    training_run.train()
+    monkeypatch.setattr(training, "_is_done", is_done)
+    training.train()
     assert seen[1] == read_config("five_layer_rgb.yaml")
 
 

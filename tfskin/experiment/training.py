@@ -3,46 +3,29 @@
 import logging
 import time
 from contextlib import ExitStack
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-import numpy as np
+import keras
 import pandas as pd
 
 from tfskin.config import QUICKSTART, describe_difference, dump_config, read_config
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
-from tfskin.evaluation.metrics import (
-    CLASS_FIGURES,
-    SUMMARY_FIGURES,
-    compute_metrics,
-    metrics_from_confusion,
-)
 from tfskin.experiment.checking_batch_norm import recalibrate_run
 from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
-from tfskin.experiment.fitting.features import feature_seconds, input_options, with_features
+from tfskin.experiment.fitting.features import feature_seconds
 from tfskin.experiment.fitting.job import (
     check_same_job,
     find_shards_together,
-    replica_share,
     start_distribution,
 )
-from tfskin.experiment.fitting.network import at_progress, build_compiled, plan_stages, start_weights
+from tfskin.experiment.fitting.network import build_network, start_weights
+from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.files import read_json, write_json, write_text
-from tfskin.inputs import (
-    InputOptions,
-    average_windows,
-    class_names,
-    class_quotas,
-    count_rows,
-    count_windows,
-    damage_named,
-    local_rows,
-    make_dataset,
-    read_labels,
-    records_order,
-)
+from tfskin.inputs import class_names, damage_named, read_labels, records_order
 from tfskin.progress import silence
 from tfskin.runs import (
     Run,
@@ -53,12 +36,10 @@ from tfskin.runs import (
     write_environment,
 )
 from tfskin.schema import ExperimentConfig
-from tfskin.training.checkpoints import FitState, read_checkpoint
-from tfskin.training.fit import FitData, FitOptions, stalled
-from tfskin.training.stages import fit_stages
-
-if TYPE_CHECKING:
-    from tfskin.training.distribution import Distribution
+from tfskin.training.checkpoints import Checkpoint, FitState, read_checkpoint
+from tfskin.training.fit import FitOptions, fit, stalled
+from tfskin.training.replicas import Replicas
+from tfskin.training.stages import Stage, list_tasks
 
 logger = logging.getLogger(__name__)
 
@@ -94,68 +75,70 @@ def train(
         logger.info(f"{run.folder}: is finished; give --overwrite to train it again")
         return run
     distribution = start_distribution(config)
-    writes = distribution is None or distribution.is_chief
-    if distribution is not None:
-        logger.info(str(distribution))
     start = time.monotonic()
-    with silence(not writes), ExitStack() as held:
-        shards, state = _fit(run, config, distribution, held, overwrite=overwrite)
-        if writes:
-            _judge(run, config, shards, state, start=start)
-    if distribution is not None:
+    with silence(not distribution.is_chief), ExitStack() as held:
+        begun = _begin(run, config, distribution, overwrite=overwrite)
+        if distribution.is_chief:
+            # An old run is not removed before the new one is known to be possible.
+            held.enter_context(only_trainer(run.folder, overwrite=overwrite))
+            _write_facts(run, config, begun)
         distribution.wait_for_all()
+        options, state = _fit_options(config, run, distribution), begun.state
+        with damage_named(begun.shards, "train"), damage_named(begun.shards, "val"):
+            for task in list_tasks(begun.model, begun.stages, state, begun.checkpoint):
+                fit(task, options=options, state=state)
+        if distribution.is_chief:
+            _judge(run, config, begun.shards, state, start=start)
+    distribution.wait_for_all()
     return run
 
 
-def _fit(
-    run: Run,
-    config: ExperimentConfig,
-    distribution: "Distribution | None",
-    held: ExitStack,
-    *,
-    overwrite: bool,
-) -> tuple[Shards, FitState]:
-    """Train the run's weights; its shards, and how it went. ``held`` then holds its folder."""
+@dataclass(frozen=True)
+class _Begun:
+    """All that a training needs before its first step.
+
+    Attributes:
+        shards: its images.
+        names: index -> class.
+        model: the network, with the weights that it begins with.
+        stages: in which it is trained, each with its data.
+        facts: precision, replicas and weights, for ``environment.json``.
+        checkpoint: where it goes on from; none for a fresh run.
+        state: how far it has come.
+    """
+
+    shards: Shards
+    names: list[str]
+    model: keras.Model
+    stages: list[Stage]
+    facts: dict[str, Any]
+    checkpoint: Checkpoint | None
+    state: FitState
+
+
+def _begin(
+    run: Run, config: ExperimentConfig, distribution: Replicas, *, overwrite: bool
+) -> _Begun:
+    """Read and build everything, and write nothing: what does not fit is said here."""
     # A run that goes on knows where its shards lie, whatever the working directory is now.
-    begun = not overwrite and (run.folder / "inputs.json").is_file()
-    folder = run.inputs().shards if begun else config.data.shards
+    there = not overwrite and (run.folder / "inputs.json").is_file()
+    folder = run.inputs().shards if there else config.data.shards
     shards = find_shards_together(folder, config, distribution)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
-    data = fit_data(config, shards, names, distribution)
-    data = with_features(data, config, shards, run.folder)
     checkpoint = None if overwrite else read_checkpoint(run.folder / "checkpoints")
     check_same_job(run, config, shards, distribution, checkpoint)
-    steps, counts = data.steps_per_epoch, data.class_counts
     former = _began_with(run) if checkpoint else {}
-    fitted = config
     if former:
         # "auto" on another machine would be another precision, and another training.
         train = config.train.model_copy(update={"precision": former["precision"]})
-        fitted = config.model_copy(update={"train": train})
-    model, precision = build_compiled(
-        fitted,
-        num_classes=len(names),
-        steps_per_epoch=steps,
-        class_counts=counts,
-        distribution=distribution,
-    )
-    if checkpoint is None:
-        precision |= start_weights(model, config.model)
-    else:
-        precision |= former
-    options = _fit_options(config, run, distribution)
-    if options.writes:
-        # An old run is not removed before the new one is known to be possible.
-        held.enter_context(only_trainer(run.folder, overwrite=overwrite))
-        _write_facts(run, config, shards, names, more=precision)
-    if distribution is not None:
-        distribution.wait_for_all()
-    stages = plan_stages(
-        fitted, steps_per_epoch=steps, class_counts=counts, distribution=distribution
-    )
-    with damage_named(shards, "train"), damage_named(shards, "val"):
-        return shards, fit_stages(model, data, stages, options=options)
+        config = config.model_copy(update={"train": train})
+    data = TrainingData(config, shards, names, run.folder, distribution)
+    stages = plan_stages(config, data)
+    model, facts = build_network(config, num_classes=len(names), distribution=distribution)
+    facts |= former if checkpoint else start_weights(model, config.model)
+    state = checkpoint.state if checkpoint else FitState()
+    return _Begun(shards, names, model, stages, facts, checkpoint, state)
 
 
 def _began_with(run: Run) -> dict[str, Any]:
@@ -226,10 +209,9 @@ def _is_done(run: Run, config: ExperimentConfig) -> bool:
     return run.finished
 
 
-def _write_facts(
-    run: Run, config: ExperimentConfig, shards: Shards, names: list[str], *, more: dict[str, Any]
-) -> None:
+def _write_facts(run: Run, config: ExperimentConfig, begun: _Begun) -> None:
     """Everything that resumption and later commands need is written before the first step."""
+    shards = begun.shards
     inputs = RunInputs(
         shards=str(shards.folder),
         fingerprint=shards.fingerprint,
@@ -251,109 +233,14 @@ def _write_facts(
         )
     write_json(path, inputs.model_dump(mode="json"))  # first: it is what makes a folder a run
     write_text(run.folder / "config.yaml", dump_config(config))
-    write_json(run.folder / "class_names.json", names)
-    write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=more)
+    write_json(run.folder / "class_names.json", begun.names)
+    write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=begun.facts)
 
 
-def fit_data(
-    config: ExperimentConfig,
-    shards: Shards,
-    names: list[str],
-    distribution: "Distribution | None" = None,
-) -> FitData:
-    """The batches of a config, and how their figures are computed.
-
-    Raises:
-        UserError: a split has no image of the classes; an epoch's last step has fewer images than
-            there are replicas.
-    """
-    labels = {split: read_labels(shards, split, config.data.classes) for split in ("train", "val")}
-    for split, table in labels.items():
-        if table.empty:
-            raise UserError(f"{shards.folder}: no image of these classes in the {split} split")
-    of_val = labels["val"]["label"].unique()
-    if len(of_val) < 2 and config.train.monitor == "auc":
-        raise UserError(
-            f"{shards.folder}: all images of the val split are {names[of_val[0]]}, so there is no "
-            "AUC to choose the best epoch by; set train.monitor=loss, or split the data anew"
-        )
-    share = replica_share(distribution)
-    train_options = input_options(config, share)
-    images = count_rows(shards, "train", options=train_options, epoch=0)
-    windows = count_windows(shards, "val", options=train_options)
-    step = config.train.batch_size * share.replicas
-    _check_last_step(images, step, share.replicas)
-    of_train = labels["train"]["label"].to_numpy()
-    counts = _class_counts(shards, of_train, len(names), train_options)
-
-    def make_epoch(epoch: int, steps: int) -> Any:
-        return make_dataset(shards, "train", options=train_options, epoch=epoch, skip_batches=steps)
-
-    def score(truth: np.ndarray, probabilities: np.ndarray) -> dict[str, float | None]:
-        return _flat(compute_metrics(truth, average_windows(probabilities, windows), names))
-
-    def score_confusion(matrix: np.ndarray) -> dict[str, float | None]:
-        return _flat(metrics_from_confusion(matrix, names))
-
-    return FitData(
-        make_epoch=make_epoch,
-        steps_per_epoch=-(-images // step),
-        images_per_epoch=images,
-        class_counts=dict(zip(names, counts, strict=True)),
-        val_batches=make_dataset(shards, "val", options=train_options),
-        val_labels=labels["val"]["label"].to_numpy(),
-        score=score,
-        score_confusion=score_confusion,
-        at=lambda progress: fit_data(at_progress(config, progress), shards, names, distribution),
-        images_per_step=step,
-        val_rows=(*local_rows(int(windows.sum()), share), int(windows.sum())),
-    )
-
-
-def _class_counts(
-    shards: Shards, labels: np.ndarray, classes: int, options: InputOptions
-) -> list[int]:
-    """Images of each class in an epoch, windows one by one."""
-    quotas = class_quotas(labels, options.sampling)
-    if options.windows is None:
-        return [quotas.get(index, 0) for index in range(classes)]
-    windows = count_windows(shards, "train", options=options)
-    if options.sampling == "none":
-        return np.bincount(labels, windows, classes).astype(int).tolist()
-    if np.ptp(windows):
-        raise UserError(
-            f"data.sampling: pictures have {windows.min()} to {windows.max()} windows each, so "
-            "epochs would differ in length; set data.sampling=none (and "
-            "train.class_weights=balanced) or data.windows=null"
-        )
-    return [quotas.get(index, 0) * int(windows[0]) for index in range(classes)]
-
-
-def _check_last_step(images: int, step: int, replicas: int) -> None:
-    left = images % step
-    if 0 < left < replicas:
-        raise UserError(
-            f"train.batch_size: the last step of an epoch of {images} images has {left} for "
-            f"{replicas} replicas; choose another batch size"
-        )
-
-
-def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
-    """``{"macro_auc": a, "per_class": {c: {...}}}`` -> ``{"auc": a, "recall_c": ...}``."""
-    short = {"macro_auc": "auc", "macro_f1": "f1", "log_loss": "loss"}
-    flat = {short.get(k, k): figures[k] for k in SUMMARY_FIGURES if k in figures}
-    for name, values in figures["per_class"].items():
-        flat |= {f"{k}_{name}": values[k] for k in CLASS_FIGURES if k in values}
-    return flat
-
-
-def _fit_options(
-    config: ExperimentConfig, run: Run, distribution: "Distribution | None"
-) -> FitOptions:
+def _fit_options(config: ExperimentConfig, run: Run, distribution: Replicas) -> FitOptions:
     return FitOptions(
-        distribution=distribution,
-        epochs=config.train.epochs,
         folder=run.folder,
+        distribution=distribution,
         monitor=config.train.monitor,
         patience=config.train.patience,
         checkpoint_minutes=config.train.checkpoint_minutes,

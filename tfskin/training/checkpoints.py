@@ -60,7 +60,9 @@ class Checkpoint:
     values: list[np.ndarray]
 
     def restore(self, model: keras.Model, *, whole: keras.Model | None = None) -> None:
-        """Bring a compiled model and its optimizer to where they were; see ``save_checkpoint``.
+        """Bring a compiled model and its optimizer to where they were, and say so.
+
+        The arguments are those of :func:`save_checkpoint`.
 
         Raises:
             UserError: the checkpoint is of another network or optimizer.
@@ -72,6 +74,7 @@ class Checkpoint:
                 f"{self.path}: does not fit the network and optimizer of the config ({error}); "
                 "give --overwrite to train anew"
             ) from None
+        logger.info(f"going on after {self.state}")
 
 
 def save_checkpoint(
@@ -107,7 +110,7 @@ def save_checkpoint(
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; none if there is none at all.
 
-    ``say`` is told of each that is newer and damaged.
+    A warning is logged of each that is newer and damaged.
 
     Raises:
         UserError: there are some, and each is damaged: a fit from the start would replace the
