@@ -281,6 +281,8 @@ def _write_run(
         },
     )
     more = {"members": [str(member.folder) for member in members]}
+    imports = sorted({module for member in members for module in member.imports()})
+    more |= {"imports": imports} if imports else {}
     write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
 
 

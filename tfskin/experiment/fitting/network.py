@@ -6,7 +6,8 @@ from typing import Any
 import keras
 
 from tfskin.errors import UserError
-from tfskin.models import build_model, load_weights
+from tfskin.extensions import NETWORK, part_module
+from tfskin.models import MODELS, build_model, load_weights
 from tfskin.models.auxiliary import WithAuxiliaries
 from tfskin.schema import ExperimentConfig, ModelConfig
 from tfskin.training.features import check_head
@@ -43,6 +44,8 @@ def build_network(
         )
     _check_stages(config, model)
     facts = {"precision": policy, "precision_reason": reason, "jit_compile": uses_jit(config)}
+    if config.model.name not in MODELS:
+        facts["imports"] = [part_module(config.model.name, NETWORK)]
     return model, facts | distribution.facts()
 
 
@@ -105,9 +108,9 @@ def plan_progress(config: ExperimentConfig) -> list[Progress]:
 
 def model_arguments(config: ModelConfig) -> dict[str, Any]:
     """The builder's arguments that the config sets; the others keep the builder's defaults."""
-    common = {"name", "image_size", "resize", "weights"}
+    common = {"name", "image_size", "resize", "weights", "options"}
     values = config.model_dump(exclude=common)
-    return {name: value for name, value in values.items() if value is not None}
+    return {name: value for name, value in values.items() if value is not None} | config.options
 
 
 def uses_jit(config: ExperimentConfig) -> bool:

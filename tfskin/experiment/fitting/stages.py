@@ -170,6 +170,7 @@ def _loss(train: TrainConfig, class_counts: Mapping[str, int]) -> keras.losses.L
         counts=class_counts,
         label_smoothing=train.label_smoothing,
         class_weights=train.class_weights,
+        options=train.loss_options,
         focal_gamma=train.focal_gamma,
         effective_beta=train.effective_beta,
         logit_tau=train.logit_tau,
