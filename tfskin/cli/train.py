@@ -156,7 +156,7 @@ def _compare(
     from tfskin.schema import ComparisonConfig
 
     config = read_config(path, overrides, ComparisonConfig)
-    from tfskin.experiment.variants import train_variants
+    from tfskin.experiment.varying import train_variants
 
     try:
         found = train_variants(config, output=output, overwrite=overwrite)

@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -144,6 +144,11 @@ def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
             raise ValueError(f"{variable.path}: {value.shape} in place of {tuple(variable.shape)}")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def copy_values(variables: Iterable[Any]) -> list[np.ndarray]:
+    """The present value of each variable, which does not change with it."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def _load(path: Path) -> Checkpoint:
