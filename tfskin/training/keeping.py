@@ -47,9 +47,8 @@ class Keeper:
             self.best = None
             self._write_model()
         else:
-            self.best = copy_values(
-                self.model.variables
-            )  # a backbone that is not fitted stays what it is
+            # A backbone that is not fitted stays what it is.
+            self.best = copy_values(self.model.variables)
 
     def end_epoch(self, state: FitState, *, last: bool) -> None:
         """Write what is remembered and a checkpoint, if it is time or the last epoch of a stage."""
