@@ -89,6 +89,12 @@ def load_part(name: str, table: Mapping[str, Any], kind: Kind) -> Any:
     return part
 
 
+def takes(part: Callable[..., Any], argument: str) -> bool:
+    """Whether a part has a keyword argument of that name, or takes any."""
+    parameters = inspect.signature(part).parameters
+    return argument in parameters or any(p.kind is p.VAR_KEYWORD for p in parameters.values())
+
+
 def part_module(name: str, kind: Kind) -> str | None:
     """The module that a part of one's own lives in; none for a part of tfskin itself."""
     entry = None if is_own(name) else find_entry_point(name, kind)

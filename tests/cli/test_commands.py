@@ -208,7 +208,7 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path, monkeypatch, command
 
 def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
     from tfskin.config import read_config
-    from tfskin.experiment import training_run
+    from tfskin.experiment import training
 
     seen = []
     monkeypatch.setattr("tfskin.experiment.train", lambda config, **_: seen.append(config))
@@ -219,8 +219,8 @@ def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
         seen.append(config)
         return True
 
-    monkeypatch.setattr(training_run, "_is_done", is_done)
-    training_run.train()
+    monkeypatch.setattr(training, "_is_done", is_done)
+    training.train()
     assert seen[1] == read_config("five_layer_rgb.yaml")
 
 

@@ -16,7 +16,7 @@ def check_bn_command(
     json: Json = False,
 ) -> None:
     """Check batch normalisation on real images; exit code 2 if a batch sways its predictions."""
-    from tfskin.experiment.batch_norm_run import check_batch_norm
+    from tfskin.experiment.checking_batch_norm import check_batch_norm
 
     found = check_batch_norm(folder, images=images)
     if json:

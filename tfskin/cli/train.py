@@ -107,8 +107,8 @@ def train_command(
         _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
         return
     from tfskin.experiment import train
-    from tfskin.experiment.job import is_follower
-    from tfskin.experiment.training_run import resume as resume_run
+    from tfskin.experiment.fitting.job import is_follower
+    from tfskin.experiment.training import resume as resume_run
 
     folder = resume or output or Path("runs") / (config.name if config else "")
     with stoppable(f"finished epochs are kept. Go on with: tfskin-train --resume {folder}"):
@@ -144,7 +144,7 @@ def _compare(
     from tfskin.schema import ComparisonConfig
 
     config = read_config(path, overrides, ComparisonConfig)
-    from tfskin.experiment.variants import train_variants
+    from tfskin.experiment.varying import train_variants
 
     with stoppable():
         found = train_variants(config, output=output, overwrite=overwrite)
@@ -158,7 +158,7 @@ def _compare(
 
 def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     """Run the learning-rate range test and print it."""
-    from tfskin.experiment.rate_run import find_rate
+    from tfskin.experiment.finding_rate import find_rate
 
     found, picture, table = find_rate(config, output=output)
     if json:
@@ -189,7 +189,7 @@ def _repeat(
     """Train several runs of one experiment and print means and spreads."""
     from tfskin.cli.repeats import print_several
     from tfskin.config import split_sweep
-    from tfskin.experiment.several_runs import Repeats, train_several
+    from tfskin.experiment.repeating import Repeats, train_several
 
     repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
     with stoppable("what is finished is kept. Go on with the same command"):

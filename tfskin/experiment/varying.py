@@ -9,7 +9,7 @@ import pandas as pd
 from tfskin.config import list_experiments
 from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
 from tfskin.experiment.evaluation_run import headline_split
-from tfskin.experiment.several_runs import train_each
+from tfskin.experiment.repeating import train_each
 from tfskin.files import replace_file
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig

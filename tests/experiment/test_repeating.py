@@ -11,8 +11,8 @@ from tests.conftest import TINY
 from tests.news import hear
 from tfskin.config import read_config, split_sweep
 from tfskin.errors import DivergenceError, UserError
-from tfskin.experiment import several_runs as room
-from tfskin.experiment.several_runs import FIGURES, Repeats, train_several
+from tfskin.experiment import repeating as room
+from tfskin.experiment.repeating import FIGURES, Repeats, train_several
 from tfskin.runs import Run, open_run
 from tfskin.schema import ComparisonConfig
 

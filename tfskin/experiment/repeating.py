@@ -16,8 +16,8 @@ from tfskin.config import change_config, dump_config
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import load_shards
 from tfskin.errors import DivergenceError, UserError
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.training_run import train
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.training import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig

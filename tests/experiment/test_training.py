@@ -14,8 +14,8 @@ from tests.news import hear
 from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
+from tfskin.experiment.fitting.data import fit_data
 from tfskin.experiment.judging import input_options
-from tfskin.experiment.training_run import fit_data
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
 from tfskin.runs import only_trainer, open_run, remove_run
@@ -167,7 +167,7 @@ def test_val_of_one_class_needs_another_monitor_than_auc(monkeypatch, phantom_sh
     def read_alike(shards, split, classes):
         return read_labels(shards, split, classes).assign(label=1)
 
-    monkeypatch.setattr("tfskin.experiment.training_run.read_labels", read_alike)
+    monkeypatch.setattr("tfskin.experiment.fitting.data.read_labels", read_alike)
     with pytest.raises(UserError, match=r"all images of the val split are nevus.*monitor=loss"):
         fit_data(tiny_config(phantom_shards), shards, ["melanoma", "nevus"])
     fit_data(tiny_config(phantom_shards, "train.monitor=loss"), shards, ["melanoma", "nevus"])
@@ -214,7 +214,7 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
         seen.append(batch_size)
         return input_options(inputs, batch_size=batch_size)
 
-    for module in ("judging", "batch_norm_run"):
+    for module in ("judging", "checking_batch_norm"):
         monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
     more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
     tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run")
@@ -232,7 +232,7 @@ def test_recalibration_sees_as_many_pictures_as_it_says(
         counts.append(sum(len(batch) for batch in batches))
         return 1
 
-    monkeypatch.setattr("tfskin.experiment.batch_norm_run.recalibrate", spy)
+    monkeypatch.setattr("tfskin.experiment.checking_batch_norm.recalibrate", spy)
     config = tiny_config(phantom_shards, "train.recalibrate=20", "train.epochs=1", *more)
     tfskin.train(config, output=tmp_path / "run")
     options = input_options(open_run(tmp_path / "run").inputs())
