@@ -48,6 +48,12 @@ def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray
     return pd.factorize(components[:count])[0].astype(np.int64)
 
 
+def name_groups(ids: pd.Series, groups: np.ndarray) -> pd.Series:
+    """A name that the images of a group share, the first one's id; "" for one that is alone."""
+    linked = ids.groupby(groups)
+    return linked.transform("first").where(linked.transform("nunique") > 1, "")
+
+
 def _linking_columns(records: pd.DataFrame) -> list[str]:
     return [name for name in ("lesion_id", "patient_id", LINK_COLUMN) if name in records]
 

@@ -16,6 +16,21 @@ from tfskin.datasets.records import IMAGE_SUFFIXES, summarise_names
 from tfskin.errors import UserError, nearest_hint
 
 _DELIMITERS = ("\t", ",", ";")
+# Column of the records -> what the ISIC Archive calls it: today, in challenges, in its first tool.
+_ARCHIVE_COLUMNS = {
+    "lesion_id": ("lesion_id",),
+    "patient_id": ("patient_id",),
+    "age": ("age_approx", "age", "meta.clinical.age_approx"),
+    "sex": ("sex", "meta.clinical.sex"),
+    "site": (
+        *("anatom_site_general", "anatom_site_general_challenge", "anatom_site_1"),
+        "meta.clinical.anatom_site_general",
+    ),
+    "image_type": ("image_type", "meta.acquisition.image_type"),
+    "skin_type": ("fitzpatrick_skin_type",),
+    "license": ("copyright_license",),
+    "attribution": ("attribution",),
+}
 
 
 @dataclass(frozen=True)
@@ -139,6 +154,11 @@ def _read_rows(file: Path, reader: Any, before: int) -> Iterator[tuple[int, list
     except csv.Error as error:
         line = reader.line_num + before
         raise UserError(f"{file}: line {line}: {error}; mend its quotation marks") from None
+
+
+def archive_columns(metadata: Metadata) -> dict[str, Any]:
+    """What a table of the ISIC Archive says of images besides id and diagnosis."""
+    return {name: metadata.get(*names) for name, names in _ARCHIVE_COLUMNS.items()}
 
 
 def find_metadata(path: Path, names: Sequence[str]) -> Path:
