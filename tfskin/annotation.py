@@ -6,7 +6,8 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfskin.datasets.pictures import read_picture, turn_upright
+from tfskin.datasets.decoding import turn_upright
+from tfskin.datasets.pictures import read_picture
 from tfskin.errors import UserError
 from tfskin.evaluation.overlays import overlay_heat
 from tfskin.files import replace_file

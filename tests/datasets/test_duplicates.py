@@ -15,8 +15,8 @@ from tfskin.datasets.duplicates import (
     hash_picture,
     turn_hashes,
 )
+from tfskin.datasets.groups import group_records
 from tfskin.datasets.pictures import read_picture
-from tfskin.datasets.splits import group_records
 from tfskin.errors import UserError
 
 

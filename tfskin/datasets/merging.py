@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.diagnoses import common_name
+from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN, UNKNOWN_AGE
-from tfskin.datasets.splits import group_records, name_groups
 
 ISIC_ID = re.compile(r"(ISIC_\d{7})(_downsampled)?")
 """An id of the ISIC Archive; it means one image in every source."""

@@ -8,10 +8,10 @@ from matplotlib.figure import Figure
 
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
+from tfskin.experiment.fitting.data import find_shards
 from tfskin.experiment.fitting.job import refuse_distribution
 from tfskin.experiment.fitting.network import build_network, start_weights
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
-from tfskin.experiment.preparing import find_shards
 from tfskin.files import replace_file
 from tfskin.inputs import class_names, damage_named
 from tfskin.schema import ExperimentConfig

@@ -2,7 +2,7 @@
 
 import logging
 import tempfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,13 +13,14 @@ import pandas as pd
 from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
 from tfskin.datasets.audit import Audit, audit_records, describe_problems
 from tfskin.datasets.folds import find_leaks, make_folds
+from tfskin.datasets.groups import group_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
 from tfskin.datasets.shard_writing import check_name, write_shards
-from tfskin.datasets.shards import Shards, load_shards
+from tfskin.datasets.shards import Shards
 from tfskin.datasets.sources import data_set_name, read_records
-from tfskin.datasets.splits import group_records, make_splits
+from tfskin.datasets.splits import make_splits
 from tfskin.datasets.splits_file import apply_splits_csv, read_splits_csv
 from tfskin.errors import UserError
 
@@ -166,39 +167,6 @@ def gather_records(
             f"{names} ({' or '.join(first)}); the first source's word is taken"
         )
     return merged.records
-
-
-def find_shards(
-    shards: str,
-    *,
-    exclude: Sequence[str] = (),
-    fold: int | None = None,
-) -> Shards:
-    """The shards that a config names; the embedded phantoms are generated when first asked for.
-
-    Args:
-        shards: their folder, or "phantom".
-        exclude: artefacts whose pictures are left out.
-        fold: which fold is val, where they hold folds.
-
-    Raises:
-        UserError: as ``load_shards``; or they hold folds and none was chosen.
-    """
-    found = _find_folder(shards, exclude=exclude, fold=fold)
-    if "train" not in found.counts:
-        raise UserError(
-            f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
-        )
-    return found
-
-
-def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Shards:
-    if shards != PHANTOM:
-        return load_shards(shards, exclude=exclude, fold=fold)
-    folder = Path("tfrecords") / PHANTOM
-    if not any(folder.glob("*/shards.json")):
-        prepare(PHANTOM, output=folder.parent)
-    return load_shards(folder, exclude=exclude, fold=fold)
 
 
 def _prepare_records(

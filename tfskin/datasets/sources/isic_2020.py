@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pandas as pd
 
+from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
@@ -14,7 +15,6 @@ from tfskin.datasets.sources.challenges import (
     require_tables,
 )
 from tfskin.datasets.sources.metadata import archive_columns, read_metadata, take_pictures
-from tfskin.datasets.splits import group_records, name_groups
 
 _TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
 _TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"

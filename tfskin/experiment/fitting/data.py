@@ -1,10 +1,12 @@
 """Shards and a config -> the batches that its network is trained and validated on."""
 
+from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from tfskin.datasets.shards import Shards
+from tfskin.datasets.shards import Shards, load_shards
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import (
     CLASS_FIGURES,
@@ -12,6 +14,7 @@ from tfskin.evaluation.metrics import (
     compute_metrics,
     metrics_from_confusion,
 )
+from tfskin.experiment.preparing import PHANTOM, prepare
 from tfskin.inputs import (
     InputOptions,
     ReplicaShare,
@@ -27,6 +30,39 @@ from tfskin.schema import RANDOM_CHANGES, ExperimentConfig
 from tfskin.training.fit import FitData
 from tfskin.training.progressive import Progress
 from tfskin.training.replicas import Replicas
+
+
+def find_shards(
+    shards: str,
+    *,
+    exclude: Sequence[str] = (),
+    fold: int | None = None,
+) -> Shards:
+    """The shards that a config names; the embedded phantoms are generated when first asked for.
+
+    Args:
+        shards: their folder, or "phantom".
+        exclude: artefacts whose pictures are left out.
+        fold: which fold is val, where they hold folds.
+
+    Raises:
+        UserError: as ``load_shards``; or they hold folds and none was chosen.
+    """
+    found = _find_folder(shards, exclude=exclude, fold=fold)
+    if "train" not in found.counts:
+        raise UserError(
+            f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
+        )
+    return found
+
+
+def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Shards:
+    if shards != PHANTOM:
+        return load_shards(shards, exclude=exclude, fold=fold)
+    folder = Path("tfrecords") / PHANTOM
+    if not any(folder.glob("*/shards.json")):
+        prepare(PHANTOM, output=folder.parent)
+    return load_shards(folder, exclude=exclude, fold=fold)
 
 
 def input_options(config: ExperimentConfig, replicas: Replicas | None = None) -> InputOptions:

@@ -7,7 +7,7 @@ import os
 from tfskin.config import dump_config
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.experiment.preparing import find_shards
+from tfskin.experiment.fitting.data import find_shards
 from tfskin.files import read_json
 from tfskin.runs import Run
 from tfskin.schema import ExperimentConfig
