@@ -12,9 +12,10 @@ from tests.news import hear
 from tfskin.config import read_config, split_sweep
 from tfskin.errors import DivergenceError, UserError
 from tfskin.experiment import repeating as room
-from tfskin.experiment.repeating import FIGURES, Repeats, train_several
+from tfskin.experiment.repeating import FIGURES, train_several
 from tfskin.runs import Run, open_run
 from tfskin.schema import ComparisonConfig
+from tfskin.training.options import Repeats
 
 
 @pytest.fixture

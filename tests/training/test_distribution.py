@@ -21,9 +21,10 @@ from tfskin.config import QUICKSTART
 from tfskin.errors import UserError
 from tfskin.experiment.finding_rate import find_rate
 from tfskin.experiment.fitting.data import fit_data
-from tfskin.experiment.repeating import Repeats, train_several
+from tfskin.experiment.repeating import train_several
 from tfskin.layers import BatchNorm
 from tfskin.training.checkpoints import read_checkpoint
+from tfskin.training.options import Repeats
 from tfskin.training.replicas import Replicas
 
 

@@ -1,5 +1,6 @@
 """tfskin-train: shards and a config -> a run."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -18,6 +19,7 @@ from tfskin.cli.common import (
     stoppable,
 )
 from tfskin.errors import UserError
+from tfskin.training.options import Repeats
 
 
 class _WithKeys(TyperCommand):
@@ -55,14 +57,8 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option(help="Short for seed=N.", min=0, show_default=False)
     ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(help="Train a run for each of so many folds.", min=2, show_default=False),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Train a run for each of so many seeds.", min=2, show_default=False),
-    ] = None,
+    *,
+    repeats: Repeats,
     sweep: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=A,B,C", help="Train a run for each value; several make a grid."),
@@ -80,14 +76,14 @@ def train_command(
     --seeds and --sweep train several runs (of each variant), and end in a table of means and
     spreads.
     """
-    from tfskin.config import QUICKSTART, find_config, read_config, read_values
+    from tfskin.config import QUICKSTART, find_config, read_config, read_values, split_sweep
     from tfskin.schema import ComparisonConfig, ExperimentConfig
 
     schema: type[ExperimentConfig] = ExperimentConfig
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    several = folds is not None or seeds is not None or bool(sweep)
+    several = repeats != Repeats() or bool(sweep)
     if resume and (path or overrides or output or several or find_lr):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
     if find_lr and several:
@@ -104,7 +100,8 @@ def train_command(
         _find_rate(config, output=output, json=json)
         return
     if config and several:
-        _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
+        repeats = replace(repeats, sweep=split_sweep(sweep or []))
+        _repeat(config, repeats, output=output, overwrite=overwrite, json=json)
         return
     from tfskin.experiment import train
     from tfskin.experiment.fitting.job import is_follower
@@ -177,21 +174,12 @@ def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
 
 
 def _repeat(
-    config: Any,
-    folds: int | None,
-    seeds: int | None,
-    sweep: list[str],
-    *,
-    output: Path | None,
-    overwrite: bool,
-    json: bool,
+    config: Any, repeats: Repeats, *, output: Path | None, overwrite: bool, json: bool
 ) -> None:
     """Train several runs of one experiment and print means and spreads."""
     from tfskin.cli.repeats import print_several
-    from tfskin.config import split_sweep
-    from tfskin.experiment.repeating import Repeats, train_several
+    from tfskin.experiment.repeating import train_several
 
-    repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
     with stoppable("what is finished is kept. Go on with the same command"):
         found = train_several(config, repeats, output=output, overwrite=overwrite)
     if json:
