@@ -14,14 +14,14 @@ from tfskin.training.features import check_head
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.progressive import Progress, at_size, list_progress
 from tfskin.training.recalibration import batch_norm_layers
-from tfskin.training.replicas import Replicas
+from tfskin.training.replicas import ALONE, Replicas
 from tfskin.training.stages import unfreeze
 
 logger = logging.getLogger(__name__)
 
 
 def build_network(
-    config: ExperimentConfig, *, num_classes: int, distribution: Replicas | None = None
+    config: ExperimentConfig, *, num_classes: int, distribution: Replicas = ALONE
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network of a config, not compiled; and its precision, for ``environment.json``.
 
@@ -31,7 +31,6 @@ def build_network(
     Raises:
         UserError: a key under ``model`` that does not fit the network, or stages that don't.
     """
-    distribution = distribution or Replicas()
     policy, reason = choose_precision(config.train.precision)
     logger.info(f"precision {policy} ({reason})")
     keras.utils.set_random_seed(config.seed)
