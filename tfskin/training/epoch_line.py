@@ -3,8 +3,9 @@
 from typing import Any
 
 
-def _epoch_line(row: dict[str, Any], state: FitState, task: FitTask, *, seconds_left: float) -> str:
-    best = "  best" if state.best_epoch == state.epoch else ""
+def epoch_line(row: dict[str, Any], *, last_epoch: int, seconds_left: float, is_best: bool) -> str:
+    """One line: the epoch's losses and figures, its speed, and how long the rest will take."""
+    best = "  best" if is_best else ""
     auc, balanced = row["val_auc"], row["val_balanced_accuracy"]
     return (
         f"epoch {row['epoch']:>3}/{last_epoch}  loss {row['loss']:.4f}  "
