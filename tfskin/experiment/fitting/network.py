@@ -6,11 +6,12 @@ from typing import Any
 import keras
 
 from tfskin.errors import UserError
-from tfskin.extensions import NETWORK, part_module
+from tfskin.extensions import LOSS, NETWORK, load_part, part_module
 from tfskin.models import MODELS, build_model, load_weights
 from tfskin.models.auxiliary import WithAuxiliaries
 from tfskin.schema import ExperimentConfig, ModelConfig
 from tfskin.training.features import check_head
+from tfskin.training.losses import LOSSES
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.progressive import Progress, at_size, list_progress
 from tfskin.training.recalibration import batch_norm_layers
@@ -46,6 +47,16 @@ def build_network(
     if config.model.name not in MODELS:
         facts["imports"] = [part_module(config.model.name, NETWORK)]
     return model, facts | distribution.facts()
+
+
+def check_parts(config: ExperimentConfig) -> None:
+    """Refuse a network or a loss that is not there, or can't be imported.
+
+    Raises:
+        UserError: says which.
+    """
+    load_part(config.model.name, MODELS, NETWORK)
+    load_part(config.train.loss, LOSSES, LOSS)
 
 
 def _check_stages(config: ExperimentConfig, model: keras.Model) -> None:
