@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,6 +11,7 @@ import pandas as pd
 import pytest
 
 import tfskin
+import tfskin.cli.train as train_cli
 from tests.conftest import TINY
 from tests.news import hear
 from tfskin.config import describe_difference
@@ -134,6 +137,33 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     assert run.finished
     whole = open_run(tiny_runs[0]).predictions("test")
     pd.testing.assert_frame_equal(run.predictions("test"), whole, check_exact=True)
+
+
+def test_a_damaged_checkpoint_is_told_of_once(tmp_path, phantom_shards, news):
+    folder = tmp_path / "stopped"
+    train_one_epoch(tiny_config(phantom_shards), folder)
+    (folder / "checkpoints" / "epoch-00002-step-00000000.npz").write_bytes(b"torn")
+    news.clear()
+    assert tfskin.resume(folder).finished
+    assert sum("is damaged" in line for line in news) == 1
+    assert sum(line == "going on after epoch 1" for line in news) == 1
+
+
+def test_six_frames_lead_from_the_command_to_the_first_step(tmp_path, monkeypatch, phantom_shards):
+    class Reached(BaseException):
+        pass
+
+    def stop(*_):
+        raise Reached
+
+    monkeypatch.setattr(keras.Model, "train_step", stop)
+    words = ["tfskin-train", *TINY, f"data.shards={phantom_shards}"]
+    monkeypatch.setattr(sys, "argv", [*words, "--output", str(tmp_path / "run")])
+    with pytest.raises(Reached) as caught:
+        train_cli.main()
+    package = str(Path(tfskin.__file__).parent)
+    frames = [entry for entry in caught.traceback if str(entry.path).startswith(package)]
+    assert len(frames) <= 6, frames
 
 
 def test_evaluating_a_stopped_run_does_not_finish_it(tmp_path, phantom_shards):

@@ -112,7 +112,7 @@ def test_a_job_of_which_a_process_died_goes_on_exactly(two):
     assert "goes on from the last checkpoint" in first[0][2]
     assert [code for code, *_ in second] == [0, 0], second
     # The step before the last checkpoint's may or may not have been written when the news came.
-    assert re.search(r"^going on after epoch 1 and step [12] of the next$", second[0][1], re.M)
+    assert re.search(r"^going on after epoch 1 and step [12] of the next$", second[0][2], re.M)
     killed, history = end_of(folder / "bn-killed")
     whole, whole_history = end_of(folder / "bn")
     assert history == whole_history

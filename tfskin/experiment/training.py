@@ -22,7 +22,7 @@ from tfskin.experiment.fitting.job import (
     find_shards_together,
     start_distribution,
 )
-from tfskin.experiment.fitting.network import build_network, start_weights
+from tfskin.experiment.fitting.network import build_network, check_parts, start_weights
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import class_names, damage_named, read_labels, records_order
@@ -120,6 +120,7 @@ def _begin(
     run: Run, config: ExperimentConfig, distribution: Replicas, *, overwrite: bool
 ) -> _Begun:
     """Read and build everything, and write nothing: what does not fit is said here."""
+    check_parts(config)
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     there = not overwrite and (run.folder / "inputs.json").is_file()
     folder = run.inputs().shards if there else config.data.shards

@@ -13,6 +13,7 @@ import numpy as np
 from tfskin.errors import DivergenceError
 from tfskin.progress import progress_bar
 from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.epoch_line import epoch_line
 from tfskin.training.guards import WHAT_TO_TRY
 from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
@@ -175,8 +176,10 @@ def fit(task: FitTask, *, options: FitOptions, state: FitState | None = None) ->
         if state.epoch == first + 1:
             start += watch.first_step_seconds  # the graph is made once
         spent = (time.monotonic() - start) / (state.epoch - first)
-        left = spent * (_last_epoch(state, task) - state.epoch)
-        logger.info(_epoch_line(row, state, task, seconds_left=left))
+        last = _last_epoch(state, task)
+        left = spent * (last - state.epoch)
+        is_best = state.best_epoch == state.epoch
+        logger.info(epoch_line(row, last_epoch=last, seconds_left=left, is_best=is_best))
     return state
 
 
@@ -293,30 +296,6 @@ def _is_over(state: FitState, task: FitTask, options: FitOptions) -> bool:
 def _last_epoch(state: FitState, task: FitTask) -> int:
     """The number of the last epoch, if patience ends no task."""
     return state.epoch + task.epochs - state.stage_epoch + task.later_epochs
-
-
-def _epoch_line(row: dict[str, Any], state: FitState, task: FitTask, *, seconds_left: float) -> str:
-    best = "  best" if state.best_epoch == state.epoch else ""
-    auc, balanced = row["val_auc"], row["val_balanced_accuracy"]
-    return (
-        f"epoch {row['epoch']:>3}/{_last_epoch(state, task)}  loss {row['loss']:.4f}  "
-        f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
-        f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
-        f"{row['images_per_second']:.0f} images/s  "
-        f"{_overflows(row)}"
-        f"{_clock(seconds_left)} left{best}"
-    )
-
-
-def _overflows(row: dict[str, Any]) -> str:
-    count = row.get("skipped_steps", 0)
-    return f"{count} step{'s' * (count > 1)} skipped by overflow  " if count else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
 
 
 def _metrics(model: keras.Model) -> list[keras.metrics.Metric]:

@@ -75,3 +75,7 @@ class Replicas:
                 are all.
         """
         return self._model.predict(batches, verbose=0)
+
+
+ALONE = Replicas()
+"""This process's one replica, for who only asks how many there are."""

@@ -29,7 +29,7 @@ from tfskin.inputs import (
 from tfskin.schema import RANDOM_CHANGES, ExperimentConfig
 from tfskin.training.fit import FitData
 from tfskin.training.progressive import Progress
-from tfskin.training.replicas import Replicas
+from tfskin.training.replicas import ALONE, Replicas
 
 
 def find_shards(
@@ -65,9 +65,8 @@ def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Sh
     return load_shards(folder, exclude=exclude, fold=fold)
 
 
-def input_options(config: ExperimentConfig, replicas: Replicas | None = None) -> InputOptions:
+def input_options(config: ExperimentConfig, replicas: Replicas = ALONE) -> InputOptions:
     """How images are fed while the network of a config trains, to this process's replicas."""
-    own = replicas or Replicas()
     return InputOptions(
         image_size=config.model.image_size,
         resize=config.model.resize,
@@ -78,7 +77,7 @@ def input_options(config: ExperimentConfig, replicas: Replicas | None = None) ->
         shuffle_buffer=config.data.shuffle_buffer,
         sampling=config.data.sampling,
         windows=config.data.windows,
-        share=ReplicaShare(own.replicas, own.first, own.local),
+        share=ReplicaShare(replicas.replicas, replicas.first, replicas.local),
     )
 
 
@@ -98,7 +97,7 @@ def fit_data(
     config: ExperimentConfig,
     shards: Shards,
     names: list[str],
-    distribution: Replicas | None = None,
+    distribution: Replicas = ALONE,
 ) -> FitData:
     """The batches of a config, and how their figures are computed.
 

@@ -6,22 +6,23 @@ from typing import Any
 import keras
 
 from tfskin.errors import UserError
-from tfskin.extensions import NETWORK, part_module
+from tfskin.extensions import LOSS, NETWORK, load_part, part_module
 from tfskin.models import MODELS, build_model, load_weights
 from tfskin.models.auxiliary import WithAuxiliaries
 from tfskin.schema import ExperimentConfig, ModelConfig
 from tfskin.training.features import check_head
+from tfskin.training.losses import LOSSES
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.progressive import Progress, at_size, list_progress
 from tfskin.training.recalibration import batch_norm_layers
-from tfskin.training.replicas import Replicas
+from tfskin.training.replicas import ALONE, Replicas
 from tfskin.training.stages import unfreeze
 
 logger = logging.getLogger(__name__)
 
 
 def build_network(
-    config: ExperimentConfig, *, num_classes: int, distribution: Replicas | None = None
+    config: ExperimentConfig, *, num_classes: int, distribution: Replicas = ALONE
 ) -> tuple[keras.Model, dict[str, Any]]:
     """The network of a config, not compiled; and its precision, for ``environment.json``.
 
@@ -31,7 +32,6 @@ def build_network(
     Raises:
         UserError: a key under ``model`` that does not fit the network, or stages that don't.
     """
-    distribution = distribution or Replicas()
     policy, reason = choose_precision(config.train.precision)
     logger.info(f"precision {policy} ({reason})")
     keras.utils.set_random_seed(config.seed)
@@ -47,6 +47,16 @@ def build_network(
     if config.model.name not in MODELS:
         facts["imports"] = [part_module(config.model.name, NETWORK)]
     return model, facts | distribution.facts()
+
+
+def check_parts(config: ExperimentConfig) -> None:
+    """Refuse a network or a loss that is not there, or can't be imported.
+
+    Raises:
+        UserError: says which.
+    """
+    load_part(config.model.name, MODELS, NETWORK)
+    load_part(config.train.loss, LOSSES, LOSS)
 
 
 def _check_stages(config: ExperimentConfig, model: keras.Model) -> None:

@@ -1,7 +1,7 @@
 """A config -> the stages in which its network is trained, each with its data."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
@@ -19,7 +19,7 @@ from tfskin.training.losses import build_loss
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy
 from tfskin.training.progressive import Later, Progress, split_epochs
-from tfskin.training.replicas import Replicas
+from tfskin.training.replicas import ALONE, Replicas
 from tfskin.training.schedules import make_schedule
 from tfskin.training.stages import Stage
 from tfskin.training.updates import average_statistics
@@ -41,7 +41,7 @@ class TrainingData:
     shards: Shards
     names: list[str]
     folder: Path
-    distribution: Replicas = field(default_factory=Replicas)
+    distribution: Replicas = ALONE
 
     @cached_property
     def images(self) -> FitData:
