@@ -1,6 +1,6 @@
 """Classes of options as flags: each flag sets its field, and nothing else."""
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
 
@@ -16,7 +16,6 @@ from tfskin.datasets.options import (
     SourceOptions,
 )
 from tfskin.errors import UserError
-from tfskin.options import Options, option
 
 
 def parse(command, *words: str):
@@ -117,35 +116,3 @@ def test_a_command_may_have_some_of_the_flags():
     parse(command, "--images", "a", "--name", "b")
     assert seen == [PrepareOptions(name="b", source=SourceOptions(images=Path("a")))]
     assert "--seed" in refusal(parse, command, "--seed", "1")
-
-
-@dataclass(frozen=True)
-class Count(Options):
-    """What is counted."""
-
-    least: int = option(1, "The fewest.", low=1, high=9)
-    place: Path | None = option(None, "Where it lies.")
-    words: dict[str, str] = option(dict, "Pairs.", form="A=B")
-
-
-def test_options_are_checked_and_brought_to_their_type():
-    assert Count(place="a/b").place == Path("a/b")  # type: ignore[arg-type]
-    for wrong, message in (
-        ({"least": 0}, "^Count: least: .* got 0$"),
-        ({"least": 10}, "^Count: least: .* got 10$"),
-        ({"least": "many"}, "^Count: least: .* got 'many'$"),
-        ({"words": 3}, "^Count: words: .* got 3$"),
-    ):
-        with pytest.raises(UserError, match=message):
-            Count(**wrong)
-    with pytest.raises(UserError, match="least"):
-        replace(Count(), least=0)
-
-
-def test_options_are_listed_in_the_docstring():
-    assert Count.__doc__ is not None
-    assert Count.__doc__.splitlines()[-3:] == [
-        "    least: The fewest.",
-        "    place: Where it lies.",
-        "    words: Pairs.",
-    ]
