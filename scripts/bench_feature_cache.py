@@ -20,7 +20,6 @@ import statistics
 import tempfile
 import time
 from pathlib import Path
-from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
 
@@ -88,17 +87,17 @@ class Trainer:
         """Seconds of each epoch (the last entry: all that is no epoch), and the weights."""
         import tfskin
         from tfskin.config import change_config
-        from tfskin.experiment.feature_cache import with_features
-        from tfskin.experiment.network import build_compiled, plan_stages, start_weights
-        from tfskin.experiment.training_run import fit_data
+        from tfskin.experiment.fitting.network import build_network, start_weights
+        from tfskin.experiment.fitting.stages import TrainingData, plan_stages
         from tfskin.inputs import class_names
-        from tfskin.training.fit import FitOptions
-        from tfskin.training.stages import fit_stages
+        from tfskin.training.checkpoints import FitState
+        from tfskin.training.fit import FitOptions, fit
+        from tfskin.training.stages import list_tasks
 
         norms = "{backbone: frozen, head: update}"
-        stages = f"[{{unfreeze: head, epochs: {epochs}, batch_norm: {norms}}}]"
+        planned = f"[{{unfreeze: head, epochs: {epochs}, batch_norm: {norms}}}]"
         keys = [
-            *(f"train.stages={stages}", f"train.feature_views={views}"),
+            *(f"train.stages={planned}", f"train.feature_views={views}"),
             f"train.feature_cache='{cache}'",
         ]
         if kept:
@@ -108,16 +107,13 @@ class Trainer:
         names = class_names(shards, None)
         self.calls += 1
         folder = self.folder / f"run-{self.calls}"
-        data = with_features(fit_data(config, shards, names), config, shards, folder)
-        facts: dict[str, Any] = {
-            "steps_per_epoch": data.steps_per_epoch,
-            "class_counts": data.class_counts,
-        }
-        model, _ = build_compiled(config, num_classes=len(names), **facts)
+        stages = plan_stages(config, TrainingData(config, shards, names, folder))
+        model, _ = build_network(config, num_classes=len(names))
         start_weights(model, config.model)
         start = time.monotonic()
-        options = FitOptions(0, folder, monitor=config.train.monitor)
-        state = fit_stages(model, data, plan_stages(config, **facts), options=options)
+        options, state = FitOptions(folder, monitor=config.train.monitor), FitState()
+        for task in list_tasks(model, stages, state):
+            fit(task, options=options, state=state)
         times = [row["seconds"] for row in state.history]
         if cache == "on":
             times.append(time.monotonic() - start - sum(times))

@@ -18,10 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfskin.datasets.duplicates import HASH_BITS, compare_hashes, hash_images
+from tfskin.datasets.duplicates import HASH_BITS, HASHED_SIDE, compare_hashes, hash_picture
+from tfskin.datasets.pictures import map_pictures, read_picture
 
 TURNED_OVER = 115 / 256
 _ROWS_AT_ONCE = 5000
+
+
+def hash_file(path: str) -> np.ndarray:
+    return hash_picture(read_picture(path, at_least=2 * HASHED_SIDE))
 
 
 def add_hashes(real: np.ndarray, count: int) -> np.ndarray:
@@ -64,7 +69,9 @@ def main() -> None:
     pictures = sorted(str(path) for path in arguments.folder.rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hashes.npy"
-        np.save(file, hash_images(pictures))
+        np.save(
+            file, np.array(list(map_pictures(hash_file, pictures, title="hashing", workers=None)))
+        )
         print(f"{'hashes':>9}{'links':>8}{'others':>8}{'s':>8}{'processor s':>13}{'peak MiB':>10}")
         for count in arguments.hashes:
             command = [sys.executable, __file__, str(file), "--child", str(count)]

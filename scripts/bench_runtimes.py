@@ -44,7 +44,7 @@ def show(folder: Path, paths: list[Path], calls: int) -> None:
     import tensorflow as tf
 
     import tfskin
-    from tfskin.experiment.deployment import read_graph_options
+    from tfskin.experiment.exporting import read_graph_options
     from tfskin.inputs import decode_and_resize
     from tfskin.runs import open_run
     from tfskin.serving.runtimes import load_litert, load_onnx

@@ -73,7 +73,7 @@ def find_export(run: Any, place: Path, name: str, *, format: str = "saved_model"
 
 def make_contenders(folder: Path, place: Path, fused: Contender) -> dict[str, Contender]:
     from tfskin.errors import UserError
-    from tfskin.experiment.deployment import read_graph_options
+    from tfskin.experiment.exporting import read_graph_options
     from tfskin.runs import open_run
     from tfskin.serving.runtimes import load_onnx
 
@@ -117,7 +117,7 @@ def load(folder: Path, *, news: bool = False) -> Contender:
 
 
 def keras_contender(run: Any) -> Contender:
-    from tfskin.experiment.deployment import read_graph_options
+    from tfskin.experiment.exporting import read_graph_options
 
     model, graph = run.load_model(), read_graph_options(run)
     decode = make_decode(graph)

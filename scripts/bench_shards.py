@@ -76,7 +76,7 @@ def cut_crop(picture: str, name: str) -> None:
 def prepare(table: Path, output: Path, *, artefacts: bool, look: bool) -> None:
     """All of tfskin-prepare."""
     import tfskin
-    from tfskin.datasets.shards import ShardOptions
+    from tfskin.datasets.options import ShardOptions
 
     options = tfskin.PrepareOptions(
         name="bench",
@@ -127,7 +127,8 @@ def write_alone(table: Path, output: Path) -> None:
     import numpy as np
     import pandas as pd
 
-    from tfskin.datasets.shards import ShardOptions, write_shards
+    from tfskin.datasets.options import ShardOptions
+    from tfskin.datasets.shard_writing import write_shards
     from tfskin.datasets.sources import read_records
 
     records = read_records("table", table)

@@ -31,6 +31,7 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
@@ -83,7 +84,7 @@ def make_contenders(
     import keras
 
     from tfskin.config import read_config
-    from tfskin.experiment.feature_cache import input_options
+    from tfskin.experiment.fitting.data import input_options
     from tfskin.inputs import make_dataset
 
     steps = WARM_UP + options.steps
@@ -143,11 +144,22 @@ def make_contenders(
 def compiled(config: Any, *, jit: bool) -> Any:
     """The network of a config as ``tfskin-train`` compiles it."""
     from tfskin.config import change_config
-    from tfskin.experiment.network import build_compiled
+    from tfskin.experiment.fitting.network import build_network
+    from tfskin.experiment.fitting.stages import plan_stages
+    from tfskin.training.fit import FitData
+    from tfskin.training.replicas import Replicas
+    from tfskin.training.stages import begin_stage
 
     word = "on" if jit else "off"
     config = change_config(config, [f"train.jit_compile={word}"], name="bench", source="bench")
-    return build_compiled(config, num_classes=CLASSES, steps_per_epoch=100)[0]
+    model, _ = build_network(config, num_classes=CLASSES)
+    counts = dict.fromkeys("ab", config.train.batch_size)
+    unread: Any = dict.fromkeys(
+        ("make_epoch", "images_per_epoch", "val_batches", "val_labels", "score", "score_confusion")
+    )
+    images = FitData(steps_per_epoch=100, class_counts=counts, **unread)
+    data: Any = SimpleNamespace(images=images, distribution=Replicas())
+    return begin_stage(model, plan_stages(config, data)[0], [])[1]
 
 
 def turn_of(

@@ -97,8 +97,7 @@ def check(folder: Path, rounds: int, seed: int, lesions: int) -> int:
 
 def prepare(folder: Path, lesions: int) -> Path:
     import tfskin
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     phantoms = PhantomOptions(lesions=lesions, image_size=(48, 64))
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))

@@ -37,8 +37,7 @@ PRECISIONS = ("float32", "mixed_float16", "mixed_bfloat16")
 def prepare(output: Path, lesions: int) -> Path:
     """The folder of the shards of drawn lesions."""
     import tfskin
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     there = sorted(output.glob("**/shards.json"))
     if there:
@@ -49,24 +48,21 @@ def prepare(output: Path, lesions: int) -> Path:
 
 def train(config: Any, folder: Path) -> dict[str, float]:
     """The last epoch's figures, and steps skipped and processor seconds of all."""
-    from tfskin.experiment.network import build_compiled, plan_stages
-    from tfskin.experiment.training_run import fit_data
+    from tfskin.experiment.fitting.network import build_network
+    from tfskin.experiment.fitting.stages import TrainingData, plan_stages
     from tfskin.inputs import class_names
-    from tfskin.training.fit import FitOptions
-    from tfskin.training.stages import fit_stages
-
-    def silent(_: str) -> None:
-        """Swallow the news."""
+    from tfskin.training.checkpoints import FitState
+    from tfskin.training.fit import FitOptions, fit
+    from tfskin.training.stages import list_tasks
 
     shards = load_shards(config.data.shards)
-    data = fit_data(config, shards, class_names(shards, None))
-    steps, counts = data.steps_per_epoch, data.class_counts
-    model, _ = build_compiled(
-        config, num_classes=len(counts), steps_per_epoch=steps, class_counts=counts
-    )
-    stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
-    options = FitOptions(config.train.epochs, folder)
-    rows = fit_stages(model, data, stages, options=options).history
+    names = class_names(shards, None)
+    stages = plan_stages(config, TrainingData(config, shards, names, folder))
+    model, _ = build_network(config, num_classes=len(names))
+    options, state = FitOptions(folder), FitState()
+    for task in list_tasks(model, stages, state):
+        fit(task, options=options, state=state)
+    rows = state.history
     keras.backend.clear_session()
     return {
         "val_auc": rows[-1]["val_auc"],

@@ -61,8 +61,7 @@ TINY = [
 def phantom_shards(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of finished shards of 60 phantom lesions."""
     import tfskin
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     phantoms = PhantomOptions(lesions=60, image_size=(48, 64))
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))

@@ -7,7 +7,7 @@ from PIL import Image
 from tests.serving.pictures import encode, encode_turned, make_picture
 from tfskin.annotation import Annotator, annotate_image, lay_heat_map
 from tfskin.errors import UserError
-from tfskin.prediction import HeatMap, Prediction
+from tfskin.prediction.answers import HeatMap, Prediction
 
 NAMES = ["bkl", "mel", "nv"]
 ORANGE = (213, 94, 0)

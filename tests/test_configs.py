@@ -1,15 +1,21 @@
 """Every YAML file that ships is built and takes a step."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from types import SimpleNamespace
 from typing import Any
 
 import keras
 import numpy as np
 import pytest
 
+from tests.training.test_fit import make_data
 from tfskin.config import find_config, list_experiments, read_config, read_values, shipped_configs
-from tfskin.experiment.network import build_compiled
+from tfskin.experiment.fitting.network import build_network
+from tfskin.experiment.fitting.stages import plan_stages
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
+from tfskin.training.replicas import Replicas
+from tfskin.training.stages import begin_stage
 
 SMALLEST_SIDE = {"inception_v3": 75, "alexnet": 64}
 MINUTES = {"resnext50"}
@@ -47,8 +53,13 @@ def test_an_experiment_takes_a_step(config):
     config = shrunk(config)
     weights = config.train.class_weights
     counts = dict.fromkeys(weights if isinstance(weights, dict) else "abc", 10)
-    facts: dict[str, Any] = {"steps_per_epoch": 10, "class_counts": counts}
-    model, _ = build_compiled(config, num_classes=len(counts), **facts)
+    model, _ = build_network(config, num_classes=len(counts))
+    seen = replace(make_data(), steps_per_epoch=10, class_counts=counts)
+    data: Any = SimpleNamespace(images=seen, at=lambda _: seen, distribution=Replicas())
+    config = config.model_copy(
+        update={"train": config.train.model_copy(update={"feature_views": 0})}
+    )
+    begin_stage(model, plan_stages(config, data)[0], [])
     model.run_eagerly = True  # one step, many times sooner than tracing a graph of a large network
     before = [v.numpy().copy() for v in model.trainable_variables]
     random = np.random.default_rng(0)

@@ -2,6 +2,7 @@
 
 import ast
 from collections.abc import Iterator
+from graphlib import CycleError, TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -11,12 +12,14 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tfskin"
 # A room may import the rooms above it and itself; rooms on one line stand side by side and may
 # import one another.
 ORDER = [
-    {"config", "errors", "files", "progress", "runs", "schema", "startup"},
+    {"config", "errors", "extensions", "files", "options", "progress", "runs", "schema", "startup"}
+    | {"threads"},
     {"datasets"},
     {"inputs"},
     {"layers"},
     {"models"},
     {"training"},
+    {"testing"},
     {"evaluation"},
     {"ensembling"},
     {"serving"},
@@ -39,13 +42,15 @@ TENSORFLOW_FILES = {
 }
 # Loading a model needs its layers registered; only the function that loads imports them.
 DOWNWARD = {("runs.py", "layers"), ("runs.py", "ensembling")}
+# It hands out the functions of every room, when they are first asked for.
+DOOR = "tfskin"
 
 
 def package_files() -> list[Path]:
     return sorted(PACKAGE.rglob("*.py"))
 
 
-def imports(tree: ast.Module, file: Path) -> Iterator[tuple[int, str]]:
+def imports(tree: ast.AST, file: Path) -> Iterator[tuple[int, str]]:
     """``(line, module)`` of every import, late ones and those by name included.
 
     ``from tfskin import config`` is the module ``tfskin.config``; relative imports are resolved.
@@ -69,6 +74,61 @@ def imports(tree: ast.Module, file: Path) -> Iterator[tuple[int, str]]:
             argument = node.args[0]
             if name in ("import_module", "__import__") and isinstance(argument, ast.Constant):
                 yield node.lineno, str(argument.value)
+
+
+def module_of(file: Path) -> str:
+    parts = ["tfskin", *file.with_suffix("").parts]
+    return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
+
+
+def import_graph(sources: dict[Path, str]) -> dict[str, set[str]]:
+    """Module -> modules of the package that its file imports, late or for types alone too."""
+    known = {module_of(file) for file in sources}
+    graph: dict[str, set[str]] = {module: set() for module in known}
+    for file, source in sources.items():
+        here = module_of(file)
+        for node in ast.walk(ast.parse(source)):
+            if not isinstance(node, ast.Import | ast.ImportFrom | ast.Call):
+                continue
+            for _, module in imports(node, file):
+                names = [alias.name for alias in getattr(node, "names", ())]
+                inner = {f"{module}.{name}" for name in names} & known
+                graph[here] |= inner or ({module} & known)
+        graph[here].discard(here)
+    graph[DOOR] = set()
+    return graph
+
+
+def test_no_file_imports_itself_by_way_of_others() -> None:
+    files = {
+        path.relative_to(PACKAGE): path.read_text(encoding="utf-8") for path in package_files()
+    }
+    try:
+        list(TopologicalSorter(import_graph(files)).static_order())
+    except CycleError as error:
+        pytest.fail("a circle of imports: " + " <- ".join(error.args[1]))
+
+
+@pytest.mark.parametrize(
+    "imported",
+    [
+        "from tfskin.datasets import splits",
+        "from .splits import make_splits",
+        "if TYPE_CHECKING:\n  from tfskin.datasets.splits import x",
+        "def f():\n  import tfskin.datasets.splits",
+    ],
+)
+def test_a_circle_is_seen(imported: str) -> None:
+    files = {
+        Path("__init__.py"): "from tfskin.datasets.splits import x",
+        Path("datasets/__init__.py"): "",
+        Path("datasets/splits.py"): "from tfskin.datasets.folds import y",
+        Path("datasets/folds.py"): imported,
+    }
+    with pytest.raises(CycleError):
+        list(TopologicalSorter(import_graph(files)).static_order())
+    files[Path("datasets/folds.py")] = "from tfskin import __version__"
+    list(TopologicalSorter(import_graph(files)).static_order())
 
 
 def faults(source: str, file: Path) -> list[str]:

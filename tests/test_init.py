@@ -1,8 +1,10 @@
 """The public face: what is there, and that it costs nothing until used."""
 
+import ast
 import json
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 
@@ -17,9 +19,20 @@ def test_every_public_name_is_found_and_documented():
     assert set(tfskin.__all__) <= set(dir(tfskin))
 
 
+def test_type_checkers_see_the_same_names_in_the_same_rooms():
+    stub = ast.parse(Path(tfskin.__file__).with_suffix(".pyi").read_text(encoding="utf-8"))
+    found = {
+        alias.asname: node.module
+        for node in stub.body
+        if isinstance(node, ast.ImportFrom)
+        for alias in node.names
+    }
+    assert found == vars(tfskin)["_HOMES"]
+
+
 def test_an_unknown_name_is_an_attribute_error():
     with pytest.raises(AttributeError, match="nonsense"):
-        _ = tfskin.nonsense
+        _ = tfskin.nonsense  # type: ignore[attr-defined]
 
 
 def test_importing_tfskin_loads_nothing_heavy():

@@ -15,23 +15,17 @@ from tests.serving.pictures import broken_files, encode, encode_turned, make_pic
 from tfskin.errors import UserError
 from tfskin.inputs import Sample
 from tfskin.inputs.windows import cut_window
-from tfskin.prediction import (
-    Answers,
-    Prediction,
+from tfskin.prediction.answers import Answers, Prediction
+from tfskin.prediction.find import count_images, find_images, iterate_images
+from tfskin.prediction.options import StreamOptions
+from tfskin.prediction.predictors import (
     Predictor,
-    RowWriter,
-    StreamOptions,
-    count_images,
-    find_images,
     find_saved_model,
-    is_saved_model,
-    iterate_images,
     keras_predictor,
-    predict_images,
-    predictions_table,
     saved_model_predictor,
-    write_predictions,
 )
+from tfskin.prediction.stream import predict_images
+from tfskin.prediction.tables import RowWriter, predictions_table, write_predictions
 from tfskin.prediction.windows import cut_windows
 from tfskin.schema import WindowConfig
 from tfskin.serving.decisions import Decisions
@@ -248,9 +242,8 @@ def test_saved_models_of_one_place_are_told_apart(saved, tmp_path):
 
 
 def test_newest_version_is_taken_by_number(saved):
-    assert is_saved_model(saved)
-    assert is_saved_model(saved.parent)
-    assert not is_saved_model(saved / "variables")
+    with pytest.raises(UserError, match="holds no SavedModel"):
+        find_saved_model(saved / "variables")
     (saved.parent / "20").mkdir()
     assert find_saved_model(saved.parent) == find_saved_model(saved) == saved
 

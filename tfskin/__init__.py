@@ -17,92 +17,38 @@ The rooms, in the order that data walks through them:
 The public functions are found when first used, so that ``import tfskin`` takes no time.
 """
 
-from typing import TYPE_CHECKING, Any
+import importlib
+from typing import Any
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "EnsembleConfig": "tfskin.schema",
-    "ExperimentConfig": "tfskin.schema",
-    "ExternalConfig": "tfskin.schema",
-    "PrepareOptions": "tfskin.experiment",
-    "ServingOptions": "tfskin.experiment",
-    "prepare": "tfskin.experiment",
-    "audit": "tfskin.experiment",
-    "train": "tfskin.experiment",
-    "ensemble": "tfskin.experiment",
-    "evaluate": "tfskin.experiment",
-    "compare": "tfskin.experiment",
-    "explain": "tfskin.experiment",
-    "export": "tfskin.experiment",
-    "predict": "tfskin.experiment",
-    "build_model": "tfskin.models",
-    "make_dataset": "tfskin.inputs",
-    "load_shards": "tfskin.datasets.shards",
-    "read_config": "tfskin.config",
-    "open_run": "tfskin.runs",
-    "resume": "tfskin.experiment",
-    "UserError": "tfskin.errors",
+_LIGHT = {
+    "tfskin.config": ("read_config",),
+    "tfskin.datasets.options": ("PrepareOptions",),
+    "tfskin.errors": ("UserError",),
+    "tfskin.runs": ("open_run",),
+    "tfskin.schema": ("EnsembleConfig", "ExperimentConfig", "ExternalConfig"),
+    "tfskin.serving.options": ("ServingOptions",),
 }
+_WITH_TENSORFLOW = {
+    "tfskin.datasets.shards": ("load_shards",),
+    "tfskin.experiment": (
+        *("prepare", "audit", "train", "resume", "ensemble"),
+        *("evaluate", "compare", "explain", "export", "predict"),
+    ),
+    "tfskin.inputs": ("make_dataset",),
+    "tfskin.models": ("build_model",),
+}
+_HOMES = {name: room for room, names in (_LIGHT | _WITH_TENSORFLOW).items() for name in names}
 
-_LIGHT = ("tfskin.config", "tfskin.schema", "tfskin.errors", "tfskin.runs")
-
-__all__ = [
-    "EnsembleConfig",
-    "ExperimentConfig",
-    "ExternalConfig",
-    "PrepareOptions",
-    "ServingOptions",
-    "UserError",
-    "__version__",
-    "audit",
-    "build_model",
-    "compare",
-    "ensemble",
-    "evaluate",
-    "explain",
-    "export",
-    "load_shards",
-    "make_dataset",
-    "open_run",
-    "predict",
-    "prepare",
-    "read_config",
-    "resume",
-    "train",
-]
-
-if TYPE_CHECKING:
-    from tfskin.config import read_config
-    from tfskin.datasets.shards import load_shards
-    from tfskin.errors import UserError
-    from tfskin.experiment import (
-        PrepareOptions,
-        ServingOptions,
-        audit,
-        compare,
-        ensemble,
-        evaluate,
-        explain,
-        export,
-        predict,
-        prepare,
-        resume,
-        train,
-    )
-    from tfskin.inputs import make_dataset
-    from tfskin.models import build_model
-    from tfskin.runs import open_run
-    from tfskin.schema import EnsembleConfig, ExperimentConfig, ExternalConfig
+__all__ = sorted([*_HOMES, "__version__"])  # what type checkers see stands in __init__.pyi
 
 
 def __getattr__(name: str) -> Any:
     """Find a public function in its room."""
     if name not in _HOMES:
         raise AttributeError(f"module 'tfskin' has no attribute '{name}'")
-    import importlib
-
-    if _HOMES[name] not in _LIGHT:
+    if _HOMES[name] in _WITH_TENSORFLOW:
         from tfskin.startup import import_tensorflow_quietly
 
         import_tensorflow_quietly()
@@ -110,4 +56,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    return sorted(__all__)
+    return __all__

@@ -6,11 +6,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from tfskin.datasets.pictures import read_picture, turn_upright
+from tfskin.datasets.decoding import turn_upright
+from tfskin.datasets.pictures import read_picture
 from tfskin.errors import UserError
 from tfskin.evaluation.overlays import overlay_heat
 from tfskin.files import replace_file
-from tfskin.prediction import HeatMap, Prediction
+from tfskin.prediction.answers import HeatMap, Prediction
 
 BACKGROUND = (255, 255, 255)
 TEXT = (32, 32, 32)

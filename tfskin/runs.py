@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfskin.errors import UserError
+from tfskin.extensions import import_module
 from tfskin.files import lock_folder, read_json, remove_leftovers, write_json
 from tfskin.schema import Resize, WindowConfig
 
@@ -142,6 +143,11 @@ class Run:
         text = dict.fromkeys(("image_id", "lesion_id", "patient_id", "label"), str)
         return pd.read_csv(path, dtype=text, keep_default_na=False)
 
+    def imports(self) -> list[str]:
+        """The modules that define layers of a user's own network, which loading it may need."""
+        path = self.folder / "environment.json"
+        return self._json(path.name).get("imports", []) if path.is_file() else []
+
     def load_model(self) -> "keras.Model":
         """The Keras model: RGB 0..255 in, logits out."""
         import keras
@@ -151,10 +157,11 @@ class Run:
 
         if not self.model_path.is_file():
             raise UserError(f"{self.folder}: no model.keras yet; train it first (tfskin-train)")
+        missing = [reason for module in self.imports() if (reason := _import_own(module))]
         try:
             model = keras.saving.load_model(self.model_path, compile=False)
         except Exception as error:  # a damaged file fails in every layer of the format
-            reason = (str(error).splitlines() or [type(error).__name__])[0]
+            reason = (missing or str(error).splitlines() or [type(error).__name__])[0]
             raise UserError(f"{self.model_path}: cannot be loaded: {reason}") from None
         if model.output_shape[-1] != len(self.class_names()):
             raise UserError(
@@ -171,6 +178,18 @@ class Run:
             raise UserError(f"{self.folder}: not a run: it has no {name}") from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON: {error}") from None
+
+
+def _import_own(module: str) -> str | None:
+    """Import a module of the user's; what is wrong and what to do, where that fails."""
+    try:
+        import_module(module)
+    except Exception as error:  # whatever the user's module does
+        return (
+            f"its layers are defined in '{module}', which cannot be imported ({error}); install "
+            "the package that holds it, or run the command in the folder that it lies in"
+        )
+    return None
 
 
 @contextmanager

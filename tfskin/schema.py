@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
+
+from tfskin.errors import UserError
+from tfskin.extensions import LOSS, check_part_name
 
 Resize = Literal["squash", "crop", "imagenet", "pad"]
 ColorSpaceName = Literal["rgb", "hsv", "fft"]
@@ -13,6 +16,8 @@ Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
 Schedule = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
 Sampling = Literal["none", "undersample", "oversample", "class_balanced"]
 Distribution = Literal["none", "mirrored", "multi_worker"]
+LOSS_NAMES = ("cross_entropy", "focal", "class_balanced", "logit_adjusted")
+"""The names of ``tfskin.training.losses.LOSSES``, which is too slow to import here."""
 Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -22,6 +27,13 @@ Range = tuple[float, float]
 def _as_pair(value: Any) -> Any:
     """``96`` becomes ``(96, 96)``."""
     return (value, value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def _check_loss(name: str) -> str:
+    try:
+        return check_part_name(name, LOSS_NAMES, LOSS)
+    except UserError as error:
+        raise ValueError(str(error).removeprefix(f"{LOSS.key}: ")) from None
 
 
 ImageSize = Annotated[
@@ -154,7 +166,13 @@ def _as_parts(value: Any) -> Any:
 class ModelConfig(_Schema):
     """Which network; a key left at none keeps the network's own default."""
 
-    name: str = Field("five_layer", description="a name of the table tfskin.models.MODELS")
+    name: str = Field(
+        "five_layer", description="a network of tfskin-models, or one's own; see docs/parts.md"
+    )
+    options: dict[str, Any] = Field(
+        default_factory=dict,
+        description="arguments of a network that have no key here",
+    )
     image_size: ImageSize = Field((96, 96), description="height and width in pixels, or one number")
     resize: Resize = Field("squash", description="how an image is brought to image_size")
     color_space: ColorSpaceName = Field("rgb", description="what the first layer turns RGB into")
@@ -269,8 +287,12 @@ class TrainConfig(_Schema):
         5, ge=1, description="plateau: epochs without a better monitor before a fall"
     )
     rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the updates that rise")
-    loss: Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"] = Field(
-        "cross_entropy", description="what is minimised"
+    loss: Annotated[str, AfterValidator(_check_loss)] = Field(
+        "cross_entropy",
+        description=f"what is minimised: {', '.join(LOSS_NAMES)}, or one's own; see docs/parts.md",
+    )
+    loss_options: dict[str, Any] = Field(
+        default_factory=dict, description="options of a loss that have no key here"
     )
     class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
         "none", description="weight of an image's loss by its class; a class left out has 1"

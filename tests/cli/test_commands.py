@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 import sys
+import tomllib
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ import pytest
 from PIL import Image
 
 from tests.conftest import TINY
+from tfskin.cli import COMMANDS
 from tfskin.cli.common import run
 
 JUDGED_QUICKLY = [word for word in TINY if word.startswith("evaluate.")]
@@ -206,7 +208,7 @@ def test_a_wrong_word_is_one_line_and_exit_code_2(tmp_path, monkeypatch, command
 
 def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
     from tfskin.config import read_config
-    from tfskin.experiment import training_run
+    from tfskin.experiment import training
 
     seen = []
     monkeypatch.setattr("tfskin.experiment.train", lambda config, **_: seen.append(config))
@@ -217,8 +219,8 @@ def test_without_a_config_the_quickstarts_is_trained(monkeypatch, command):
         seen.append(config)
         return True
 
-    monkeypatch.setattr(training_run, "_is_done", is_done)
-    training_run.train()
+    monkeypatch.setattr(training, "_is_done", is_done)
+    training.train()
     assert seen[1] == read_config("five_layer_rgb.yaml")
 
 
@@ -312,6 +314,30 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):
     done = command("evaluate", "nowhere", "--debug")
     assert done.code == 2
     assert "Traceback" in done.err
+
+
+def test_the_table_of_commands_is_that_of_the_package():
+    project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
+    scripts = {f"tfskin-{name}": f"{module}:main" for name, module in COMMANDS.items()}
+    assert project["project"]["scripts"] == scripts
+
+
+def test_a_layout_of_ones_own_is_prepared(tmp_path, monkeypatch, command):
+    write_pictures(tmp_path / "ham")
+    (tmp_path / "our_layouts.py").write_text(
+        "from tfskin.datasets.sources.ham10000 import read_ham10000\n"
+        "def read_ours(path):\n"
+        "    return read_ham10000(path)[['image_id', 'path', 'diagnosis', 'lesion_id']]\n"
+    )
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
+    done = command("prepare", "our_layouts:read_ours", "ham", "--json")
+    assert done.code == 0, done.err
+    assert json.loads(done.out)["name"] == "ours"
+    assert (tmp_path / "tfrecords" / "ours" / "1.0.0" / "shards.json").is_file()
+    done = command("prepare", "our_layouts:read_other", "ham")
+    assert done.code == 2
+    assert "did you mean 'read_ours'" in only_line(done)
 
 
 def test_help_of_train_lists_every_key(command):

@@ -8,7 +8,8 @@ import pytest
 
 import tfskin
 from tests.scripts import load_script
-from tfskin.datasets.audit import OnError, audit_records
+from tfskin.datasets.audit import audit_records
+from tfskin.datasets.options import OnError
 from tfskin.datasets.pictures import encode_picture, map_pictures, read_picture, stored_sides
 from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError

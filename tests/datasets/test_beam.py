@@ -9,8 +9,9 @@ import tfskin
 from tests.datasets.tiny import make_records, read_examples, split_evenly, write_tiny
 from tfskin.datasets import audit, beam, shards_on_beam
 from tfskin.datasets.audit import audit_records
-from tfskin.datasets.beam import BeamRun
-from tfskin.datasets.shards import ShardOptions, Shards, write_shards
+from tfskin.datasets.options import BeamRun, ShardOptions
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.progress import is_quiet
 

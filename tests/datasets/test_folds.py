@@ -9,9 +9,12 @@ from hypothesis import strategies as st
 from tests.datasets.test_splits import data_sets, expect_closed, link, make_table
 from tests.datasets.tiny import make_records, no_duplicates
 from tfskin.datasets.folds import find_leaks, fold_number, make_folds
+from tfskin.datasets.groups import group_records
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.proof import count_torn, prove_disjoint
-from tfskin.datasets.shards import SHARDS_FILE, load_shards, write_shards
-from tfskin.datasets.splits import Fractions, group_records, make_splits
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import SHARDS_FILE, load_shards
+from tfskin.datasets.splits import make_splits
 from tfskin.errors import UserError
 
 
@@ -129,7 +132,7 @@ def test_folds_that_are_not_there_are_refused(folded, phantom_shards):
 
 
 def test_training_asks_for_a_fold(folded):
-    from tfskin.experiment.preparation import find_shards
+    from tfskin.experiment.fitting.data import find_shards
 
     with pytest.raises(
         UserError, match=r"holds folds; choose which one is val, such as data\.fold"

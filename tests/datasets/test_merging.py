@@ -3,9 +3,9 @@ from typing import Any
 import pandas as pd
 
 from tests.datasets.tiny import no_duplicates
+from tfskin.datasets.groups import group_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.splits import group_records
 
 
 def table(source: str, rows: dict[str, str], **columns: Any) -> pd.DataFrame:

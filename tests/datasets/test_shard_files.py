@@ -7,7 +7,9 @@ import pandas as pd
 import pytest
 
 from tests.datasets.tiny import make_records, split_evenly, write_tiny
-from tfskin.datasets.shards import ShardOptions, load_shards, write_shards
+from tfskin.datasets.options import ShardOptions
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import load_shards
 from tfskin.errors import UserError
 
 # What is refused

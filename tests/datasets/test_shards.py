@@ -15,9 +15,11 @@ from tests.datasets.tiny import (
     split_evenly,
     write_tiny,
 )
+from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.shard_files import make_features, serialize_record
-from tfskin.datasets.shards import ShardOptions, load_shards, write_shards
-from tfskin.datasets.splits import SPLITS, apply_splits_csv
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import load_shards
+from tfskin.datasets.splits_file import SPLITS, apply_splits_csv
 from tfskin.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]

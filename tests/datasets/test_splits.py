@@ -7,15 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.tiny import no_duplicates
-from tfskin.datasets.splits import (
-    SPLITS,
-    Fractions,
-    apply_splits_csv,
-    check_disjoint,
-    group_records,
-    make_splits,
-    write_splits_csv,
-)
+from tfskin.datasets.groups import group_records
+from tfskin.datasets.options import Fractions
+from tfskin.datasets.splits import check_disjoint, make_splits
+from tfskin.datasets.splits_file import SPLITS, apply_splits_csv, write_splits_csv
 from tfskin.errors import UserError
 
 

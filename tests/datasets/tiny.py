@@ -6,9 +6,12 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfskin.datasets.groups import group_records
+from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.shards import ShardOptions, Shards, write_shards
-from tfskin.datasets.splits import group_records, make_splits
+from tfskin.datasets.shard_writing import write_shards
+from tfskin.datasets.shards import Shards
+from tfskin.datasets.splits import make_splits
 
 
 def make_image(seed: int, *, size: tuple[int, int] = (40, 30)) -> Image.Image:

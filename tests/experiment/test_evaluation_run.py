@@ -27,7 +27,7 @@ from tfskin.experiment.judging import (
     softmax,
     training_images,
 )
-from tfskin.experiment.prediction_run import load_predictor, stream_predictions
+from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.experiment.sections import (
     calibration_section,
     conformal_section,

@@ -11,12 +11,12 @@ from tests.conftest import TINY
 from tfskin.datasets.pictures import shrink_picture
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
+from tfskin.experiment.fitting.data import fit_data
 from tfskin.experiment.judging import decide, load_run_shards, predict_logits
-from tfskin.experiment.prediction_run import load_predictor, stream_predictions
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples
-from tfskin.prediction import predict_images
+from tfskin.prediction.stream import predict_images
 from tfskin.runs import open_run
 from tfskin.schema import EvaluateConfig
 
@@ -53,7 +53,7 @@ def test_sampling_with_pictures_of_unequal_size_is_refused(phantom_shards, monke
     keys = [*TINY, "data.windows={size: 32, stride: 32}", "data.sampling=undersample"]
     config = tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
     shards = tfskin.load_shards(phantom_shards)
-    counted = "tfskin.experiment.training_run.count_windows"
+    counted = "tfskin.experiment.fitting.data.count_windows"
     monkeypatch.setattr(counted, lambda *_, **__: np.array([4, 6]))
     with pytest.raises(UserError, match=r"^data.sampling: pictures have 4 to 6 windows each"):
         fit_data(config, shards, class_names(shards, None))

@@ -5,8 +5,11 @@ import requests
 from tests.serving.fake_serving import Behaviour, serve_model
 from tests.serving.pictures import encode, make_picture
 from tfskin.errors import UserError
-from tfskin.prediction import StreamOptions, predict_images, saved_model_predictor, server_predictor
-from tfskin.serving.client import ServerOptions, connect
+from tfskin.prediction.options import StreamOptions
+from tfskin.prediction.predictors import saved_model_predictor, server_predictor
+from tfskin.prediction.stream import predict_images
+from tfskin.serving.client import connect
+from tfskin.serving.options import ServerOptions
 
 
 @pytest.fixture(scope="module")

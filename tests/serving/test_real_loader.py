@@ -12,8 +12,8 @@ import tensorflow as tf
 from tests.serving.cpp_loader import NoCompiler, compile_loader, run_loader
 from tests.serving.mutations import count_faults, mutate
 from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
-from tfskin.prediction import server_predictor
-from tfskin.serving.client import ServerOptions
+from tfskin.prediction.predictors import server_predictor
+from tfskin.serving.options import ServerOptions
 
 
 @pytest.fixture(scope="session")

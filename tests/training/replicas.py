@@ -9,24 +9,24 @@ import os
 import signal
 import sys
 from collections.abc import Iterator
-from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import patch
 
 import keras
 import numpy as np
 
 from tfskin.config import QUICKSTART, read_config
 from tfskin.errors import UserError
-from tfskin.experiment import training_run
-from tfskin.experiment.job import start_distribution
+from tfskin.experiment import training
 from tfskin.layers.batch_norm import BatchNorm, BatchNormMode
-from tfskin.runs import Run
 from tfskin.training.checkpoints import FitState
 from tfskin.training.distribution import Distribution
-from tfskin.training.fit import FitData, FitOptions, compile_model, fit
+from tfskin.training.fit import FitData, FitOptions, FitTask, compile_model, fit
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import dtype_policy
+from tfskin.training.replicas import Replicas
 from tfskin.training.schedules import make_schedule
 
 IMAGES, ROWS, VAL = 42, 10, 13
@@ -46,11 +46,10 @@ def draw(seed: int, size: int) -> tuple[np.ndarray, np.ndarray]:
     return images.astype("float32"), labels
 
 
-def build(kind: str, distribution: Distribution | None) -> keras.Model:
+def build(kind: str, distribution: Replicas) -> keras.Model:
     """A net without batch normalisation, with one in each mode, or with one in float16."""
-    scope: Any = distribution.scope() if distribution else nullcontext()
     keras.utils.set_random_seed(3)
-    with dtype_policy("mixed_float16" if kind == "half" else "float32"), scope:
+    with dtype_policy("mixed_float16" if kind == "half" else "float32"), distribution.scope():
         image = keras.Input((8, 8, 3), name="image")
         x = keras.layers.Rescaling(1 / 255)(image)
         # A bias in front of BatchNorm has a gradient of pure rounding, which Adam makes a step of.
@@ -75,16 +74,13 @@ def build(kind: str, distribution: Distribution | None) -> keras.Model:
         compile_model(model, optimizer)
     if kind == "half":
         model.optimizer.initial_scale = 2.0**40  # overflows until it has been halved often enough
-    if distribution:
-        distribution.adopt(model)
+    distribution.adopt(model)
     return model
 
 
-def make_data(distribution: Distribution | None, dies: bool) -> FitData:
+def make_data(distribution: Replicas, dies: bool) -> FitData:
     """The images of this process; each step's are dealt out replica after replica."""
-    replicas, first, local = 1, 0, 1
-    if distribution:
-        replicas, first, local = distribution.replicas, distribution.first, distribution.local
+    replicas, first, local = distribution.replicas, distribution.first, distribution.local
     images, labels = draw(0, IMAGES)
 
     def make_epoch(epoch: int, steps: int) -> Any:
@@ -138,24 +134,22 @@ class Whole(keras.utils.PyDataset):
         return self.batches[index]
 
 
-def train(folder: Path, name: str, distribution: Distribution | None) -> FitState:
+def train(folder: Path, name: str, distribution: Replicas) -> FitState:
     """Train one fit to its end."""
     dies = name == "bn-killed" and bool(os.environ.get("DIES"))
     data = make_data(distribution, dies)
-    if distribution is None:
+    if not isinstance(distribution, Distribution):
         make = data.make_epoch
-        data = FitData(
-            **{
-                **vars(data),
-                "make_epoch": lambda epoch, steps: Whole(make(epoch, steps)),
-                "val_batches": Whole(data.val_batches),
-            }
+        data = replace(
+            data,
+            make_epoch=lambda epoch, steps: Whole(make(epoch, steps)),
+            val_batches=Whole(data.val_batches),
         )
     model = build(name.split("-")[0], distribution)
     options = FitOptions(
-        2, folder / name, distribution=distribution, checkpoint_minutes=1e-9, monitor="loss"
+        folder / name, distribution=distribution, checkpoint_minutes=1e-9, monitor="loss"
     )
-    return fit(model, data, options=options)
+    return fit(FitTask(model, data, 2), options=options)
 
 
 def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
@@ -168,9 +162,8 @@ def train_on_shards(folder: Path, shards: str, *overrides: str) -> None:
             *overrides,
         ],
     )
-    distribution = start_distribution(config)
-    with ExitStack() as held:
-        training_run._fit(Run(folder), config, distribution, held, overwrite=False)
+    with patch.object(training, "_judge"):
+        training.train(config, output=folder)
 
 
 def main() -> None:

@@ -19,11 +19,13 @@ import tfskin
 from tests.training import replicas
 from tfskin.config import QUICKSTART
 from tfskin.errors import UserError
-from tfskin.experiment.rate_run import find_rate
-from tfskin.experiment.several_runs import Repeats, train_several
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.finding_rate import find_rate
+from tfskin.experiment.fitting.data import fit_data
+from tfskin.experiment.repeating import train_several
 from tfskin.layers import BatchNorm
 from tfskin.training.checkpoints import read_checkpoint
+from tfskin.training.options import Repeats
+from tfskin.training.replicas import Replicas
 
 
 def start(folder: Path, *fits: str, **more: str) -> subprocess.Popen[str]:
@@ -60,7 +62,7 @@ def alone(tmp_path_factory) -> Path:
     """The fits of one process, whose batch is that of all replicas together."""
     folder = tmp_path_factory.mktemp("alone")
     for name in ("plain", "bn", "half"):
-        replicas.train(folder, name, None)
+        replicas.train(folder, name, Replicas())
     return folder
 
 

@@ -10,7 +10,7 @@ import pytest
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics, metrics_from_confusion
 from tfskin.training.checkpoints import read_checkpoint, save_checkpoint
-from tfskin.training.fit import FitData, FitOptions, compile_model, fit, stalled
+from tfskin.training.fit import FitData, FitOptions, FitTask, compile_model, fit, stalled
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import choose_precision, dtype_policy, has_gpu
 from tfskin.training.schedules import make_schedule
@@ -95,7 +95,7 @@ def weights_of(model: keras.Model) -> list[np.ndarray]:
 
 def test_it_learns_and_keeps_the_best_weights(tmp_path, news):
     model = make_model()
-    state = fit(model, make_data(), options=FitOptions(4, tmp_path))
+    state = fit(FitTask(model, make_data(), 4), options=FitOptions(tmp_path))
     assert state.epoch == 4
     assert len(news) == 4
     assert "images/s" in news[0]
@@ -121,8 +121,8 @@ def without_times(history):
 def whole(tmp_path_factory):
     """A fit that nobody stops: its weights and history."""
     model = make_model(**RECIPE)
-    options = FitOptions(4, tmp_path_factory.mktemp("whole"))
-    state = fit(model, make_data(), options=options)
+    options = FitOptions(tmp_path_factory.mktemp("whole"))
+    state = fit(FitTask(model, make_data(), 4), options=options)
     return weights_of(model), without_times(state.history)
 
 
@@ -146,24 +146,24 @@ def killing(save, number):
 @pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
 def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, whole, policy, news):
     """It stops after step 3 of the first epoch, and once more after step 2 of the next."""
-    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
+    options = FitOptions(tmp_path, checkpoint_minutes=1e-9)
     with monkeypatch.context() as patch:
         patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
-            fit(make_model(policy, **RECIPE), make_data(), options=options)
+            fit(FitTask(make_model(policy, **RECIPE), make_data(), 4), options=options)
     with monkeypatch.context() as patch:
         patch.setattr(SAVE, killing(save_checkpoint, 3))
         with pytest.raises(Killed):
-            fit(make_model(policy, **RECIPE), make_data(), options=options)
+            fit(FitTask(make_model(policy, **RECIPE), make_data(), 4), options=options)
     last = make_model(policy, **RECIPE)
-    state = fit(last, make_data(), options=options)
+    state = fit(FitTask(last, make_data(), 4), options=options)
     assert news[0] == "going on after epoch 0 and step 3 of the next"
     assert "going on after epoch 1 and step 2 of the next" in news
     weights, history = whole
     if policy != "float32":
         model = make_model(policy, **RECIPE)
-        options = FitOptions(4, tmp_path / "whole")
-        undisturbed = fit(model, make_data(), options=options)
+        options = FitOptions(tmp_path / "whole")
+        undisturbed = fit(FitTask(model, make_data(), 4), options=options)
         weights, history = weights_of(model), without_times(undisturbed.history)
     assert without_times(state.history) == history
     for one, other in zip(weights, weights_of(last), strict=True):
@@ -171,8 +171,8 @@ def test_a_stopped_fit_goes_on_as_if_it_had_not_stopped(tmp_path, monkeypatch, w
 
 
 def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, news):
-    options = FitOptions(2, tmp_path)
-    fit(make_model(), make_data(), options=options)
+    options = FitOptions(tmp_path)
+    fit(FitTask(make_model(), make_data(), 2), options=options)
     before, newest = sorted(options.checkpoints.iterdir())
     content, whole = newest.read_bytes(), before.read_bytes()
     flipped = bytearray(content)
@@ -186,10 +186,10 @@ def test_a_torn_checkpoint_falls_back_to_the_one_before_and_says_so(tmp_path, ne
         assert [f"{newest}: is damaged" in line for line in news] == [True]
     before.write_bytes(b"")
     with pytest.raises(UserError, match=r"is damaged .* none before it .* --overwrite"):
-        fit(make_model(), make_data(), options=options)
+        fit(FitTask(make_model(), make_data(), 2), options=options)
     before.write_bytes(whole)
     news.clear()
-    state = fit(make_model(), make_data(), options=options)
+    state = fit(FitTask(make_model(), make_data(), 2), options=options)
     assert news[1] == "going on after epoch 1"
     assert state.epoch == 2
     again = read_checkpoint(options.checkpoints)
@@ -207,25 +207,25 @@ def test_a_full_disk_costs_the_checkpoint_not_the_fit(tmp_path, monkeypatch, who
             raise Killed
 
     monkeypatch.setattr(SAVE, full_in_epoch_two)
-    options = FitOptions(4, tmp_path / "full")
+    options = FitOptions(tmp_path / "full")
     with pytest.raises(Killed):
-        fit(make_model(**RECIPE), make_data(), options=options)
+        fit(FitTask(make_model(**RECIPE), make_data(), 4), options=options)
     warnings = [line for line in news if line.startswith("warning")]
     assert len(warnings) == 1
     assert "after epoch 2 could not be written (No space left on device)" in warnings[0]
     names = [path.name for path in options.checkpoints.iterdir()]
     assert sorted(names) == [f"epoch-0000{epoch}-step-00000000.npz" for epoch in (1, 3)]
     monkeypatch.undo()
-    state = fit(make_model(**RECIPE), make_data(), options=options)
+    state = fit(FitTask(make_model(**RECIPE), make_data(), 4), options=options)
     assert without_times(state.history) == whole[1]
 
 
 def test_a_checkpoint_of_another_network_is_refused(tmp_path):
-    fit(make_model(), make_data(), options=FitOptions(1, tmp_path))
+    fit(FitTask(make_model(), make_data(), 1), options=FitOptions(tmp_path))
     other = make_model()
     compile_model(other, build_optimizer("sgd", learning_rate=0.1))
     with pytest.raises(UserError, match="does not fit the network and optimizer"):
-        fit(other, make_data(), options=FitOptions(1, tmp_path))
+        fit(FitTask(other, make_data(), 1), options=FitOptions(tmp_path))
 
 
 def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_path):
@@ -233,9 +233,9 @@ def test_a_loss_that_is_not_a_number_stops_and_keeps_the_last_good_weights(tmp_p
         r"^epoch 2, step 3: the loss is nan at learning rate 0\.00\d+; try a lower "
         r"train.learning_rate.*; the last good checkpoint is .*epoch-00001-step-00000002.npz$"
     )
-    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
+    options = FitOptions(tmp_path, checkpoint_minutes=1e-9)
     with pytest.raises(UserError, match=message):
-        fit(make_model(), make_data(broken=True), options=options)
+        fit(FitTask(make_model(), make_data(broken=True), 4), options=options)
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     assert all(np.isfinite(v.numpy()).all() for v in kept.variables)
 
@@ -270,10 +270,10 @@ def test_weights_that_are_no_numbers_are_never_written(tmp_path, black_from):
         rf"^epoch 2, step {step}: length/scale is no number \(NaN or infinity\) at learning rate "
         rf"0\.001; .*; the last good checkpoint is .*epoch-00001-step-0000000{step - 1}.npz$"
     )
-    options = FitOptions(4, tmp_path, checkpoint_minutes=1e-9)
+    options = FitOptions(tmp_path, checkpoint_minutes=1e-9)
     spoilt = FitData(**{**vars(data), "make_epoch": make_epoch})
     with pytest.raises(UserError, match=message):
-        fit(model, spoilt, options=options)
+        fit(FitTask(model, spoilt, 4), options=options)
     for path in options.checkpoints.iterdir():
         with np.load(path) as file:
             assert all(np.isfinite(file[name]).all() for name in file.files if name != "state")
@@ -284,8 +284,8 @@ def test_patience_stops_when_nothing_gains(tmp_path):
     frozen = FitData(
         **{**vars(data), "score": lambda *_: {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}}
     )
-    options = FitOptions(10, tmp_path, patience=2)
-    state = fit(make_model(epochs=10), frozen, options=options)
+    options = FitOptions(tmp_path, patience=2)
+    state = fit(FitTask(make_model(epochs=10), frozen, 10), options=options)
     assert (state.epoch, state.best_epoch) == (3, 1)
 
 
@@ -293,7 +293,7 @@ def test_a_figure_without_a_value_still_keeps_a_model(tmp_path):
     data = make_data()
     none = {"auc": None, "loss": 1.0, "balanced_accuracy": None}
     without = FitData(**{**vars(data), "score": lambda *_: none})
-    state = fit(make_model(), without, options=FitOptions(1, tmp_path))
+    state = fit(FitTask(make_model(), without, 1), options=FitOptions(tmp_path))
     assert state.best_epoch == 1
     assert (tmp_path / "model.keras").is_file()
 
@@ -301,7 +301,7 @@ def test_a_figure_without_a_value_still_keeps_a_model(tmp_path):
 def test_mixed_float16_really_updates_and_counts_what_it_skips(tmp_path, news):
     model = make_model("mixed_float16")
     model.optimizer.initial_scale = 2.0**40  # overflows until it has been halved often enough
-    state = fit(model, make_data(), options=FitOptions(7, tmp_path))
+    state = fit(FitTask(model, make_data(), 7), options=FitOptions(tmp_path))
     updates = int(model.optimizer.inner_optimizer.iterations)
     skipped = [row["skipped_steps"] for row in state.history]
     assert skipped[0] == 4
@@ -312,7 +312,7 @@ def test_mixed_float16_really_updates_and_counts_what_it_skips(tmp_path, news):
 
 def test_what_is_judged_and_kept_are_the_averaged_weights(tmp_path):
     model = make_model(ema=0.99)
-    state = fit(model, make_data(), options=FitOptions(1, tmp_path))
+    state = fit(FitTask(model, make_data(), 1), options=FitOptions(tmp_path))
     kept = keras.saving.load_model(tmp_path / "model.keras", compile=False)
     pairs = model.optimizer.averages()
     places = {id(variable): place for place, variable in enumerate(model.variables)}
@@ -332,9 +332,9 @@ def test_the_rate_falls_on_a_plateau_of_this_stage(tmp_path):
     flat = FitData(
         **{**vars(data), "score": lambda *_: {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}}
     )
-    options = FitOptions(5, tmp_path, plateau_patience=2, plateau_factor=0.5)
+    options = FitOptions(tmp_path, plateau_patience=2, plateau_factor=0.5)
     model = make_model(schedule="plateau")
-    state = fit(model, flat, options=options)
+    state = fit(FitTask(model, flat, 5), options=options)
     rates = [row["learning_rate"] for row in state.history]
     assert rates == pytest.approx([0.01, 0.01, 0.01, 0.005, 0.005])
 

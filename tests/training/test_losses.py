@@ -2,7 +2,12 @@ import keras
 import numpy as np
 import pytest
 
+from tfskin.config import read_config
+from tfskin.errors import UserError
+from tfskin.schema import LOSS_NAMES
+from tfskin.testing import check_loss
 from tfskin.training.losses import (
+    LOSSES,
     CrossEntropy,
     balanced_weights,
     build_loss,
@@ -145,7 +150,7 @@ def test_class_weights_multiply_the_loss_of_their_images(name):
     assert found == pytest.approx((weights[labels] * single).mean(), rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "logit_adjusted"])
+@pytest.mark.parametrize("name", LOSSES)
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 def test_shares_of_one_class_are_its_label_and_mixed_ones_lie_between(name, smoothing):
     labels, logits = random_batch()
@@ -160,7 +165,25 @@ def test_shares_of_one_class_are_its_label_and_mixed_ones_lie_between(name, smoo
         assert mixed == pytest.approx(0.7 * whole + 0.3 * other, rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["cross_entropy", "focal", "class_balanced", "logit_adjusted"])
+@pytest.mark.parametrize("name", LOSSES)
+def test_every_loss_keeps_the_contract(name):
+    check_loss(name)
+
+
+def test_the_config_knows_every_loss():
+    assert tuple(LOSSES) == LOSS_NAMES
+    with pytest.raises(UserError, match=r"train.loss: no loss 'focall' .did you mean 'focal'"):
+        read_config(None, ["train.loss=focall"])
+    assert read_config(None, ["train.loss='mine:build'"]).train.loss == "mine:build"
+
+
+def test_an_option_that_a_loss_does_not_take_is_named():
+    with pytest.raises(UserError, match=r"^train.loss_options: loss 'focal' takes no 'gama'"):
+        build_loss("focal", counts=COUNTS, options={"gama": 1})
+    assert build_loss("focal", counts=COUNTS, options={"focal_gamma": 1.0}).gamma == 1.0
+
+
+@pytest.mark.parametrize("name", LOSSES)
 def test_every_loss_is_saved_whole(name):
     labels, logits = random_batch()
     loss = build_loss(name, counts=COUNTS, label_smoothing=0.1, focal_gamma=3.0, logit_tau=0.3)

@@ -4,8 +4,9 @@ import keras
 import numpy as np
 import pytest
 
-from tests.models.test_contract import images_for, tiny
+from tests.models.test_contract import tiny
 from tfskin.models import MODELS
+from tfskin.testing import sample_images
 from tfskin.training.fit import compile_model
 from tfskin.training.optimizers import build_optimizer
 from tfskin.training.precision import dtype_policy
@@ -36,7 +37,7 @@ def losses(
         compile_model(model, build_optimizer("sgd", learning_rate=learning_rate, clip_norm=1.0))
     if policy == "mixed_float16":
         model.optimizer.initial_scale = 2.0**7  # so that no step is lost while it settles
-    images = images_for(model)
+    images = sample_images(model)
     labels = np.arange(len(images)) % 3
     random, found = np.random.default_rng(1), []
     for _ in range(STEPS):

@@ -7,7 +7,8 @@ import pytest
 import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
-from tfskin.experiment.network import build_compiled, plan_stages
+from tfskin.experiment.fitting.network import build_network
+from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.models import build_model
 from tfskin.training.progressive import at_size, list_progress, split_epochs
 from tfskin.training.updates import inner_optimizer
@@ -34,18 +35,20 @@ def test_a_network_at_another_size_has_the_same_weights():
     np.testing.assert_allclose(small(images), own(images), atol=1e-6)
 
 
-def test_one_schedule_runs_through_all_stages():
+def test_one_schedule_runs_through_all_stages(tmp_path, phantom_shards):
     config = tfskin.read_config("five_layer_rgb.yaml", [*KEYS, "train.warmup_epochs=1"])
     plain = tfskin.read_config("five_layer_rgb.yaml", ["train.epochs=4", "train.warmup_epochs=1"])
-    counts = {"a": 80, "b": 80}
+    shards = tfskin.load_shards(phantom_shards)
 
     def rates(of_config):
         found = []
-        for stage in plan_stages(of_config, steps_per_epoch=5, class_counts=counts):
+        data = TrainingData(of_config, shards, ["melanoma", "nevus"], tmp_path)
+        steps = data.images.steps_per_epoch
+        for stage in plan_stages(of_config, data):
             model = keras.Sequential([keras.Input((1,)), keras.layers.Dense(2, name="logits")])
             stage.compile(model)
             schedule = inner_optimizer(model.optimizer)._learning_rate
-            found += [float(schedule(step)) for step in range(5 * stage.epochs)]
+            found += [float(schedule(step)) for step in range(steps * stage.epochs)]
         return found
 
     assert rates(config) == pytest.approx(rates(plain), rel=1e-5)
@@ -54,14 +57,14 @@ def test_one_schedule_runs_through_all_stages():
 def test_a_size_too_small_is_said_before_anything_trains():
     config = tfskin.read_config("five_layer_rgb.yaml", [*KEYS, "train.progressive.size=0.1"])
     with pytest.raises(UserError, match=r"^train.progressive.size: .*5 x 5 px is too small"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5)
+        build_network(config, num_classes=2)
 
 
 def test_dense_layers_of_one_size_are_said_before_anything_trains():
     keys = [*KEYS, "model.name=googlenet", "model.widths=null", "model.image_size=128"]
     config = tfskin.read_config("five_layer_rgb.yaml", keys)
     with pytest.raises(UserError, match=r"fit one image size only.*choose model.aux_weight=0"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5)
+        build_network(config, num_classes=2)
 
 
 def test_a_run_grows_and_is_kept_at_full_size(tmp_path, phantom_shards, monkeypatch, news):

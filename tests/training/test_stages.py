@@ -10,16 +10,17 @@ import tfskin
 from tests.news import hear
 from tests.training.test_fit import make_data, weights_of
 from tfskin.errors import UserError
-from tfskin.experiment.network import build_compiled
+from tfskin.experiment.fitting.network import build_network
 from tfskin.layers import BatchNorm
-from tfskin.training.fit import FitOptions, compile_model
+from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.fit import FitOptions, compile_model, fit
 from tfskin.training.layerwise import depth_rates
 from tfskin.training.optimizers import RecipeAdamW, RecipeSGD, build_optimizer
 from tfskin.training.stages import (
     Stage,
+    begin_stage,
     describe_batch_norm,
-    fit_stages,
-    prepare_stage,
+    list_tasks,
     unfreeze,
 )
 from tfskin.training.updates import average_statistics
@@ -41,19 +42,30 @@ def make_model(dropping: float | None = None) -> keras.Model:
     return keras.Model(image, keras.layers.Dense(2, name="logits")(x))
 
 
-def stage(first="all", epochs=1, decay=1.0, mode="update", optimizer="adamw") -> Stage:
+def stage(first="all", epochs=1, decay=1.0, mode="update", data=None, few_views=False) -> Stage:
     def compile_stage(model):
         rates = depth_rates(model, decay) if decay < 1 else None
-        made = build_optimizer(optimizer, learning_rate=0.01, rates=rates, ema=0.9)
+        made = build_optimizer("adamw", learning_rate=0.01, rates=rates, ema=0.9)
         average_statistics(made, model)
         compile_model(model, made)
 
     return Stage(
         epochs=epochs,
         compile=compile_stage,
+        data=data or make_data(),
+        few_views=few_views,
         unfreeze=first,
         batch_norm={"backbone": mode, "head": "update"},
     )
+
+
+def fit_stages(model, stages, options) -> FitState:
+    """Fit stage after stage, as ``tfskin.train`` does."""
+    checkpoint = read_checkpoint(options.checkpoints)
+    state = checkpoint.state if checkpoint else FitState()
+    for task in list_tasks(model, stages, state, checkpoint):
+        fit(task, options=options, state=state)
+    return state
 
 
 def moved(model, before):
@@ -80,7 +92,7 @@ def test_a_stage_moves_what_it_names(tmp_path, first, mode, expected):
     model = make_model()
     before = snapshot(model)
     stages = [stage(first, mode=mode)]
-    fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path))
+    fit_stages(model, stages, FitOptions(tmp_path))
     assert moved(model, before) == expected
 
 
@@ -89,18 +101,15 @@ def test_modes_of_batch_normalisations_that_are_not_there_are_refused():
     keys = ["model.name=lenet", "model.widths=null", "model.image_size=32", stages]
     config = tfskin.read_config("five_layer_rgb.yaml", keys)
     with pytest.raises(UserError, match=r"stage 2 sets batch_norm, and lenet has none"):
-        build_compiled(config, num_classes=2, steps_per_epoch=5)
+        build_network(config, num_classes=2)
 
 
 def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path, news):
-    data = make_data()
     rows: dict[float, list[float]] = {}
     for rate in (0.0, 0.5):
         model = make_model(rate)
-        options = FitOptions(0, tmp_path / str(rate))
-        stages = [stage("head", mode="frozen"), stage("all")]
-        of_views = replace(data, of_views=data)
-        state = fit_stages(model, of_views, stages, options=options)
+        stages = [stage("head", mode="frozen", few_views=True), stage("all")]
+        state = fit_stages(model, stages, FitOptions(tmp_path / str(rate)))
         rows[rate] = [row["loss"] for row in state.history]
         assert model.get_layer("stochastic_depth").rate == rate
     assert rows[0.5][0] == rows[0.0][0]
@@ -112,7 +121,7 @@ def test_a_frozen_backbone_drops_nothing_of_the_few_views_of_an_image(tmp_path, 
 def test_stages_follow_one_another_and_say_what_trains(tmp_path, news):
     model = make_model()
     stages = [stage("head", epochs=2, mode="frozen"), stage("all", epochs=1, decay=0.1)]
-    state = fit_stages(model, make_data(), stages, options=FitOptions(0, tmp_path))
+    state = fit_stages(model, stages, FitOptions(tmp_path))
     assert [row["epoch"] for row in state.history] == [1, 2, 3]
     assert (state.stage, state.stage_epoch) == (1, 1)
     assert news[0] == ("stage 1 of 2: head trains; batch norm: backbone 2 frozen; head 1 update")
@@ -123,7 +132,7 @@ def test_stages_follow_one_another_and_say_what_trains(tmp_path, news):
 def staged_fit(folder):
     stages = [stage("head", epochs=2, mode="frozen"), stage("block2", epochs=1, decay=0.1)]
     model = make_model()
-    state = fit_stages(model, make_data(), stages, options=FitOptions(0, folder))
+    state = fit_stages(model, stages, FitOptions(folder))
     return model, state
 
 
@@ -148,11 +157,10 @@ def test_a_stopped_fit_goes_on_within_its_stage(tmp_path, stop, uninterrupted):
 
 def test_patience_ends_a_stage_not_the_fit(tmp_path):
     data = make_data()
-    same = {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}
-    flat = type(data)(**{**vars(data), "score": lambda *_: same})
-    stages = [stage("head", epochs=9), stage("all", epochs=9)]
-    options = FitOptions(0, tmp_path, patience=2)
-    state = fit_stages(make_model(), flat, stages, options=options)
+    same: dict[str, float | None] = {"auc": 0.5, "loss": 1.0, "balanced_accuracy": 0.5}
+    flat = replace(data, score=lambda *_: same)
+    stages = [stage("head", epochs=9, data=flat), stage("all", epochs=9, data=flat)]
+    state = fit_stages(make_model(), stages, FitOptions(tmp_path, patience=2))
     assert (state.epoch, state.stage, state.best_epoch) == (5, 1, 1)
 
 
@@ -163,7 +171,7 @@ def test_an_unknown_layer_is_named_with_a_hint():
 
 def test_modes_are_described_by_part():
     model = make_model()
-    prepare_stage(model, stage("all", mode="affine"))
+    begin_stage(model, stage("all", mode="affine"), [])
     assert describe_batch_norm(model) == "batch norm: backbone 2 affine; head 1 update"
     plain = keras.Sequential([keras.Input((2,)), keras.layers.Dense(2)])
     assert describe_batch_norm(plain) == "batch norm: none"

@@ -4,23 +4,14 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
-import typer
+from tfskin.cli.common import Json, Output, print_json, print_table, run
+from tfskin.cli.flags import Only
+from tfskin.cli.sources import Source, SourcePath, seed_phantoms
+from tfskin.datasets.options import PrepareOptions
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, Seed, print_json, print_table, run
-from tfskin.cli.sources import (
-    Also,
-    BeamOptions,
-    Download,
-    Images,
-    LabelColumn,
-    Lesions,
-    PathColumn,
-    Prefix,
-    Source,
-    SourcePath,
-    parse_also,
-    parse_prefixes,
-    phantom_options,
+FLAGS = (
+    *("name", "also", "download", "near_duplicates", "find_artefacts", "beam_options"),
+    *("path_column", "label_column", "images", "prefix", "lesions", "seed"),
 )
 
 
@@ -28,50 +19,16 @@ def audit_command(
     source: Source,
     path: SourcePath = None,
     output: Output = None,
-    name: Annotated[
-        str | None, typer.Option(help="Name of the data set; the source's unless given.")
-    ] = None,
-    also: Also = None,
-    download: Download = False,
-    near_duplicates: Annotated[bool, typer.Option(help="Look for near duplicates.")] = True,
-    find_artefacts: Annotated[
-        bool,
-        typer.Option(
-            "--find-artefacts/--no-find-artefacts",
-            help="Look for dark corners, hair and stickers.",
-        ),
-    ] = True,
-    beam_options: BeamOptions = None,
-    path_column: PathColumn = None,
-    label_column: LabelColumn = None,
-    images: Images = None,
-    prefix: Prefix = None,
-    lesions: Lesions = None,
-    seed: Seed = 0,
+    *,
+    options: Annotated[PrepareOptions, Only(FLAGS)],
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Look for broken files, duplicates and artefacts, and for what gives the diagnosis away."""
-    from tfskin.experiment import PrepareOptions, audit
+    from tfskin.experiment import audit
+    from tfskin.experiment.auditing import audit_folder
 
-    options = PrepareOptions(
-        name=name,
-        near_duplicates=near_duplicates,
-        artefacts=find_artefacts,
-        on_error="skip",
-        also=parse_also(also or []),
-        download=download,
-        beam_options=beam_options,
-        source=replace(
-            phantom_options(source, seed, lesions, None),
-            path_column=path_column,
-            label_column=label_column,
-            images=images,
-            prefixes=parse_prefixes(prefix or []) or None,
-        ),
-    )
-    folder = output or Path("audits") / (name or source)
+    options = replace(seed_phantoms(source, options), on_error="skip")
+    folder = output or audit_folder(source, options)
     summary = audit(source, path, output=folder, options=options)
     if json:
         print_json({"folder": folder, **summary})

@@ -5,24 +5,23 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, print_cells, print_json, run
 from tfskin.errors import UserError
+from tfskin.progress import is_quiet
 
 
 def check_bn_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     images: Annotated[int, typer.Option(help="Pictures of val to look at.", min=2)] = 128,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Check batch normalisation on real images; exit code 2 if a batch sways its predictions."""
-    from tfskin.experiment.batch_norm_run import check_batch_norm
+    from tfskin.experiment.checking_batch_norm import check_batch_norm
 
     found = check_batch_norm(folder, images=images)
     if json:
         print_json(found)
-    elif not quiet:
+    elif not is_quiet():
         _print(found)
     if not found["passed"]:
         raise UserError(
@@ -32,22 +31,17 @@ def check_bn_command(
 
 
 def _print(found: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"{found['run']}, {found['images']} images of val", title_justify="left")
-    for heading in ("layer", "part", "mode", "mean shift", "variance ratio", "statistics"):
-        table.add_column(heading, justify="right" if " " in heading else "left")
-    for row in found["layers"]:
-        table.add_row(
-            row["layer"],
-            row["part"],
-            row["mode"],
-            f"{row['mean_shift']:.3f}",
-            f"{row['variance_ratio']:.3f}",
-            row["state"],
+    cells = [
+        (
+            *(row["layer"], row["part"], row["mode"]),
+            *(f"{row['mean_shift']:.3f}", f"{row['variance_ratio']:.3f}", row["state"]),
         )
-    if found["layers"]:
-        print_table(table)
+        for row in found["layers"]
+    ]
+    if cells:
+        title = f"{found['run']}, {found['images']} images of val"
+        headings = ("layer", "part", "mode", "mean shift", "variance ratio", "statistics")
+        print_cells(headings, cells, title=title, justify="lllrrl")
     else:
         print("no batch normalisation")
     gap, companions = found["mode_gap"], found["companions"]

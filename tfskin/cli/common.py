@@ -2,20 +2,23 @@
 
 import errno
 import json
+import logging
 import sys
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from tfskin.cli.flags import expand
 from tfskin.errors import UserError
-from tfskin.progress import is_quiet, set_quiet
+from tfskin.progress import set_quiet
 
 Output = Annotated[Path | None, typer.Option(help="Where to write.", show_default=False)]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
-Seed = Annotated[int, typer.Option(help="Seed of every random choice.", min=0, max=2**31 - 1)]
 Json = Annotated[
     bool, typer.Option("--json", help="The result as one JSON object on standard output.")
 ]
@@ -23,6 +26,8 @@ Quiet = Annotated[
     bool, typer.Option("--quiet", help="No news and no progress.", callback=lambda v: set_quiet(v))
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
+
+logger = logging.getLogger(__name__)
 
 INTERRUPTED = 130
 _ADVICE = {
@@ -37,7 +42,7 @@ _ADVICE = {
 def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
     """Run a command and leave the process: 0 done, 2 the user can mend it, 1 our fault."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
-    app.command(cls=cls)(command) if cls else app.command()(command)
+    app.command(cls=cls)(expand(command, everywhere={"quiet": Quiet, "debug": Debug}))
     try:
         code = app(standalone_mode=False)
     except UserError as error:
@@ -75,10 +80,16 @@ def _fail(message: str, code: int) -> int:
     return code
 
 
-def say(line: str) -> None:
-    """One line of news on standard error, unless --quiet."""
-    if not is_quiet():
-        print(line, file=sys.stderr, flush=True)
+@contextmanager
+def stoppable(
+    advice: str = "finished epochs are kept. Go on with the same command",
+) -> Iterator[None]:
+    """Work that Ctrl-C ends with a line of advice, and the exit code that shells give it."""
+    try:
+        yield
+    except KeyboardInterrupt:
+        logger.info(f"\nstopped; {advice}")
+        raise typer.Exit(INTERRUPTED) from None
 
 
 def print_json(value: Any) -> None:
@@ -88,8 +99,6 @@ def print_json(value: Any) -> None:
 
 def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None:
     """A table on standard output: one row a run or split, a figure with its interval a column."""
-    from rich.table import Table
-
     shown = {
         "accuracy": "accuracy",
         "balanced_accuracy": "balanced acc.",
@@ -97,30 +106,49 @@ def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None
         "macro_auc": "macro AUC",
         "log_loss": "log-loss",
     }
-    table = Table(title=title, title_justify="left")
-    table.add_column("")
-    table.add_column("images", justify="right")
-    for heading in shown.values():
-        table.add_column(heading, justify="right", no_wrap=True)
-    for name, figures in rows:
-        cells = [show_interval(figures[key]) for key in shown]
-        table.add_row(name, str(figures["images"]), *cells)
-    print_table(table)
+    cells = [
+        (name, str(figures["images"]), *(show_interval(figures[key]) for key in shown))
+        for name, figures in rows
+    ]
+    headings = ("", "images", *shown.values())
+    print_cells(headings, cells, title=title, justify="lr", whole=True)
 
 
 def print_rows(rows: Sequence[Mapping[str, Any]], *, title: str) -> None:
     """A table on standard output: a column a key, numbers with thousands separators."""
+    # A key of a config is shown as it is written there.
+    headings = [key if "." in key else key.replace("_", " ") for key in rows[0]]
+    cells = [
+        [f"{value:,}" if isinstance(value, int) else str(value) for value in row.values()]
+        for row in rows
+    ]
+    print_cells(headings, cells, title=title, justify="r")
+
+
+def print_cells(
+    headings: Sequence[str],
+    rows: Iterable[Sequence[Any]],
+    *,
+    title: str = "",
+    justify: str = "l",
+    whole: bool = False,
+) -> None:
+    """A table on standard output.
+
+    Args:
+        headings: of the columns.
+        rows: what stands in the columns, as text or as a text of rich.
+        title: what stands above.
+        justify: "l" or "r" for each column; the last holds for those that follow.
+        whole: cells are not broken into lines where the terminal is narrow.
+    """
     from rich.table import Table
 
-    table = Table(title=title, title_justify="left")
-    for heading in rows[0]:
-        # A key of a config is shown as it is written there.
-        shown = heading if "." in heading else heading.replace("_", " ")
-        table.add_column(shown, justify="right")
+    table = Table(title=title or None, title_justify="left")
+    for heading, side in zip_longest(headings, justify[: len(headings)], fillvalue=justify[-1]):
+        table.add_column(heading, justify="right" if side == "r" else "left", no_wrap=whole)
     for row in rows:
-        table.add_row(
-            *(f"{value:,}" if isinstance(value, int) else str(value) for value in row.values())
-        )
+        table.add_row(*row)
     print_table(table)
 
 

@@ -5,15 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import (
-    Debug,
-    Json,
-    Quiet,
-    print_figures,
-    print_json,
-    print_table,
-    run,
-)
+from tfskin.cli.common import Json, print_cells, print_figures, print_json, run, show_interval
 
 SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
 
@@ -28,8 +20,6 @@ def compare_command(
     ] = None,
     resamples: Annotated[int, typer.Option(help="Bootstrap resamples.", min=100)] = 2000,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Compare runs on the same images: differences with intervals, DeLong's test, ROC curves."""
     from tfskin.experiment import compare
@@ -45,19 +35,15 @@ def compare_command(
 
 
 def _print_pair(pair: dict[str, Any]) -> None:
-    from rich.table import Table
-
-    from tfskin.cli.common import show_interval
-
-    title = f"{pair['first']} minus {pair['second']}"
-    table = Table("figure", "difference", "p (Holm)", "real", title=title, title_justify="left")
+    cells = []
     for name in SHOWN:
         entry = pair["figures"].get(name)
         if entry is None or entry["p_holm"] is None:
             continue
         verdict = "yes" if entry["real"] else "no"
-        table.add_row(name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict)
-    print_table(table)
+        cells.append((name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict))
+    title = f"{pair['first']} minus {pair['second']}"
+    print_cells(("figure", "difference", "p (Holm)", "real"), cells, title=title)
     if pair["delong"] is not None and pair["delong"]["p"] is not None:
         print(f"DeLong's test of the malignant AUC: p = {pair['delong']['p']:.3f}")
 

@@ -1,26 +1,21 @@
 """tfskin-ensemble: runs -> one run that holds them all."""
 
-import logging
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from tfskin.cli.common import (
-    INTERRUPTED,
-    Debug,
     Json,
     Output,
     Overwrite,
-    Quiet,
     print_figures,
     print_json,
     run,
+    stoppable,
 )
 from tfskin.config import find_config, parse_config, read_config, shipped_configs
 from tfskin.schema import EnsembleConfig
-
-logger = logging.getLogger(__name__)
 
 
 def ensemble_command(
@@ -39,8 +34,6 @@ def ensemble_command(
     output: Output = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Combine runs, calibrated on their calibration split; print members and ensemble."""
     config, overrides = read_arguments(arguments)
@@ -50,11 +43,8 @@ def ensemble_command(
     from tfskin.experiment import ensemble
     from tfskin.experiment.evaluation_run import headline_split
 
-    try:
+    with stoppable():
         finished = ensemble(config, overrides=overrides, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        logger.info("\nstopped; finished epochs are kept. Go on with the same command")
-        raise typer.Exit(INTERRUPTED) from None
     metrics = finished.metrics()
     if json:
         print_json({"run": finished.folder, **metrics})

@@ -6,14 +6,13 @@ from typing import Annotated, Any
 import typer
 
 from tfskin.cli.common import (
-    Debug,
     Json,
     Output,
-    Quiet,
+    print_cells,
     print_figures,
     print_json,
-    print_table,
     run,
+    show_interval,
 )
 from tfskin.config import read_config
 from tfskin.errors import UserError
@@ -43,8 +42,6 @@ def evaluate_command(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Judge a run on all its splits, or on another data set."""
     external, config = _read_arguments(folder, arguments or [])
@@ -104,29 +101,25 @@ def _read_arguments(
 
 
 def _print_classes(figures: dict[str, Any], split: str) -> None:
-    from rich.table import Table
-
-    from tfskin.cli.common import show_interval
-
     shown = ("precision", "recall", "specificity", "f1", "auc")
-    table = Table("class", "images", *shown, title=f"per class on {split}", title_justify="left")
-    for name, values in figures["per_class"].items():
-        table.add_row(name, str(values["images"]), *(show_interval(values[key]) for key in shown))
-    print_table(table)
+    cells = [
+        (name, str(values["images"]), *(show_interval(values[key]) for key in shown))
+        for name, values in figures["per_class"].items()
+    ]
+    print_cells(("class", "images", *shown), cells, title=f"per class on {split}")
 
 
 def _print_points(figures: dict[str, Any], split: str) -> None:
-    from rich.table import Table
-
-    from tfskin.cli.common import show_interval
-
     shown = ("sensitivity", "specificity", "ppv", "npv")
+    cells = [
+        (
+            *(name.replace("_", " "), f"{point['threshold']:.3f}"),
+            *(show_interval(point[key]) for key in shown),
+        )
+        for name, point in figures["operating_points"].items()
+    ]
     title = f"malignant against benign on {split}, AUC {show_interval(figures['auc'])}"
-    table = Table("chosen for", "threshold", *shown, title=title, title_justify="left")
-    for name, point in figures["operating_points"].items():
-        cells = [show_interval(point[key]) for key in shown]
-        table.add_row(name.replace("_", " "), f"{point['threshold']:.3f}", *cells)
-    print_table(table)
+    print_cells(("chosen for", "threshold", *shown), cells, title=title)
 
 
 def main() -> None:

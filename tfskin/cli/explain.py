@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Output, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, Output, print_cells, print_json, run
 
 
 def explain_command(
@@ -21,8 +21,6 @@ def explain_command(
         ),
     ] = None,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Draw Grad-CAM, integrated gradients and the nearest training images beside each picture."""
     from tfskin.experiment import explain
@@ -31,13 +29,9 @@ def explain_command(
     if json:
         print_json({"pictures": table.to_dict("records")})
         return
-    from rich.table import Table
-
-    shown = Table("path", "predicted", "probability", "explained", "picture")
     table["probability"] = table["probability"].map("{:.3f}".format)
-    for row in table.astype(str).to_numpy().tolist():
-        shown.add_row(*row)
-    print_table(shown)
+    headings = ("path", "predicted", "probability", "explained", "picture")
+    print_cells(headings, table.astype(str).to_numpy().tolist())
 
 
 def main() -> None:

@@ -6,17 +6,9 @@ from typing import Annotated, Any
 
 import typer
 
-from tfskin.cli.common import (
-    Debug,
-    Json,
-    Output,
-    Overwrite,
-    Quiet,
-    print_json,
-    print_table,
-    run,
-)
+from tfskin.cli.common import Json, Output, Overwrite, print_cells, print_json, run
 from tfskin.errors import UserError
+from tfskin.progress import is_quiet
 
 logger = logging.getLogger(__name__)
 
@@ -37,8 +29,6 @@ def models_command(
     output: Output = None,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """List networks with parameters, FLOPs, activations and speed; --output writes a CSV."""
     if output is not None and output.exists() and not overwrite:
@@ -68,7 +58,7 @@ def models_command(
         _write_csv(output, rows)
     if json:
         print_json({"models": rows})
-    elif not quiet:
+    elif not is_quiet():
         _print(rows, classes)
 
 
@@ -84,24 +74,12 @@ def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
 
 
 def _print(rows: list[dict[str, Any]], classes: int) -> None:
-    from rich.table import Table
-
-    table = Table(title=f"Networks, {classes:,} classes", title_justify="left")
     headings = (
-        "model",
-        "image",
-        "parameters",
-        "trainable",
-        "GFLOPs",
-        "activations MB",
-        "inference images/s",
-        "training images/s",
+        *("model", "image", "parameters", "trainable", "GFLOPs", "activations MB"),
+        *("inference images/s", "training images/s"),
     )
-    for heading in headings:
-        table.add_column(heading, justify="left" if heading == "model" else "right")
-    for row in rows:
-        table.add_row(*(_show(value) for value in row.values()))
-    print_table(table)
+    cells = [[_show(value) for value in row.values()] for row in rows]
+    print_cells(headings, cells, title=f"Networks, {classes:,} classes", justify="lr")
     print("GFLOPs count two per multiply-add; activations are one image's, in float32.")
 
 

@@ -1,13 +1,15 @@
 """tfskin-predict: pictures -> a table of probabilities."""
 
 import logging
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from tfskin.cli.common import Debug, Json, Quiet, print_json, print_table, run
+from tfskin.cli.common import Json, print_cells, print_json, run
+from tfskin.prediction.options import PredictOptions
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -36,20 +38,8 @@ def predict_command(
             "standard input.",
         ),
     ],
-    output: Annotated[
-        Path | None,
-        typer.Option(
-            help="A .csv or .jsonl file to write; a stopped call goes on in it.",
-            show_default=False,
-        ),
-    ] = None,
-    annotate: Annotated[
-        Path | None,
-        typer.Option(
-            help="A folder for pictures with all class probabilities and the heat map beside them.",
-            show_default=False,
-        ),
-    ] = None,
+    *,
+    options: PredictOptions,
     heat_map: Annotated[
         bool, typer.Option(help="Draw heat maps on annotated pictures (not with --window).")
     ] = True,
@@ -72,31 +62,16 @@ def predict_command(
             show_default=False,
         ),
     ] = None,
-    batch_size: Annotated[int, typer.Option(help="Pictures a step.", min=1)] = 32,
-    timeout: Annotated[
-        float, typer.Option(help="URL: seconds to wait for an answer.", min=0.001)
-    ] = 60.0,
-    retries: Annotated[
-        int, typer.Option(help="URL: attempts after a failed one.", min=0, max=100)
-    ] = 4,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Classify pictures; broken ones are listed and skipped."""
-    from tfskin.experiment.prediction_run import (
-        Counts,
-        PredictOptions,
-        load_predictor,
-        stream_predictions,
-    )
-    from tfskin.prediction import StreamOptions, predictions_table
-    from tfskin.serving.client import ServerOptions
+    from tfskin.experiment.predicting import Counts, load_predictor, stream_predictions
+    from tfskin.prediction.tables import predictions_table
 
-    server = ServerOptions(timeout=timeout, retries=retries)
-    stream = StreamOptions(batch_size, _windows(window, stride), heat_map and annotate is not None)
-    options = PredictOptions(output, annotate, stream)
-    predictor = load_predictor(target, server=server)
+    heat_maps = heat_map and options.annotate is not None
+    stream = replace(options.stream, windows=_windows(window, stride), heat_maps=heat_maps)
+    options, output = replace(options, stream=stream), options.output
+    predictor = load_predictor(target, server=options.server)
     counts = Counts()
     rows = stream_predictions(predictor, images, options=options, counts=counts)
     # As JSON on standard output there must be all of them; a file holds any number.
@@ -134,7 +109,7 @@ def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":
         raise UserError(f"--window, --stride: {reason}") from None
 
 
-def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None:
+def _print_json(table: "pd.DataFrame", output: Path | str | None, counts: Any) -> None:
     if output is not None:
         print_json({"output": output, **vars(counts)})
         return
@@ -143,18 +118,17 @@ def _print_json(table: "pd.DataFrame", output: Path | None, counts: Any) -> None
 
 
 def _print_table(table: "pd.DataFrame", class_names: list[str]) -> None:
-    from rich.table import Table
     from rich.text import Text
 
     columns = table.columns[3 : 3 + len(class_names)]
-    shown = Table("image", "predicted", *class_names)
+    cells: list[list[Any]] = []
     for row in table.to_dict(orient="records"):
         image = Path(str(row["path"])).name
         if row["error"]:
-            shown.add_row(image, Text(str(row["error"]), style="red"), *["" for _ in columns])
+            cells.append([image, Text(str(row["error"]), style="red"), *["" for _ in columns]])
         else:
-            shown.add_row(image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in columns])
-    print_table(shown)
+            cells.append([image, str(row["predicted"]), *[f"{row[name]:.3f}" for name in columns]])
+    print_cells(("image", "predicted", *class_names), cells)
 
 
 def main() -> None:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Any
 from tfskin.cli.common import print_rows
 
 if TYPE_CHECKING:
-    from tfskin.experiment.several_runs import SeveralRuns
+    from tfskin.experiment.repeating import SeveralRuns
 
 SHORT = {
     "macro_auc": "macro AUC",

@@ -1,6 +1,6 @@
 """tfskin-train: shards and a config -> a run."""
 
-import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -8,21 +8,18 @@ import typer
 from typer.core import TyperCommand
 
 from tfskin.cli.common import (
-    INTERRUPTED,
-    Debug,
     Json,
     Output,
     Overwrite,
-    Quiet,
     print_figures,
     print_json,
     print_rows,
     print_table,
     run,
+    stoppable,
 )
 from tfskin.errors import UserError
-
-logger = logging.getLogger(__name__)
+from tfskin.training.options import Repeats
 
 
 class _WithKeys(TyperCommand):
@@ -60,14 +57,8 @@ def train_command(
     seed: Annotated[
         int | None, typer.Option(help="Short for seed=N.", min=0, show_default=False)
     ] = None,
-    folds: Annotated[
-        int | None,
-        typer.Option(help="Train a run for each of so many folds.", min=2, show_default=False),
-    ] = None,
-    seeds: Annotated[
-        int | None,
-        typer.Option(help="Train a run for each of so many seeds.", min=2, show_default=False),
-    ] = None,
+    *,
+    repeats: Repeats,
     sweep: Annotated[
         list[str] | None,
         typer.Option(metavar="KEY=A,B,C", help="Train a run for each value; several make a grid."),
@@ -78,8 +69,6 @@ def train_command(
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,
-    quiet: Quiet = False,
-    debug: Debug = False,
 ) -> None:
     """Train a network on shards; write a run directory.
 
@@ -87,14 +76,14 @@ def train_command(
     --seeds and --sweep train several runs (of each variant), and end in a table of means and
     spreads.
     """
-    from tfskin.config import QUICKSTART, find_config, read_config, read_values
+    from tfskin.config import QUICKSTART, find_config, read_config, read_values, split_sweep
     from tfskin.schema import ComparisonConfig, ExperimentConfig
 
     schema: type[ExperimentConfig] = ExperimentConfig
     path, overrides = split_arguments(arguments or [])
     if seed is not None:
         overrides.append(f"seed={seed}")
-    several = folds is not None or seeds is not None or bool(sweep)
+    several = repeats != Repeats() or bool(sweep)
     if resume and (path or overrides or output or several or find_lr):
         raise UserError("--resume RUN goes on with the run's own config; give nothing else")
     if find_lr and several:
@@ -111,23 +100,19 @@ def train_command(
         _find_rate(config, output=output, json=json)
         return
     if config and several:
-        _repeat(config, folds, seeds, sweep or [], output=output, overwrite=overwrite, json=json)
+        repeats = replace(repeats, sweep=split_sweep(sweep or []))
+        _repeat(config, repeats, output=output, overwrite=overwrite, json=json)
         return
     from tfskin.experiment import train
-    from tfskin.experiment.job import is_follower
-    from tfskin.experiment.training_run import resume as resume_run
+    from tfskin.experiment.fitting.job import is_follower
+    from tfskin.experiment.training import resume as resume_run
 
-    try:
+    folder = resume or output or Path("runs") / (config.name if config else "")
+    with stoppable(f"finished epochs are kept. Go on with: tfskin-train --resume {folder}"):
         if config is None:
             finished = resume_run(str(resume))
         else:
             finished = train(config, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        folder = resume or output or Path("runs") / (config.name if config else "")
-        logger.info(
-            f"\nstopped; finished epochs are kept. Go on with: tfskin-train --resume {folder}"
-        )
-        raise typer.Exit(INTERRUPTED) from None
     if is_follower(read_config(finished.folder / "config.yaml")):
         return
     metrics = finished.metrics()
@@ -156,13 +141,10 @@ def _compare(
     from tfskin.schema import ComparisonConfig
 
     config = read_config(path, overrides, ComparisonConfig)
-    from tfskin.experiment.variants import train_variants
+    from tfskin.experiment.varying import train_variants
 
-    try:
+    with stoppable():
         found = train_variants(config, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        logger.info("\nstopped; finished epochs are kept. Go on with the same command")
-        raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json({"folder": found.folder, "split": found.split, "variants": found.rows})
         return
@@ -173,7 +155,7 @@ def _compare(
 
 def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     """Run the learning-rate range test and print it."""
-    from tfskin.experiment.rate_run import find_rate
+    from tfskin.experiment.finding_rate import find_rate
 
     found, picture, table = find_rate(config, output=output)
     if json:
@@ -192,26 +174,14 @@ def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
 
 
 def _repeat(
-    config: Any,
-    folds: int | None,
-    seeds: int | None,
-    sweep: list[str],
-    *,
-    output: Path | None,
-    overwrite: bool,
-    json: bool,
+    config: Any, repeats: Repeats, *, output: Path | None, overwrite: bool, json: bool
 ) -> None:
     """Train several runs of one experiment and print means and spreads."""
     from tfskin.cli.repeats import print_several
-    from tfskin.config import split_sweep
-    from tfskin.experiment.several_runs import Repeats, train_several
+    from tfskin.experiment.repeating import train_several
 
-    repeats = Repeats(folds=folds, seeds=seeds, sweep=split_sweep(sweep))
-    try:
+    with stoppable("what is finished is kept. Go on with the same command"):
         found = train_several(config, repeats, output=output, overwrite=overwrite)
-    except KeyboardInterrupt:
-        logger.info("\nstopped; what is finished is kept. Go on with the same command")
-        raise typer.Exit(INTERRUPTED) from None
     if json:
         print_json(
             {"folder": found.folder, "splits": found.splits, "runs": found.rows}

@@ -5,24 +5,23 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
 
 import numpy as np
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS, find_artefacts
-from tfskin.datasets.beam import BeamRun, map_on_beam
+from tfskin.datasets.beam import map_on_beam
 from tfskin.datasets.duplicates import (
     HASH_WORDS,
     HASHED_SIDE,
     compare_hashes,
     hash_picture,
 )
+from tfskin.datasets.options import BeamRun, OnError
 from tfskin.datasets.pictures import examine_picture, map_pictures
 from tfskin.datasets.records import summarise_names
 from tfskin.errors import UserError
 
-OnError = Literal["fail", "skip"]
 UNKNOWN_FLAG = -1
 _ARTEFACT_SIDE = 512
 _PIECE = 256
@@ -38,7 +37,7 @@ class Audit:
             detector: 1 found, 0 not found, -1 not looked for.
         files: all records, with the columns problem ("" for a usable picture), oddities, width,
             height, sha256 and one for each detector.
-        duplicates: as ``find_near_duplicates`` returns it, for the rows of ``records``.
+        duplicates: as ``compare_hashes`` returns it, for the rows of ``records``.
         looked_for: "near_duplicates" and "artefacts", as far as they were looked for.
     """
 

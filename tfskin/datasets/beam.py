@@ -13,26 +13,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
+from tfskin.datasets.options import BeamRun
 from tfskin.errors import UserError
 from tfskin.progress import is_quiet, set_quiet
 
 Chunk = TypeVar("Chunk")
 Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class BeamRun:
-    """How and where the pipelines run.
-
-    Attributes:
-        options: as Beam takes them on a command line, such as
-            ``--direct_num_workers=2 --direct_running_mode=multi_processing``.
-        folder: where workers leave their results for this process. Every machine that takes part
-            must see it, and the pictures, under the same path.
-    """
-
-    options: str
-    folder: Path
 
 
 def map_on_beam(

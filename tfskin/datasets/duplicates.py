@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 import numpy as np
 import pandas as pd
 from PIL import Image
 
 from tfskin.datasets.hash_search import find_pairs
-from tfskin.datasets.pictures import map_pictures, read_picture
 from tfskin.progress import progress_bar
 
 HASH_SIZE = 32
@@ -23,68 +20,12 @@ HASHED_SIDE = HASH_SIZE * 4  # what imagehash.phash resizes to
 _TURNED_AT_ONCE = 16384  # turning a hash takes 3 KiB
 
 
-def find_near_duplicates(
-    paths: Sequence[str],
-    *,
-    max_distance: int = MAX_DISTANCE,
-    max_turned_distance: int = MAX_TURNED_DISTANCE,
-    workers: int | None = None,
-) -> pd.DataFrame:
-    """Pairs of near duplicates: a frame with int64 columns first, second, distance, turn.
-
-    ``first < second`` are indices into ``paths``; ``distance`` counts the bits, of 1024, in which
-    their hashes differ (unrelated pictures: about 512), the least of all turns; ``turn`` is 0 for
-    pictures that lie the same way, 1 to 7 for mirrored and turned ones. Rows are sorted by first,
-    then second.
-
-    Hash size and thresholds were measured on 8,012 images of 5,976 lesions of HAM10000, where
-    32,089,500 pairs are of different lesions and 2,566 of the same one. Lying the same way, at
-    280 bits, two pairs of different lesions are linked; looked at, both are the same photograph
-    or the same lesion taken twice under two lesion ids. The next pairs across lesions (314 and
-    up) are small dark spots in the middle of vignetted frames that only look alike. 114 pairs of
-    the same lesion are linked, the rest are other views. Of 236 images of the ISIC Archive none
-    are linked. Mirrored or turned, unrelated blurred pictures come as near as 266 bits, so those
-    are linked up to 200 bits only, where HAM10000 has none. ImageHash's default of 8 x 8 bits
-    fails on dermoscopy: the threshold that links 96 pairs of the same lesion links 198 of
-    different ones.
-
-    Of copies of 201 of those images, all are found after JPEG of quality 30, halving, tripling,
-    30 % less light, or a shift by 2 % of the width; 94 % after a crop by 2 % on each side. A crop
-    by 5 % is not found.
-
-    See :func:`compare_hashes` for the time it takes.
-
-    Args:
-        paths: picture files.
-        max_distance: 0 to 1024, for pictures that lie the same way.
-        max_turned_distance: 0 to 1024, for mirrored and turned ones.
-        workers: threads that read pictures; none for one a CPU.
-
-    Raises:
-        UserError: a picture cannot be decoded to its end; the message names the file.
-    """
-    return compare_hashes(
-        hash_images(paths, workers=workers),
-        max_distance=max_distance,
-        max_turned_distance=max_turned_distance,
-    )
-
-
-def hash_images(paths: Sequence[str], *, workers: int | None = None) -> np.ndarray:
-    """The perceptual hash of each picture: uint64 of shape (len(paths), 16).
-
-    The signs of the 32 x 32 lowest cosine frequencies about their median (``imagehash.phash``),
-    of the upright picture, in grey. Every picture is decoded to its end.
-
-    Raises:
-        UserError: a picture cannot be decoded; the message names the file.
-    """
-    hashes = list(map_pictures(_hash_file, paths, title="hashing", workers=workers))
-    return np.array(hashes, dtype=np.uint64).reshape(len(paths), HASH_WORDS)
-
-
 def hash_picture(image: Image.Image) -> np.ndarray:
-    """The perceptual hash of one picture: uint64 (16,)."""
+    """The perceptual hash of one upright image: uint64 (16,).
+
+    The signs of the 32 x 32 lowest cosine frequencies about their median (``imagehash.phash``), in
+    grey.
+    """
     import imagehash
 
     bits = imagehash.phash(image, hash_size=HASH_SIZE).hash
@@ -99,7 +40,7 @@ def turn_hashes(hashes: np.ndarray, turn: int) -> np.ndarray:
     sign is about the median, comes out wrong: a few bits of 1024.
 
     Args:
-        hashes: uint64 (N, 16), as :func:`hash_images` returns them.
+        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
         turn: 0 to 7; bit 0 mirrors left and right, bit 1 top and bottom, bit 2 transposes first.
     """
     bits = np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), HASH_BITS // 8), axis=1)
@@ -118,7 +59,26 @@ def compare_hashes(
     max_distance: int = MAX_DISTANCE,
     max_turned_distance: int = MAX_TURNED_DISTANCE,
 ) -> pd.DataFrame:
-    """The pairs of hashes that differ in few bits, lying the same way or turned.
+    """Pairs of near duplicates: a frame with int64 columns first, second, distance, turn.
+
+    ``first < second`` are rows of ``hashes``; ``distance`` counts the bits, of 1024, in which the
+    two differ (unrelated images: about 512), the least of all turns; ``turn`` is 0 for images that
+    lie the same way, 1 to 7 for mirrored and turned ones. Rows are sorted by first, then second.
+
+    Hash size and thresholds were measured on 8,012 images of 5,976 lesions of HAM10000, where
+    32,089,500 pairs are of different lesions and 2,566 of the same one. Lying the same way, at
+    280 bits, two pairs of different lesions are linked; looked at, both are the same photograph
+    or the same lesion taken twice under two lesion ids. The next pairs across lesions (314 and
+    up) are small dark spots in the middle of vignetted frames that only look alike. 114 pairs of
+    the same lesion are linked, the rest are other views. Of 236 images of the ISIC Archive none
+    are linked. Mirrored or turned, unrelated blurred pictures come as near as 266 bits, so those
+    are linked up to 200 bits only, where HAM10000 has none. ImageHash's default of 8 x 8 bits
+    fails on dermoscopy: the threshold that links 96 pairs of the same lesion links 198 of
+    different ones.
+
+    Of copies of 201 of those images, all are found after JPEG of quality 30, halving, tripling,
+    30 % less light, or a shift by 2 % of the width; 94 % after a crop by 2 % on each side. A crop
+    by 5 % is not found.
 
     Equal hashes are linked to the first of them, not each to each. Not every pair is compared:
     see :func:`tfskin.datasets.hash_search.find_pairs` for how, and for what may be missed (of
@@ -128,12 +88,9 @@ def compare_hashes(
     one the pairs are 118.
 
     Args:
-        hashes: uint64 (N, 16), as :func:`hash_images` returns them.
+        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
         max_distance: 0 to 1024, for turn 0.
         max_turned_distance: 0 to 1024, for turns 1 to 7.
-
-    Returns:
-        A frame as :func:`find_near_duplicates` returns it.
     """
     hashes = np.ascontiguousarray(hashes)
     distinct, first_place, back = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
@@ -162,7 +119,3 @@ def _turn_all(hashes: np.ndarray, turn: int) -> np.ndarray:
     starts = range(0, len(hashes), _TURNED_AT_ONCE)
     parts = [turn_hashes(hashes[start : start + _TURNED_AT_ONCE], turn) for start in starts]
     return np.concatenate(parts) if parts else hashes
-
-
-def _hash_file(path: str) -> np.ndarray:
-    return hash_picture(read_picture(path, at_least=2 * HASHED_SIDE))

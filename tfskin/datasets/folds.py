@@ -9,8 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.options import Fractions
 from tfskin.datasets.records import SPLIT_COLUMN
-from tfskin.datasets.splits import FOLD, Fractions, make_splits
+from tfskin.datasets.splits import make_splits
+from tfskin.datasets.splits_file import FOLD
 from tfskin.errors import UserError
 
 

@@ -11,8 +11,8 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.diagnoses import common_name
+from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN, UNKNOWN_AGE
-from tfskin.datasets.splits import group_records
 
 ISIC_ID = re.compile(r"(ISIC_\d{7})(_downsampled)?")
 """An id of the ISIC Archive; it means one image in every source."""
@@ -113,9 +113,7 @@ def _link_rows(records: pd.DataFrame) -> pd.Series:
     picture = ids.str.extract(ISIC_ID)[0].fillna(ids)  # a downsampled copy shows the same
     rows = np.arange(len(ids))
     first = pd.Series(rows, index=ids.index).groupby(picture).transform("first")
-    groups = group_records(records, pd.DataFrame({"first": first, "second": rows}))
-    linked = ids.groupby(groups)
-    return linked.transform("first").where(linked.transform("nunique") > 1, "")
+    return name_groups(ids, group_records(records, pd.DataFrame({"first": first, "second": rows})))
 
 
 def _find_conflicts(rows: pd.DataFrame) -> dict[str, list[str]]:

@@ -10,30 +10,18 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
+from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
+from tfskin.datasets.records import RECORD_COLUMNS
 
-if TYPE_CHECKING:
-    from tfskin.datasets.shards import ShardOptions
-
-TEXT_FEATURES = (
-    "image_id",
-    "lesion_id",
-    "patient_id",
-    "sex",
-    "site",
-    "image_type",
-    "skin_type",
-    "license",
-    "attribution",
-    "source",
-    "diagnosis",
-)
+_OTHER = ("path", "age", "diagnosis")
+TEXT_FEATURES = (*(name for name in RECORD_COLUMNS if name not in _OTHER), "diagnosis")
 FLAG_FEATURES = tuple(DETECTORS)
 """Artefacts: 1 found, 0 not found, -1 not looked for."""
 _FRAME_BYTES = 16  # TFRecord: length 8, its checksum 4, the record's checksum 4

@@ -1,81 +1,25 @@
-"""Records and splits -> TFRecord shards that TFDS reads, and the way back to their folder."""
+"""Finished shards: their folder, its proof, and what is chosen when they are read."""
 
 from __future__ import annotations
 
-import hashlib
 import re
-import shutil
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import pandas as pd
-
-from tfskin.datasets.audit import UNKNOWN_FLAG
-from tfskin.datasets.beam import BeamRun
-from tfskin.datasets.folds import fold_number
-from tfskin.datasets.proof import count_faults, digest_file, prove_disjoint
-from tfskin.datasets.selection import select_shards
-from tfskin.datasets.shard_files import (
-    FLAG_FEATURES,
-    TEXT_FEATURES,
-    count_flags,
-    count_values,
-    make_features,
-    write_split,
-    write_tfds_metadata,
-)
-from tfskin.datasets.shards_on_beam import write_splits_on_beam
-from tfskin.datasets.splits import SPLITS, check_disjoint, read_splits_table, write_splits_csv
-from tfskin.errors import UserError
-from tfskin.files import lock_folder, read_json, replace_folder, restore_folders, write_json
-from tfskin.startup import import_tensorflow_quietly
+from tfskin.datasets.artefacts import DETECTORS
+from tfskin.datasets.folds import fold_name, fold_number
+from tfskin.datasets.proof import count_faults, digest_file
+from tfskin.datasets.splits import check_disjoint
+from tfskin.datasets.splits_file import read_splits_table
+from tfskin.errors import UserError, nearest_hint
+from tfskin.files import read_json
 
 SHARDS_FILE = "shards.json"
 SPLITS_FILE = "splits.csv"
-_FORMAT = 1
-_NAME = re.compile(r"[a-z][a-z0-9_]*")  # TFDS: a name that could be a Python module
-_VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")  # TFDS: three numbers
-
-
-@dataclass(frozen=True)
-class ShardOptions:
-    """How records are stored.
-
-    Attributes:
-        max_side: a picture whose longer side has more pixels is shrunk to it; at least twice the
-            input of the networks to train, for they must not see that the picture was shrunk.
-        jpeg_quality: of the pictures that are not stored as they are, 1 to 100.
-        max_shard_bytes: no shard file grows beyond it (unless one record does).
-        seed: of the order of the records within a split.
-        workers: threads that decode and encode pictures; none for one a CPU.
-        beam: how an Apache Beam pipeline writes the files; None: this process writes them.
-        overwrite: replace shards of the same name and version.
-        near_duplicates: how many near-duplicate pairs the groups hold, for the proof; None: they
-            were not looked for.
-        left_out: image id -> why it is not in the shards, for the record.
-    """
-
-    max_side: int = 512
-    jpeg_quality: int = 95
-    max_shard_bytes: int = 128 * 2**20
-    seed: int = 0
-    workers: int | None = None
-    beam: BeamRun | None = None
-    overwrite: bool = False
-    near_duplicates: int | None = None
-    left_out: Mapping[str, str] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        if self.max_side < 8:
-            raise UserError(f"max_side: must be at least 8 pixels, got {self.max_side}")
-        if not 1 <= self.jpeg_quality <= 100:
-            raise UserError(f"jpeg_quality: must be 1 to 100, got {self.jpeg_quality}")
-        if self.max_shard_bytes < 1:
-            raise UserError(f"max_shard_bytes: must be positive, got {self.max_shard_bytes}")
+FORMAT = 1
+VERSION = re.compile(r"(0|[1-9]\d*)(\.(0|[1-9]\d*)){2}")  # TFDS: three numbers
 
 
 @dataclass(frozen=True)
@@ -105,58 +49,6 @@ class Shards:
     fold: int | None = None
 
 
-def write_shards(
-    records: pd.DataFrame,
-    splits: pd.Series,
-    groups: np.ndarray,
-    *,
-    name: str,
-    version: str = "1.0.0",
-    output_dir: Path | str,
-    options: ShardOptions | None = None,
-) -> Shards:
-    """The shards of a data set, written to ``<output_dir>/<name>/<version>/``.
-
-    The folder appears when everything is in it: ``<name>-<split>.tfrecord-00000-of-0000N``,
-    ``features.json`` and ``dataset_info.json`` of TFDS, ``splits.csv`` and ``shards.json``. What
-    a killed run left behind is removed by the next one. Pictures are read by threads and only a
-    few are in memory at a time. The records of a split lie in an order shuffled by the seed.
-
-    The fingerprint is the SHA-256 of the sorted SHA-256 of every record: its split, its stored
-    bytes and its features but ``group``, whose numbers depend on the order of the records. So
-    it does not depend on the order, nor on how records are spread over files.
-
-    Args:
-        records: as ``check_records`` returns them.
-        splits: the split of each record, as ``make_splits`` returns it.
-        groups: int (N,), as ``group_records`` returns it.
-        name: lower-case letters, digits and underscores.
-        version: three numbers with dots.
-        output_dir: where ``<name>/<version>`` goes.
-        options: size cap, JPEG quality, size of the files, seed.
-
-    Raises:
-        UserError: a name or version that TFDS does not take, shards that are there already, a
-            group in two splits, no record with a diagnosis, a picture that cannot be decoded, a
-            folder that cannot be written, or another process writing the same data set.
-    """
-    options = options or ShardOptions()
-    check_name(name, version)
-    check_disjoint(groups, splits, records["image_id"].tolist())
-    if not (records["diagnosis"] != "").any():
-        raise UserError(f"{name}: no image has a diagnosis; name the column that holds it")
-    target = Path(output_dir).absolute() / name / version
-    rows = _make_rows(records, splits, groups)
-    proof = prove_disjoint(records, splits, groups, near_duplicates=options.near_duplicates)
-    import_tensorflow_quietly()
-    with _only_writer(target.parent), _explain_os_errors(target):
-        if target.exists() and not options.overwrite:
-            raise UserError(f"{target}: is there already; overwrite it, or give another version")
-        with replace_folder(target, overwrite=options.overwrite) as folder, _quiet_absl():
-            _fill_folder(folder, rows, name, version, options, proof)
-    return _read_shards(target, read_json(target / SHARDS_FILE))
-
-
 def load_shards(
     folder: Path | str, *, exclude: Sequence[str] = (), fold: int | None = None
 ) -> Shards:
@@ -182,12 +74,12 @@ def load_shards(
     about = folder / SHARDS_FILE
     try:
         values = read_json(about)
-        if values["format"] != _FORMAT:
+        if values["format"] != FORMAT:
             raise UserError(
                 f"{about}: written by another version of tfskin (format {values['format']}); "
                 "run tfskin-prepare again"
             )
-        shards = select_shards(_read_shards(folder, values), values, exclude=exclude, fold=fold)
+        shards = _select(read_shards(folder, values), values, exclude=exclude, fold=fold)
         sizes = {file: size for part in values["files"].values() for file, size in part.items()}
         fault = "" if values["disjoint"] is True else "its splits share lesions or patients"
         proof = values.get("proof")  # shards of earlier versions have none
@@ -208,7 +100,8 @@ def load_shards(
     return shards
 
 
-def _read_shards(folder: Path, values: dict[str, Any]) -> Shards:
+def read_shards(folder: Path, values: dict[str, Any]) -> Shards:
+    """The shards in a folder whose ``shards.json`` holds ``values``; nothing is checked."""
     return Shards(
         folder=folder,
         name=values["name"],
@@ -223,149 +116,12 @@ def _read_shards(folder: Path, values: dict[str, Any]) -> Shards:
     )
 
 
-def check_name(name: str, version: str) -> None:
-    """Refuse a name or version that TFDS does not take.
-
-    Raises:
-        UserError: says what it must be.
-    """
-    if not _NAME.fullmatch(name):
-        raise UserError(
-            f"name '{name}': must be lower-case letters, digits and underscores, and start with "
-            "a letter, such as 'ham10000'"
-        )
-    if not _VERSION.fullmatch(version):
-        raise UserError(f"version '{version}': must be three numbers, such as '1.0.0'")
-
-
-def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> pd.DataFrame:
-    """Every feature but the picture's, and path and split, sorted by image_id."""
-    rows = records[["path", *TEXT_FEATURES]].copy()
-    rows["age"] = records["age"].astype(float)
-    for name in FLAG_FEATURES:
-        rows[name] = records[name].astype(np.int64) if name in records else UNKNOWN_FLAG
-    rows["group"] = np.asarray(groups).astype(np.int64)
-    rows["split"] = np.asarray(splits, dtype=object)
-    labels = {diagnosis: label for label, diagnosis in enumerate(_list_diagnoses(rows))}
-    rows["label"] = [labels.get(diagnosis, -1) for diagnosis in rows["diagnosis"]]
-    return rows.sort_values("image_id", ignore_index=True)
-
-
-def _order_splits(splits: pd.Series) -> list[str]:
-    """The four splits, each in its place, and then the folds: the place seeds the order."""
-    folds = {split for split in splits if fold_number(split) is not None}
-    return [*SPLITS, *sorted(folds, key=lambda split: fold_number(split) or 0)]
-
-
-def _list_diagnoses(rows: pd.DataFrame) -> list[str]:
-    return sorted(set(rows["diagnosis"]) - {""})
-
-
-def _fill_folder(
-    folder: Path,
-    rows: pd.DataFrame,
-    name: str,
-    version: str,
-    options: ShardOptions,
-    proof: dict[str, Any],
-) -> None:
-    features = make_features(_list_diagnoses(rows))
-    shuffled = {}
-    for place, split in enumerate(_order_splits(rows["split"])):
-        part = rows[rows["split"] == split]
-        order = np.random.default_rng([options.seed, place]).permutation(len(part))
-        if len(part):
-            shuffled[split] = part.iloc[order]
-    if options.beam is None:
-        parts = {
-            split: write_split(folder, name, part, options) for split, part in shuffled.items()
-        }
-    else:
-        parts = write_splits_on_beam(folder, name, list(shuffled.values()), options, options.beam)
-    write_tfds_metadata(folder, rows, version, features, parts)
-    write_splits_csv(
-        folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
-    )
-    digests = sorted(digest for part in parts.values() for digest in part.digests)
-    about = {
-        "format": _FORMAT,
-        "name": name,
-        "version": version,
-        "fingerprint": hashlib.sha256("".join(digests).encode()).hexdigest(),
-        "counts": {
-            split: count_values(rows["diagnosis"][rows["split"] == split]) for split in parts
-        },
-        "diagnoses": _list_diagnoses(rows),
-        "licenses": count_values(rows["license"]),
-        "source": ", ".join(sorted(set(rows["source"]))),
-        "groups": int(rows["group"].nunique()),
-        "disjoint": True,
-        "proof": proof | {"splits_sha256": digest_file(folder / SPLITS_FILE)},
-        "flags": {split: count_flags(rows[rows["split"] == split]) for split in parts},
-        "left_out": dict(options.left_out),
-        "max_side": options.max_side,
-        "jpeg_quality": options.jpeg_quality,
-        "seed": options.seed,
-        "files": {
-            split: {file: (folder / file).stat().st_size for file in part.files}
-            for split, part in parts.items()
-        },
-    }
-    write_json(folder / SHARDS_FILE, about)
-
-
-@contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder of a data set for this process, and clear what a killed one left in it.
-
-    Shards that it had moved away, and not yet replaced, are put back. The lock goes with the
-    process, however it ends. Where the system has none (Windows, some network disks), leftovers
-    stay: they might belong to a process that still writes.
-    """
-    with _explain_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock_folder(folder, "another process is writing this data set") as locked:
-            if locked:
-                with _explain_os_errors(folder):
-                    restore_folders(folder)
-                for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
-                    shutil.rmtree(left, ignore_errors=True)
-            yield
-    finally:
-        with suppress(OSError):
-            folder.rmdir()  # only when it is empty: nothing was written
-
-
-@contextmanager
-def _explain_os_errors(target: Path) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise UserError(
-            f"{target}: cannot be written: {error.strerror or error}; make room or change its "
-            "permissions, or choose another --output"
-        ) from None
-
-
-@contextmanager
-def _quiet_absl() -> Iterator[None]:
-    from absl import logging
-
-    before = logging.get_verbosity()
-    logging.set_verbosity(logging.ERROR)
-    try:
-        yield
-    finally:
-        logging.set_verbosity(before)
-
-
 def _find_version(folder: Path) -> Path:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; write shards with tfskin-prepare")
     if (folder / SHARDS_FILE).is_file() and not folder.name.startswith("."):
         return folder
-    versions = [child for child in sorted(folder.iterdir()) if _VERSION.fullmatch(child.name)]
+    versions = [child for child in sorted(folder.iterdir()) if VERSION.fullmatch(child.name)]
     finished = [child for child in versions if (child / SHARDS_FILE).is_file()]
     if len(finished) == 1:
         return finished[0]
@@ -385,3 +141,76 @@ def _check_file(path: Path, size: int) -> None:
             f"{path}: the shard file has {path.stat().st_size} bytes instead of {size}; "
             "copy it again, or run tfskin-prepare again"
         )
+
+
+def _select(
+    shards: Shards, about: dict[str, Any], *, exclude: Sequence[str], fold: int | None
+) -> Shards:
+    """The shards without the pictures that have an artefact, with one fold as val.
+
+    Args:
+        shards: all of them.
+        about: the content of ``shards.json``.
+        exclude: names of artefacts.
+        fold: which fold is val; None for shards without folds.
+
+    Raises:
+        UserError: an artefact that was not looked for, shards without folds, or no such fold.
+    """
+    if exclude:
+        shards = _leave_out(shards, about.get("flags", {}), tuple(exclude))
+    return _choose_fold(shards, fold)
+
+
+def _leave_out(shards: Shards, flags: dict[str, Any], exclude: tuple[str, ...]) -> Shards:
+    for name in exclude:
+        if name not in DETECTORS:
+            hint = nearest_hint(name, list(DETECTORS)) or f"; known: {', '.join(DETECTORS)}"
+            raise UserError(f"data.exclude: '{name}' is no artefact{hint}")
+    if any(flags.get(split) is None for split in shards.counts):
+        raise UserError(
+            f"{shards.folder}: nobody has looked for artefacts in these shards, so data.exclude "
+            "can't leave any out; run tfskin-prepare again, with --find-artefacts"
+        )
+    counts = {
+        split: {
+            diagnosis: sum(
+                number
+                for found, number in flags[split].get(diagnosis, {}).items()
+                if not set(found.split("+")) & set(exclude)
+            )
+            for diagnosis in of_split
+        }
+        for split, of_split in shards.counts.items()
+    }
+    return replace(shards, counts=counts, exclude=exclude)
+
+
+def _choose_fold(shards: Shards, fold: int | None) -> Shards:
+    numbers = sorted(n for n in map(fold_number, shards.counts) if n is not None)
+    if not numbers:
+        if fold is not None:
+            raise UserError(
+                f"{shards.folder}: these shards have no folds; leave data.fold out, or run "
+                "tfskin-prepare with --folds"
+            )
+        return shards
+    if fold is None:
+        return shards
+    if fold not in numbers:
+        raise UserError(
+            f"{shards.folder}: there is no fold {fold}; data.fold is one of 0 to {numbers[-1]}"
+        )
+    counts = {name: part for name, part in shards.counts.items() if fold_number(name) is None}
+    files = {name: part for name, part in shards.files.items() if fold_number(name) is None}
+    train = [fold_name(number) for number in numbers if number != fold]
+    total: dict[str, int] = {}
+    for name in train:
+        for diagnosis, number in shards.counts[name].items():
+            total[diagnosis] = total.get(diagnosis, 0) + number
+    counts |= {"train": total, "val": shards.counts[fold_name(fold)]}
+    files |= {
+        "train": [file for name in train for file in shards.files[name]],
+        "val": shards.files[fold_name(fold)],
+    }
+    return replace(shards, counts=counts, files=files, fold=fold)

@@ -8,17 +8,14 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
 from uuid import uuid4
 
 import pandas as pd
 
-from tfskin.datasets.beam import BeamRun, map_on_beam
+from tfskin.datasets.beam import map_on_beam
+from tfskin.datasets.options import BeamRun, ShardOptions
 from tfskin.datasets.shard_files import Written, count_files, name_files, write_records
 from tfskin.startup import import_tensorflow_quietly
-
-if TYPE_CHECKING:
-    from tfskin.datasets.shards import ShardOptions
 
 _PIECES = ".pieces"
 _MOST_RECORDS_OF_A_PIECE = 2000

@@ -1,82 +1,21 @@
-"""Groups that must stay together, and the four splits that keep them so."""
+"""The four splits, which keep groups together."""
 
 from __future__ import annotations
 
 import math
 import warnings
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
-from pathlib import Path
+from dataclasses import asdict
 
 import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
-from tfskin.datasets.records import LINK_COLUMN
+from tfskin.datasets.options import Fractions
+from tfskin.datasets.splits_file import SPLITS
 from tfskin.errors import UserError, nearest_hint
-from tfskin.files import replace_file
 
-SPLITS = ("train", "val", "calibration", "test")
-FOLD = r"fold\d+"
-"""Pattern of the names of the parts of a cross-validation."""
 # Cut and served in this order: a class of two groups is in train and test, of three in val too.
 _CUT = ("test", "val", "calibration")
-_MIN_FRACTION = 0.01
-_NAMED = 5
-
-
-@dataclass(frozen=True)
-class Fractions:
-    """The share of the images in each split; a split of fraction 0 is left out."""
-
-    train: float = 0.70
-    val: float = 0.10
-    calibration: float = 0.08
-    test: float = 0.12
-
-    def __post_init__(self) -> None:
-        for name, value in asdict(self).items():
-            if value != 0 and not _MIN_FRACTION <= value <= 1:
-                raise UserError(f"fraction of {name}: must be 0 or 0.01 to 1, got {value:g}")
-        total = math.fsum(asdict(self).values())
-        if abs(total - 1) > 1e-6:
-            raise UserError(f"fractions of the splits: must add up to 1, they add up to {total:g}")
-        if self.train == 0:
-            raise UserError(
-                "fraction of train: must not be 0; there would be nothing to learn from"
-            )
-
-
-def group_records(records: pd.DataFrame, duplicates: pd.DataFrame) -> np.ndarray:
-    """The group of each record: int64 (N,), numbered from 0 in the order of first appearance.
-
-    Two images are in one group when a chain of shared lesions, shared patients and near
-    duplicates leads from one to the other (connected components). An empty id links nothing.
-
-    Args:
-        records: a frame with columns lesion_id and patient_id, and link where the source names
-            duplicates itself.
-        duplicates: as ``find_near_duplicates`` returns it for the records' paths in order.
-    """
-    count = len(records)
-    firsts = [duplicates["first"].to_numpy(np.int64)]
-    seconds = [duplicates["second"].to_numpy(np.int64)]
-    nodes = count
-    for column in _linking_columns(records):
-        codes, names = pd.factorize(records[column].to_numpy(object))
-        known = np.flatnonzero(records[column].to_numpy(object) != "")
-        firsts.append(known)
-        seconds.append(codes[known] + nodes)  # each id is a node of its own, linked to its images
-        nodes += len(names)
-    rows, columns = np.concatenate(firsts), np.concatenate(seconds)
-    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(nodes, nodes))
-    _, components = connected_components(links, directed=False)
-    return pd.factorize(components[:count])[0].astype(np.int64)
-
-
-def _linking_columns(records: pd.DataFrame) -> list[str]:
-    return [name for name in ("lesion_id", "patient_id", LINK_COLUMN) if name in records]
 
 
 def make_splits(
@@ -102,7 +41,7 @@ def make_splits(
 
     Args:
         records: a frame with columns image_id and diagnosis.
-        groups: int (N,), as :func:`group_records` returns it.
+        groups: int (N,), as ``group_records`` returns it.
         fractions: the default is 70 / 10 / 8 / 12 %.
         seed: the same seed, records and groups give the same splits.
         fixed: one of :data:`SPLITS` or "" for each record, in the records' order.
@@ -151,86 +90,6 @@ def check_disjoint(groups: np.ndarray, split: pd.Series, image_ids: Sequence[str
         )
 
 
-def write_splits_csv(
-    path: Path | str, image_ids: Sequence[str], split: pd.Series, groups: np.ndarray
-) -> None:
-    """Write the columns image_id, split, group, atomically; rows as given."""
-    frame = pd.DataFrame(
-        {"image_id": list(image_ids), "split": np.asarray(split, dtype=object), "group": groups}
-    )
-    with replace_file(path) as temporary:
-        frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
-
-
-def read_splits_csv(path: Path | str) -> pd.Series:
-    """Image id -> split as a CSV file says; columns are found by name, and others passed over.
-
-    Raises:
-        UserError: the file cannot be read, lacks a column, has no row, an unknown split name or an
-            image twice.
-    """
-    frame = read_splits_table(path, ["image_id", "split"])
-    if frame.empty:
-        raise UserError(f"{path}: has no rows; give a splits.csv that tfskin-prepare wrote")
-    known = frame["split"].isin(SPLITS) | frame["split"].str.fullmatch(FOLD)
-    unknown = np.flatnonzero(~known.to_numpy())
-    if len(unknown):
-        row = frame.iloc[unknown[0]]
-        hint = nearest_hint(row["split"], list(SPLITS))
-        raise UserError(
-            f"{path}: image '{row['image_id']}': unknown split '{row['split']}'{hint}; "
-            f"it is one of {', '.join(SPLITS)}, or fold0, fold1, ..."
-        )
-    repeated = frame["image_id"][frame["image_id"].duplicated()]
-    if len(repeated):
-        raise UserError(f"{path}: image '{repeated.iloc[0]}' stands in two rows; keep one")
-    return frame.set_index("image_id")["split"]
-
-
-def apply_splits_csv(path: Path | str, records: pd.DataFrame) -> pd.Series:
-    """The split of each record as a CSV file says: str, named "split", indexed as the records.
-
-    Images that are not among the records are passed over, so a file for a whole data set serves a
-    part of it too.
-
-    Raises:
-        UserError: as :func:`read_splits_csv`, or it does not have an image of the records.
-    """
-    found = records["image_id"].map(read_splits_csv(path))
-    missing = records["image_id"][found.isna()].tolist()
-    if missing:
-        raise UserError(
-            f"{path}: has no row for {_quote(missing)}; add a row for every image of the source, "
-            "or give --drop-leaks to leave out those without one"
-        )
-    return pd.Series(found.to_numpy(object), index=records.index, name="split", dtype="str")
-
-
-def read_splits_table(path: Path | str, columns: Sequence[str]) -> pd.DataFrame:
-    """The columns of a CSV file as text, found by name.
-
-    Raises:
-        UserError: the file cannot be read, is no CSV table, or lacks a column.
-    """
-    try:
-        frame = pd.read_csv(
-            path, dtype=str, keep_default_na=False, encoding="utf-8-sig", skipinitialspace=True
-        )
-    except OSError as error:
-        raise UserError(f"{path}: cannot be read: {error.strerror}") from None
-    except ValueError as error:  # pandas' parser errors and UnicodeDecodeError are ValueErrors
-        raise UserError(f"{path}: is no CSV table: {' '.join(str(error).split())}") from None
-    frame.columns = frame.columns.str.strip()
-    for column in columns:
-        if column not in frame:
-            hint = nearest_hint(column, [str(name) for name in frame.columns])
-            raise UserError(
-                f"{path}: has no column '{column}'{hint}; it needs {' and '.join(columns)}"
-            )
-        frame[column] = frame[column].str.strip()
-    return frame[list(columns)]
-
-
 def _check_names(given: np.ndarray, image_ids: np.ndarray) -> None:
     for name, image_id in zip(given, image_ids, strict=True):
         if name != "" and name not in SPLITS:
@@ -265,11 +124,6 @@ def _torn_groups(frame: pd.DataFrame) -> list[str]:
         ", ".join(f"'{row.id}' ({row.split})" for row in rows.itertuples())
         for _, rows in torn.groupby("group", sort=False)
     ]
-
-
-def _quote(names: list[str]) -> str:
-    more = f" and {len(names) - _NAMED} more" if len(names) > _NAMED else ""
-    return ", ".join(f"'{name}'" for name in names[:_NAMED]) + more
 
 
 def _check_enough(groups: np.ndarray, cuts: list[str]) -> None:

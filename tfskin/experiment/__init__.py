@@ -4,15 +4,17 @@ from tfskin.startup import import_tensorflow_quietly
 
 import_tensorflow_quietly()
 
+from tfskin.datasets.options import PrepareOptions  # noqa: E402
 from tfskin.experiment.auditing import audit  # noqa: E402
 from tfskin.experiment.comparison_run import compare  # noqa: E402
-from tfskin.experiment.deployment import ServingOptions, export  # noqa: E402
-from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
+from tfskin.experiment.ensembling import ensemble  # noqa: E402
 from tfskin.experiment.evaluation_run import evaluate  # noqa: E402
 from tfskin.experiment.explanation_run import explain  # noqa: E402
-from tfskin.experiment.prediction_run import predict  # noqa: E402
-from tfskin.experiment.preparation import PrepareOptions, prepare  # noqa: E402
-from tfskin.experiment.training_run import resume, train  # noqa: E402
+from tfskin.experiment.exporting import export  # noqa: E402
+from tfskin.experiment.predicting import predict  # noqa: E402
+from tfskin.experiment.preparing import prepare  # noqa: E402
+from tfskin.experiment.training import resume, train  # noqa: E402
+from tfskin.serving.options import ServingOptions  # noqa: E402
 
 __all__ = [
     "PrepareOptions",

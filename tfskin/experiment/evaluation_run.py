@@ -11,7 +11,7 @@ import numpy as np
 
 from tfskin.config import parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
-from tfskin.datasets.splits import SPLITS
+from tfskin.datasets.splits_file import SPLITS
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.evaluation.challenges import Challenge

@@ -28,7 +28,7 @@ from tfskin.experiment.judging import (
     read_pictures,
 )
 from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
-from tfskin.prediction import find_images
+from tfskin.prediction.find import find_images
 from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig

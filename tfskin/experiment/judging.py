@@ -12,7 +12,7 @@ import pandas as pd
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
-from tfskin.datasets.splits import SPLITS
+from tfskin.datasets.splits_file import SPLITS
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.decisions import malignant_score

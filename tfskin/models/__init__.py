@@ -1,8 +1,9 @@
 """Networks: one paper a file, and the table of their names.
 
 Every network takes a float32 ``image`` (N, H, W, 3), RGB in 0..255, and returns float32
-``logits`` (N, classes); scaling and colour space are its first layers. A new network is one file
-and one line in :data:`MODELS`; the tests in ``tests/models/test_contract.py`` pick it up.
+``logits`` (N, classes); scaling and colour space are its first layers. A new network is one file,
+one line in :data:`MODELS` and one row of :data:`tests.models.test_contract.TINY`; one's own needs
+no place here (:mod:`tfskin.extensions`).
 """
 
 import inspect
@@ -12,6 +13,7 @@ from typing import Any
 import keras
 
 from tfskin.errors import UserError, nearest_hint
+from tfskin.extensions import NETWORK, load_part, takes
 from tfskin.layers.batch_norm import set_batch_norm_mode
 from tfskin.layers.color_constancy import ShadesOfGray
 from tfskin.models.alexnet import build_alexnet
@@ -29,6 +31,7 @@ from tfskin.models.googlenet import build_googlenet
 from tfskin.models.heads import to_probabilities
 from tfskin.models.inception_v3 import build_inception_v3
 from tfskin.models.lenet import build_lenet
+from tfskin.models.own import asked_of, call_builder
 from tfskin.models.resnet import (
     build_resnet10,
     build_resnet18,
@@ -85,7 +88,7 @@ def builder_arguments(name: str) -> dict[str, Any]:
 
     A builder's docstring says what they are; ``num_classes`` has no default.
     """
-    parameters = inspect.signature(MODELS[name]).parameters
+    parameters = inspect.signature(load_part(name, MODELS, NETWORK)).parameters
     return {key: value.default for key, value in parameters.items() if key not in FIXED}
 
 
@@ -100,7 +103,7 @@ def build_model(
     """The network of that name, its weights freshly initialised.
 
     Args:
-        name: a name of :data:`MODELS`.
+        name: a name of :data:`MODELS`, or one's own network (:mod:`tfskin.extensions`).
         image_size: height and width of the input in pixels.
         num_classes: number of logits.
         color_constancy: begin with a layer that takes the colour of the light out
@@ -117,25 +120,28 @@ def build_model(
         >>> model.output_shape
         (None, 7)
     """
-    if name not in MODELS:
-        hint = nearest_hint(name, list(MODELS))
-        raise UserError(f"model.name: no network '{name}'{hint}; known: {', '.join(MODELS)}")
-    builder = MODELS[name]
+    builder = load_part(name, MODELS, NETWORK)
+    is_own = name not in MODELS
     given = {key: value for key, value in arguments.items() if value is not None}
-    modes = given.get("batch_norm")
-    if isinstance(modes, dict):
+    modes = given.get("batch_norm", "update")
+    if not isinstance(modes, dict):
+        modes = {"backbone": modes, "head": modes}
+    if "batch_norm" in given:
         given["batch_norm"] = modes["backbone"]
-    taken = list(builder_arguments(name))
+    if is_own:
+        given = asked_of(builder, given)
     for key in given:
-        if key not in taken:
-            raise UserError(
-                f"model.{key}: network '{name}' takes no '{key}'{nearest_hint(key, taken)}"
-            )
+        if not takes(builder, key) or key in FIXED:
+            hint = nearest_hint(key, list(builder_arguments(name)))
+            raise UserError(f"model.{key}: network '{name}' takes no '{key}'{hint}")
+    given |= {"image_size": tuple(image_size), "num_classes": num_classes}
     try:
-        model = builder(image_size=tuple(image_size), num_classes=num_classes, **given)
+        model = call_builder(builder, name, **given) if is_own else builder(**given)
     except ArgumentError as error:
         raise UserError(f"model.{error.argument}: {error.reason} (network '{name}')") from None
-    if isinstance(modes, dict):
+    if is_own:
+        set_batch_norm_mode(model, modes["backbone"], part="backbone")
+    if is_own or modes["head"] != modes["backbone"]:
         set_batch_norm_mode(model, modes["head"], part="head")
     if color_constancy:
         model = put_in_front(model, ShadesOfGray(name="color_constancy"))

@@ -1,8 +1,8 @@
 """What each network of the table costs, counted and measured."""
 
 import statistics
-import time
-from collections.abc import Iterator, Sequence
+import timeit
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any
 
@@ -120,14 +120,9 @@ def measure_speed(model: keras.Model, benchmark: Benchmark) -> dict[str, float]:
     }
 
 
-def _median(step: Any, repeats: int) -> float:
+def _median(step: Callable[[], Any], repeats: int) -> float:
     step()  # traces the graph
-    seconds = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        step()
-        seconds.append(time.perf_counter() - start)
-    return statistics.median(seconds)
+    return statistics.median(timeit.repeat(step, number=1, repeat=repeats))
 
 
 def as_rows(costs: Sequence[Costs]) -> list[dict[str, Any]]:

@@ -3,42 +3,21 @@
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from tfskin.errors import UserError
 from tfskin.files import digest_files
+from tfskin.prediction.answers import Answers, HeatMap
 from tfskin.prediction.windows import WindowModel
 
 if TYPE_CHECKING:
     import keras
 
     from tfskin.schema import WindowConfig
-    from tfskin.serving.client import ServerOptions
     from tfskin.serving.graph import GraphOptions
-
-
-class Answers(NamedTuple):
-    """What a model says about N files."""
-
-    probabilities: np.ndarray
-    """float32 (N, C)."""
-    valid: np.ndarray
-    """bool (N,), false where a file could not be read."""
-    malignancy: np.ndarray | None = None
-    """float32 (N,), where the model knows which classes are malignant."""
-    prediction_set: np.ndarray | None = None
-    """bool (N, C), where the model has prediction sets."""
-
-
-class HeatMap(NamedTuple):
-    """Where on a picture its most probable class is seen."""
-
-    values: np.ndarray
-    """float32 (h, w) in 0..1."""
-    box: tuple[float, float, float, float]
-    """Top, left, bottom, right of the map on the upright picture, as fractions of its sides."""
+    from tfskin.serving.options import ServerOptions
 
 
 BatchFunction = Callable[[list[bytes]], Answers]
@@ -69,39 +48,6 @@ class Predictor:
     parallel: int = 2
     windows: WindowModel | None = None
     version: str = ""
-
-
-@dataclass(frozen=True)
-class Prediction:
-    """What a model says about one picture.
-
-    Attributes:
-        path: the picture's file.
-        class_names: index -> class.
-        probabilities: one for each class, summing to 1; empty when there is an ``error``.
-        error: why the picture could not be read; empty when it could.
-        malignancy: sum of the probabilities of the malignant classes, where they are known.
-        prediction_set: the classes that cannot be ruled out, where the model has such sets.
-        heat_map: where the predicted class is seen, if that was asked for.
-    """
-
-    path: Path
-    class_names: Sequence[str]
-    probabilities: tuple[float, ...]
-    error: str = ""
-    malignancy: float | None = None
-    prediction_set: tuple[str, ...] | None = None
-    heat_map: HeatMap | None = None
-
-    @property
-    def predicted(self) -> str:
-        """The class of the highest probability; empty when there is an error."""
-        return "" if self.error else self.class_names[int(np.argmax(self.probabilities))]
-
-    @property
-    def probability(self) -> float:
-        """The highest probability; NaN when there is an error."""
-        return float("nan") if self.error else max(self.probabilities)
 
 
 def saved_model_predictor(path: Path | str) -> Predictor:
@@ -241,22 +187,20 @@ def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Pre
     return replace(predictor, version=str(version))
 
 
-def is_saved_model(path: Path | str) -> bool:
-    """Whether a folder is a SavedModel, or holds numbered versions of one."""
-    return _newest_saved_model(Path(path)) is not None
-
-
 def find_saved_model(path: Path | str) -> Path:
     """The SavedModel's own folder: ``path``, or its version of the highest number.
 
     Raises:
         UserError: there is none.
     """
-    folder = _newest_saved_model(Path(path))
-    if folder is None:
-        what = "no such folder" if not Path(path).exists() else "holds no SavedModel"
-        raise UserError(f"{path}: {what}; tfskin-export writes <output>/<name>/<version>")
-    return folder
+    from tfskin.serving.versions import list_versions
+
+    folder = Path(path)
+    for candidate in (folder, *(version for _, version in reversed(list_versions(folder)))):
+        if (candidate / "saved_model.pb").is_file():
+            return candidate
+    what = "no such folder" if not folder.exists() else "holds no SavedModel"
+    raise UserError(f"{path}: {what}; tfskin-export writes <output>/<name>/<version>")
 
 
 def _make_predictor(
@@ -303,12 +247,3 @@ def _as_arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
 
 def _text(value: Any) -> str:
     return value.decode() if isinstance(value, bytes) else str(value)
-
-
-def _newest_saved_model(folder: Path) -> Path | None:
-    from tfskin.serving.versions import list_versions
-
-    for candidate in (folder, *(path for _, path in reversed(list_versions(folder)))):
-        if (candidate / "saved_model.pb").is_file():
-            return candidate
-    return None

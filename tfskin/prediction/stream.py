@@ -2,10 +2,10 @@
 
 import io
 import warnings
-from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from pathlib import Path
 
@@ -14,28 +14,13 @@ from PIL import Image
 
 from tfskin.datasets.pictures import read_picture, shrink_picture
 from tfskin.errors import UserError
-from tfskin.prediction.predictors import Answers, HeatMap, Prediction, Predictor
+from tfskin.prediction.answers import Answers, HeatMap, Prediction
+from tfskin.prediction.options import StreamOptions
+from tfskin.prediction.predictors import Predictor
 from tfskin.prediction.windows import cut_windows, mean_of_windows
 from tfskin.progress import progress_bar
 from tfskin.schema import WindowConfig
-
-
-@dataclass(frozen=True)
-class StreamOptions:
-    """How pictures are predicted.
-
-    Attributes:
-        batch_size: pictures in one call of the model.
-        windows: windows of a picture, whose probabilities are averaged; none for the whole picture,
-            or for those that the model was trained on. In pixels of the picture as it is; for a
-            model that was trained on windows, as its shards would store it.
-        heat_maps: whether predictions get a heat map, where the model can make one. Not of
-            windows: the map of one says nothing of the others.
-    """
-
-    batch_size: int = 32
-    windows: WindowConfig | None = None
-    heat_maps: bool = False
+from tfskin.threads import map_ahead
 
 
 @dataclass(frozen=True)
@@ -75,24 +60,12 @@ def predict_images(
         while batch := [Path(path) for path in islice(rest, options.batch_size)]:
             yield batch
 
-    source = batches()
-    pool = ThreadPoolExecutor(predictor.parallel)
-    try:
-        with progress_bar("predicting", total=total) as advance:
-            waiting: deque[Future[list[Prediction]]] = deque(
-                pool.submit(_predict_batch, predictor, batch, options)
-                for batch in islice(source, predictor.parallel)
-            )
-            while waiting:
-                predictions = waiting.popleft().result()
-                waiting.extend(
-                    pool.submit(_predict_batch, predictor, batch, options)
-                    for batch in islice(source, 1)
-                )
-                yield from predictions
-                advance(len(predictions))
-    finally:
-        pool.shutdown(cancel_futures=True)
+    work = partial(_predict_batch, predictor, options=options)
+    found = map_ahead(work, batches(), workers=predictor.parallel, ahead=predictor.parallel)
+    with progress_bar("predicting", total=total) as advance, closing(found):
+        for predictions in found:
+            yield from predictions
+            advance(len(predictions))
 
 
 def _predict_batch(

@@ -13,7 +13,7 @@ import pandas as pd
 
 from tfskin.errors import UserError
 from tfskin.files import read_json, replace_file, write_json
-from tfskin.prediction.predictors import Prediction
+from tfskin.prediction.answers import Prediction
 
 SUFFIXES = (".csv", ".jsonl")
 _EXTRAS = ("malignancy", "prediction_set")

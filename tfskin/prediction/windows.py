@@ -2,16 +2,13 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
 from PIL import Image
 
 from tfskin.inputs.windows import count_along
+from tfskin.prediction.answers import Answers
 from tfskin.schema import WindowConfig
-
-if TYPE_CHECKING:
-    from tfskin.prediction.predictors import Answers
 
 
 @dataclass(frozen=True)
@@ -26,7 +23,7 @@ class WindowModel:
 
     windows: WindowConfig
     max_side: int | None
-    decide: "Callable[[np.ndarray], Answers]"
+    decide: Callable[[np.ndarray], Answers]
 
 
 def cut_windows(picture: Image.Image, windows: WindowConfig) -> Iterator[Image.Image]:
@@ -41,7 +38,7 @@ def cut_windows(picture: Image.Image, windows: WindowConfig) -> Iterator[Image.I
             yield picture.crop((left, top, left + windows.size, top + windows.size))
 
 
-def mean_of_windows(parts: Sequence["Answers"]) -> tuple[np.ndarray, float | None]:
+def mean_of_windows(parts: Sequence[Answers]) -> tuple[np.ndarray, float | None]:
     """Mean probabilities (C,) and malignancy of all windows of one picture.
 
     A prediction set has no mean: its quantiles were fitted on whole pictures.

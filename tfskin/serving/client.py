@@ -4,34 +4,18 @@ import base64
 import json
 import re
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
 
 from tfskin.errors import UserError
+from tfskin.serving.options import ServerOptions
 
 _REST_URL = re.compile(r"https?://[^/]+/v1/models/(?P<name>[^/:]+)(/versions/\d+)?")
 _GRPC_URL = re.compile(r"grpc://(?P<host>[^/]+:\d+)/(?P<name>[^/:]+)(/(?P<version>\d+))?")
 _RETRIED_CODES = (429, 502, 503, 504)
 # gRPC lets a channel try a call five times at most.
 _GRPC_ATTEMPTS = 5
-
-
-@dataclass(frozen=True)
-class ServerOptions:
-    """How long a server is waited for.
-
-    Attributes:
-        timeout: seconds for one request, those for retries not counted.
-        retries: how often a request is sent again when the server is not there, is overloaded or
-            restarts, each time after a longer pause; over gRPC at most four times.
-        parallel: requests under way at a time; a server that batches makes one of them.
-    """
-
-    timeout: float = 60.0
-    retries: int = 4
-    parallel: int = 4
 
 
 class Client(Protocol):

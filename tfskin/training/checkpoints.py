@@ -2,7 +2,7 @@
 
 import json
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -60,7 +60,9 @@ class Checkpoint:
     values: list[np.ndarray]
 
     def restore(self, model: keras.Model, *, whole: keras.Model | None = None) -> None:
-        """Bring a compiled model and its optimizer to where they were; see ``save_checkpoint``.
+        """Bring a compiled model and its optimizer to where they were, and say so.
+
+        The arguments are those of :func:`save_checkpoint`.
 
         Raises:
             UserError: the checkpoint is of another network or optimizer.
@@ -72,6 +74,7 @@ class Checkpoint:
                 f"{self.path}: does not fit the network and optimizer of the config ({error}); "
                 "give --overwrite to train anew"
             ) from None
+        logger.info(f"going on after {self.state}")
 
 
 def save_checkpoint(
@@ -107,7 +110,7 @@ def save_checkpoint(
 def read_checkpoint(folder: Path) -> Checkpoint | None:
     """The newest checkpoint that is whole; none if there is none at all.
 
-    ``say`` is told of each that is newer and damaged.
+    A warning is logged of each that is newer and damaged.
 
     Raises:
         UserError: there are some, and each is damaged: a fit from the start would replace the
@@ -141,6 +144,11 @@ def assign_all(variables: Sequence[Any], values: Sequence[np.ndarray]) -> None:
             raise ValueError(f"{variable.path}: {value.shape} in place of {tuple(variable.shape)}")
     for variable, value in zip(variables, values, strict=True):
         variable.assign(value)
+
+
+def copy_values(variables: Iterable[Any]) -> list[np.ndarray]:
+    """The present value of each variable, which does not change with it."""
+    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in variables]
 
 
 def _load(path: Path) -> Checkpoint:

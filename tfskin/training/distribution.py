@@ -24,6 +24,7 @@ from keras.src.optimizers.base_optimizer import BaseOptimizer
 
 from tfskin.errors import UserError
 from tfskin.training.losses import class_shares
+from tfskin.training.replicas import Replicas
 from tfskin.training.steps import StepWatch
 from tfskin.training.updates import inner_optimizer
 
@@ -36,19 +37,14 @@ _LOST = (tf.errors.UnavailableError, tf.errors.AbortedError, tf.errors.DeadlineE
 """What a sum over all processes raises when one of them is gone; others say so in their text."""
 
 
-class Distribution:
-    """The replicas that train one model, and which of them are this process's.
+class Distribution(Replicas):
+    """The GPUs of a machine, or the machines of a job, that train one model together.
 
     Made before anything else of the process touches TensorFlow.
 
     Args:
         kind: ``mirrored``: every GPU of this machine (or logical CPU, where there is none);
             ``multi_worker``: every machine that the environment variable ``TF_CONFIG`` names.
-
-    Attributes:
-        replicas: how many there are in all.
-        first: the number of this process's first one.
-        local: how many are this process's.
 
     Raises:
         UserError: another Keras than the tested one; no or a wrong ``TF_CONFIG``.
@@ -72,10 +68,9 @@ class Distribution:
         self.replicas = self.strategy.num_replicas_in_sync
         self.first, self.local = numbers[0], len(numbers)
 
-    @property
-    def is_chief(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.first == 0
+    def facts(self) -> dict[str, Any]:
+        """What ``environment.json`` says of the replicas."""
+        return {"distribution": str(self), "replicas": self.replicas}
 
     def __str__(self) -> str:
         """``multi_worker: 4 replicas in 2 processes, this is number 0``."""
@@ -125,7 +120,7 @@ class Distribution:
         self._spread_seeds(model)
         self._step = self._make_step(model)
         self._count = _make_count(model)
-        self._classes = model.output_shape[-1]
+        self._model, self._classes = model, model.output_shape[-1]
 
         @tf.function(reduce_retracing=True, autograph=False)
         def forward(images: Any) -> Any:
@@ -150,26 +145,14 @@ class Distribution:
         self._sum(np.zeros(1, np.int64))
 
     def train_epoch(
-        self,
-        model: keras.Model,
-        batches: Iterable[Any],
-        *,
-        images: int,
-        images_per_step: int,
-        watch: StepWatch,
+        self, batches: Iterable[Any], *, images: int, images_per_step: int, watch: StepWatch
     ) -> dict[str, float]:
-        """Train on what is left of an epoch and return its metrics, the same in every process.
-
-        Args:
-            model: after :meth:`adopt` and :meth:`begin`.
-            batches: this process's, those of one step after one another.
-            images: of the whole epoch, in all processes.
-            images_per_step: of a whole step, in all processes.
-            watch: is told of each step.
+        """As :meth:`Replicas.train_epoch`, after :meth:`adopt` and :meth:`begin`.
 
         Raises:
             UserError: another process is gone.
         """
+        model = self._model
         model.reset_metrics()
         watch.set_model(model)
         watch.on_epoch_begin(0)
@@ -186,14 +169,10 @@ class Distribution:
             watch.on_train_batch_end(step - watch.first, {"loss": float(loss.result())})
         return {name: float(value) for name, value in model.get_metrics_result().items()}
 
-    def predict(self, batches: Iterable[Any], *, rows: tuple[int, int], total: int) -> np.ndarray:
-        """Logits (total, C) in every process, of which this one computes ``rows``.
-
-        Args:
-            batches: (images, labels) of this process's rows.
-            rows: first and last (exclusive) of them.
-            total: rows of all processes.
-        """
+    def predict(self, batches: Iterable[Any], rows: tuple[int, int, int] | None) -> np.ndarray:
+        """As :meth:`Replicas.predict`; each process computes its rows, which must be given."""
+        assert rows is not None
+        first, last, total = rows
         found: list[np.ndarray] = []
         waiting: list[Any] = []
 
@@ -214,7 +193,7 @@ class Distribution:
             compute()
         logits = np.zeros((total, self._classes), np.float32)
         if found:
-            logits[slice(*rows)] = np.concatenate(found)
+            logits[first:last] = np.concatenate(found)
         return self._sum(logits)
 
     def _make_step(self, model: keras.Model) -> Callable[..., tuple[tf.Tensor, tf.Tensor]]:

@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import Any, Literal
 
 import keras
 import numpy as np
@@ -13,18 +13,16 @@ import numpy as np
 from tfskin.errors import DivergenceError
 from tfskin.progress import progress_bar
 from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.epoch_line import epoch_line
 from tfskin.training.guards import WHAT_TO_TRY
 from tfskin.training.keeping import Keeper
 from tfskin.training.losses import CrossEntropy
 from tfskin.training.metrics import ConfusionMatrix, MacroAUC
-from tfskin.training.progressive import Progress
+from tfskin.training.replicas import Replicas
 from tfskin.training.schedules import find_plateau, plateau_factor
 from tfskin.training.steps import StepWatch
 from tfskin.training.tensorboard import make_epoch_logger
 from tfskin.training.updates import CountingLossScale, averaged_weights, skipped_steps
-
-if TYPE_CHECKING:
-    from tfskin.training.distribution import Distribution
 
 logger = logging.getLogger(__name__)
 
@@ -33,29 +31,20 @@ Figures = dict[str, float | None]
 
 @dataclass(frozen=True)
 class FitOptions:
-    """How long, what chooses the best epoch, and where things are kept.
+    """What chooses the best epoch of a run, where things are kept, and who trains.
 
-    ``epochs`` are those of this stage; ``later_epochs`` those of stages to come, for the clock.
     ``checkpoint_minutes`` is the time between checkpoints within an epoch, 0 for none: one is
-    written at the end of each epoch anyway, or of those that are ``save_seconds`` apart.
-    ``distribution`` are the replicas that train the model together; none: this process alone.
+    written at the end of each epoch anyway. ``distribution`` are the replicas that train the
+    model together.
     """
 
-    epochs: int
     folder: Path
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = "auc"
     patience: int = 0
-    later_epochs: int = 0
     plateau_patience: int = 5
     plateau_factor: float = 0.1
     checkpoint_minutes: float = 0.0
-    save_seconds: float = 0.0
-    distribution: "Distribution | None" = None
-
-    @property
-    def writes(self) -> bool:
-        """Whether this process is the one that writes."""
-        return self.distribution is None or self.distribution.is_chief
+    distribution: Replicas = field(default_factory=Replicas)
 
     @property
     def checkpoints(self) -> Path:
@@ -77,10 +66,6 @@ class FitData:
         score: (``val_labels``, probabilities (rows of ``val_batches``, C)) -> figures, for val.
         score_confusion: (C, C) counts -> figures, for train.
         class_counts: class -> training images of it in an epoch.
-        from_backbone: backbone -> the same data with its features in place of images, for stages
-            that train the head alone.
-        of_views: the same data with few random views of each image, for the same stages.
-        at: progress -> the same data at that size and strength.
         images_per_step: of a whole step, on all replicas together.
         val_rows: first and last (exclusive) row of val that ``val_batches`` hold, and the number
             of all rows; none: they hold all.
@@ -94,11 +79,31 @@ class FitData:
     score: Callable[[np.ndarray, np.ndarray], Figures]
     score_confusion: Callable[[np.ndarray], Figures]
     class_counts: dict[str, int] = field(default_factory=dict)
-    from_backbone: "Callable[[keras.Model], FitData] | None" = None
-    of_views: "FitData | None" = None
-    at: "Callable[[Progress], FitData] | None" = None
     images_per_step: int = 0
     val_rows: tuple[int, int, int] | None = None
+
+
+@dataclass(frozen=True)
+class FitTask:
+    """What one call of :func:`fit` trains: a network, on which data, for how long.
+
+    Attributes:
+        model: compiled.
+        data: its batches.
+        epochs: how many.
+        whole: the network that is kept, where ``model`` is but its head or a copy of another
+            size that shares its weights.
+        save_seconds: epochs that end sooner than so many seconds after the last checkpoint are
+            not written; those are trained again after a kill, to the same end.
+        later_epochs: those of tasks to come, for the clock.
+    """
+
+    model: keras.Model
+    data: FitData
+    epochs: int
+    whole: keras.Model | None = None
+    save_seconds: float = 0.0
+    later_epochs: int = 0
 
 
 def compile_model(
@@ -124,58 +129,57 @@ def compile_model(
     )
 
 
-def fit(
-    model: keras.Model,
-    data: FitData,
-    *,
-    options: FitOptions,
-    state: FitState | None = None,
-    whole: keras.Model | None = None,
-) -> FitState:
-    """Train a compiled model to the end and return how it went.
+def fit(task: FitTask, *, options: FitOptions, state: FitState | None = None) -> FitState:
+    """Train a task to its end and return how it went.
 
     ``<folder>/model.keras`` holds the weights of the best epoch, ``<folder>/checkpoints`` what
     resumption needs: a second call goes on from there. What follows a step is a pure function of
     the state before it and of the epoch's data, so a resumed fit equals an uninterrupted one.
-    ``state`` is what an earlier stage ended with; unless given, the checkpoints are read.
-    ``whole`` is the network that is kept, where ``model`` is but its head.
+    ``state`` is what an earlier task ended with; unless given, the checkpoints are read.
 
     Raises:
         DivergenceError: the loss became NaN or infinite; what was written stays as it is.
         KeyboardInterrupt: passed on; what the last checkpoint holds is kept.
     """
+    model, data, replicas = task.model, task.data, options.distribution
     state = state or resume_fit(model, options)
-    if options.distribution is not None:
-        options.distribution.begin(model)
-    log = make_epoch_logger(options.folder / "tb" if options.writes else None, model)
-    keeper = Keeper(
-        options.folder if options.writes else None,
-        model,
-        whole=whole,
-        seconds=options.save_seconds,
-    )
+    replicas.begin(model)
+    kept_in = options.folder if replicas.is_chief else None
+    log = make_epoch_logger(kept_in and kept_in / "tb", model)
+    keeper = Keeper(kept_in, model, whole=task.whole, seconds=task.save_seconds)
     start, first = time.monotonic(), state.epoch
-    while not _is_over(state, options):
+    while not _is_over(state, task, options):
         _set_plateau(model, state, options)
-        row, startup = _train_epoch(model, data, state, options, keeper)
-        row |= _skipped(model, state)
+        title = f"epoch {state.epoch + 1}/{_last_epoch(state, task)}"
+        with progress_bar(title, total=data.steps_per_epoch) as advance:
+            watch = StepWatch(
+                state,
+                steps=data.steps_per_epoch,
+                checkpoint_minutes=options.checkpoint_minutes,
+                save=lambda: keeper.save(state),
+                advance=advance,
+                checkpoints=options.checkpoints,
+            )
+            logs = replicas.train_epoch(
+                data.make_epoch(state.epoch, state.step),
+                images=data.images_per_epoch,
+                images_per_step=data.images_per_step,
+                watch=watch,
+            )
+        row = _train_figures(task, state, logs, watch)
         with averaged_weights(model):
-            row |= _validate(model, data, options)
-            score = _monitored(row, options.monitor)
-            state.history.append(row)
+            row |= _validate(data, replicas)
             log(row)
-            state.epoch += 1
-            state.stage_epoch += 1
-            state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
-            if score > state.best_score or state.best_epoch < 0:
-                state.best_score, state.best_epoch = score, state.epoch
+            if _end_epoch(state, row, options.monitor):
                 keeper.keep_best()
-        keeper.end_epoch(state, last=_is_over(state, options))
+        keeper.end_epoch(state, last=_is_over(state, task, options))
         if state.epoch == first + 1:
-            start += startup  # the graph is made once
+            start += watch.first_step_seconds  # the graph is made once
         spent = (time.monotonic() - start) / (state.epoch - first)
-        left = spent * (_last_epoch(state, options) - state.epoch)
-        logger.info(_epoch_line(row, state, options, seconds_left=left))
+        last = _last_epoch(state, task)
+        left = spent * (last - state.epoch)
+        is_best = state.best_epoch == state.epoch
+        logger.info(epoch_line(row, last_epoch=last, seconds_left=left, is_best=is_best))
     return state
 
 
@@ -189,7 +193,6 @@ def resume_fit(model: keras.Model, options: FitOptions) -> FitState:
     if checkpoint is None:
         return FitState()
     checkpoint.restore(model)
-    logger.info(f"going on after {checkpoint.state}")
     return checkpoint.state
 
 
@@ -231,66 +234,42 @@ def _skipped(model: keras.Model, state: FitState) -> dict[str, int]:
     return {"skipped_steps": total - sum(row["skipped_steps"] for row in before)}
 
 
-def _train_epoch(
-    model: keras.Model,
-    data: FitData,
-    state: FitState,
-    options: FitOptions,
-    keeper: Keeper,
-) -> tuple[dict[str, Any], float]:
-    """Train on what is left of an epoch; the figures of all of it, seconds of the first step."""
-    title = f"epoch {state.epoch + 1}/{_last_epoch(state, options)}"
-    with progress_bar(title, total=data.steps_per_epoch) as advance:
-        watch = StepWatch(
-            state,
-            steps=data.steps_per_epoch,
-            checkpoint_minutes=options.checkpoint_minutes,
-            save=lambda: keeper.save(state),
-            advance=advance,
-            checkpoints=options.checkpoints,
-        )
-        batches = data.make_epoch(state.epoch, state.step)
-        logs = _train_on(model, batches, data, options, watch)
+def _train_figures(
+    task: FitTask, state: FitState, logs: dict[str, float], watch: StepWatch
+) -> dict[str, Any]:
+    """The epoch's row of the history, as far as training makes it."""
+    model = task.model
     confusion = next(m for m in _metrics(model) if isinstance(m, ConfusionMatrix)).matrix()
-    figures = data.score_confusion(confusion)
+    figures = task.data.score_confusion(confusion)
     watch.measure_time()
     row = {
         "epoch": state.epoch + 1,
         "loss": logs["loss"],
-        "learning_rate": _learning_rate(model),
+        "learning_rate": float(keras.ops.convert_to_numpy(model.optimizer.learning_rate)),
         "auc": logs["auc"],
         **figures,
         "seconds": state.seconds,
         "cpu_seconds": state.cpu_seconds,  # of all threads: fair where others work
-        "images_per_second": data.images_per_epoch / state.seconds,
+        "images_per_second": task.data.images_per_epoch / state.seconds,
     }
-    return row, watch.first_step_seconds
+    return row | _skipped(model, state)
 
 
-def _train_on(
-    model: keras.Model, batches: Any, data: FitData, options: FitOptions, watch: StepWatch
-) -> dict[str, float]:
-    """Train on batches; the metrics of the epoch, those before the first batch included."""
-    if options.distribution is None:
-        fitted = model.fit(batches, epochs=1, verbose=0, shuffle=False, callbacks=[watch])
-        return {name: values[-1] for name, values in fitted.history.items()}
-    return options.distribution.train_epoch(
-        model,
-        batches,
-        images=data.images_per_epoch,
-        images_per_step=data.images_per_step,
-        watch=watch,
-    )
+def _end_epoch(state: FitState, row: dict[str, Any], monitor: str) -> bool:
+    """Note that an epoch has ended; whether it is the best so far."""
+    state.history.append(row)
+    state.epoch += 1
+    state.stage_epoch += 1
+    state.step, state.seconds, state.cpu_seconds, state.metrics = 0, 0.0, 0.0, []
+    score = _monitored(row, monitor)
+    is_best = score > state.best_score or state.best_epoch < 0
+    if is_best:
+        state.best_score, state.best_epoch = score, state.epoch
+    return is_best
 
 
-def _validate(model: keras.Model, data: FitData, options: FitOptions) -> dict[str, Any]:
-    if options.distribution is None or data.val_rows is None:
-        logits = model.predict(data.val_batches, verbose=0)
-    else:
-        *rows, total = data.val_rows
-        logits = options.distribution.predict(
-            data.val_batches, rows=(rows[0], rows[1]), total=total
-        )
+def _validate(data: FitData, replicas: Replicas) -> dict[str, Any]:
+    logits = replicas.predict(data.val_batches, data.val_rows)
     if not np.isfinite(logits).all():
         raise DivergenceError(
             f"the network's outputs on val are not finite; {WHAT_TO_TRY} (the last good weights "
@@ -308,49 +287,15 @@ def _monitored(row: dict[str, Any], monitor: str) -> float:
     return -value if monitor == "loss" else value
 
 
-def _is_over(state: FitState, options: FitOptions) -> bool:
-    """Whether the stage has come to its end."""
-    return state.stage_epoch >= options.epochs or _out_of_patience(state, options.patience)
-
-
-def _out_of_patience(state: FitState, patience: int) -> bool:
+def _is_over(state: FitState, task: FitTask, options: FitOptions) -> bool:
+    """Whether the task has come to its end, of its epochs or of patience."""
     waited = min(state.stage_epoch, state.epoch - max(state.best_epoch, 0))
-    return bool(patience) and waited >= patience
+    return state.stage_epoch >= task.epochs or 0 < options.patience <= waited
 
 
-def _last_epoch(state: FitState, options: FitOptions) -> int:
-    """The number of the last epoch, if patience ends no stage."""
-    return state.epoch + options.epochs - state.stage_epoch + options.later_epochs
-
-
-def _epoch_line(
-    row: dict[str, Any], state: FitState, options: FitOptions, *, seconds_left: float
-) -> str:
-    best = "  best" if state.best_epoch == state.epoch else ""
-    auc, balanced = row["val_auc"], row["val_balanced_accuracy"]
-    return (
-        f"epoch {row['epoch']:>3}/{_last_epoch(state, options)}  loss {row['loss']:.4f}  "
-        f"val loss {row['val_loss']:.4f}  AUC {'-' if auc is None else format(auc, '.4f')}  "
-        f"balanced accuracy {'-' if balanced is None else format(balanced, '.4f')}  "
-        f"{row['images_per_second']:.0f} images/s  "
-        f"{_overflows(row)}"
-        f"{_clock(seconds_left)} left{best}"
-    )
-
-
-def _overflows(row: dict[str, Any]) -> str:
-    count = row.get("skipped_steps", 0)
-    return f"{count} step{'s' * (count > 1)} skipped by overflow  " if count else ""
-
-
-def _clock(seconds: float) -> str:
-    minutes, rest = divmod(round(seconds), 60)
-    hours, minutes = divmod(minutes, 60)
-    return f"{hours}:{minutes:02d}:{rest:02d}" if hours else f"{minutes}:{rest:02d}"
-
-
-def _learning_rate(model: keras.Model) -> float:
-    return float(keras.ops.convert_to_numpy(model.optimizer.learning_rate))
+def _last_epoch(state: FitState, task: FitTask) -> int:
+    """The number of the last epoch, if patience ends no task."""
+    return state.epoch + task.epochs - state.stage_epoch + task.later_epochs
 
 
 def _metrics(model: keras.Model) -> list[keras.metrics.Metric]:

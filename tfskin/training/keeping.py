@@ -8,7 +8,7 @@ import keras
 import numpy as np
 
 from tfskin.files import replace_file
-from tfskin.training.checkpoints import FitState, assign_all, save_checkpoint
+from tfskin.training.checkpoints import FitState, assign_all, copy_values, save_checkpoint
 
 logger = logging.getLogger(__name__)
 
@@ -47,7 +47,8 @@ class Keeper:
             self.best = None
             self._write_model()
         else:
-            self.best = _values(self.model)  # a backbone that is not fitted stays what it is
+            # A backbone that is not fitted stays what it is.
+            self.best = copy_values(self.model.variables)
 
     def end_epoch(self, state: FitState, *, last: bool) -> None:
         """Write what is remembered and a checkpoint, if it is time or the last epoch of a stage."""
@@ -64,7 +65,7 @@ class Keeper:
         if self.folder is None:
             return
         if self.best is not None:
-            now = _values(self.model)
+            now = copy_values(self.model.variables)
             assign_all(self.model.variables, self.best)
             self._write_model()
             assign_all(self.model.variables, now)
@@ -84,7 +85,3 @@ class Keeper:
         assert self.folder is not None
         with replace_file(self.folder / "model.keras") as temporary:
             self.whole.save(temporary)
-
-
-def _values(model: keras.Model) -> list[np.ndarray]:
-    return [np.array(keras.ops.convert_to_numpy(variable)) for variable in model.variables]

@@ -1,13 +1,14 @@
 """Losses on logits, in float32 whatever the policy of the network."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
 import keras
 import numpy as np
 from keras import ops
 
-LossName = Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"]
+from tfskin.errors import UserError
+from tfskin.extensions import LOSS, load_part, takes
 
 
 class _LogitLoss(keras.losses.Loss):
@@ -156,40 +157,101 @@ def class_prior(counts: Sequence[int]) -> list[float]:
     return (numbers / numbers.sum()).tolist()
 
 
+Weights = Sequence[float] | None
+
+
+def cross_entropy(
+    *, counts: Mapping[str, int], label_smoothing: float = 0.0, class_weights: Weights = None
+) -> CrossEntropy:
+    """:class:`CrossEntropy`."""
+    return CrossEntropy(label_smoothing, class_weights)
+
+
+def focal(
+    *,
+    counts: Mapping[str, int],
+    label_smoothing: float = 0.0,
+    class_weights: Weights = None,
+    focal_gamma: float = 2.0,
+) -> Focal:
+    """:class:`Focal`."""
+    return Focal(focal_gamma, label_smoothing=label_smoothing, class_weights=class_weights)
+
+
+def class_balanced(
+    *, counts: Mapping[str, int], label_smoothing: float = 0.0, effective_beta: float = 0.999
+) -> CrossEntropy:
+    """The cross-entropy with :func:`effective_weights`."""
+    return CrossEntropy(label_smoothing, effective_weights(list(counts.values()), effective_beta))
+
+
+def logit_adjusted(
+    *,
+    counts: Mapping[str, int],
+    label_smoothing: float = 0.0,
+    class_weights: Weights = None,
+    logit_tau: float = 1.0,
+) -> LogitAdjusted:
+    """:class:`LogitAdjusted` of the classes' shares in training."""
+    prior = class_prior(list(counts.values()))
+    return LogitAdjusted(
+        prior, logit_tau, label_smoothing=label_smoothing, class_weights=class_weights
+    )
+
+
+LOSSES: dict[str, Callable[..., keras.losses.Loss]] = {
+    "cross_entropy": cross_entropy,
+    "focal": focal,
+    "class_balanced": class_balanced,
+    "logit_adjusted": logit_adjusted,
+}
+"""Name -> builder. A builder takes ``counts`` (class -> images in an epoch) and, if it knows them,
+``label_smoothing``, ``class_weights`` (one a class, or none) and options of its own."""
+
+
 def build_loss(
-    loss: LossName,
+    loss: str,
     *,
     counts: Mapping[str, int],
     label_smoothing: float = 0.0,
     class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none",
-    focal_gamma: float = 2.0,
-    effective_beta: float = 0.999,
-    logit_tau: float = 1.0,
+    options: Mapping[str, Any] | None = None,
+    **keys: Any,
 ) -> keras.losses.Loss:
     """A loss by name.
 
     Args:
-        loss: ``cross_entropy``; ``focal``; ``class_balanced``: cross-entropy with
-            :func:`effective_weights`; ``logit_adjusted``.
+        loss: a name of :data:`LOSSES`, or one's own (:mod:`tfskin.extensions`).
         counts: class -> images of it in an epoch of training, in the order of the logits.
         label_smoothing: see :class:`CrossEntropy`.
         class_weights: ``balanced``: :func:`balanced_weights`; or class -> weight, 1 where not
             named.
-        focal_gamma: of the focal loss.
-        effective_beta: of the class-balanced loss.
-        logit_tau: of the logit-adjusted loss.
+        options: options of the loss's builder.
+        **keys: options of several losses, of which the builder gets those that it takes.
+
+    Raises:
+        UserError: no such loss, or one that does not take what is asked of it.
+
+    Example:
+        >>> loss = build_loss("focal", counts={"nevus": 9, "melanoma": 1}, focal_gamma=1.0)
+        >>> loss.gamma
+        1.0
     """
-    numbers = list(counts.values())
     weights: list[float] | None = None
-    if loss == "class_balanced":
-        weights = effective_weights(numbers, effective_beta)
-    elif class_weights == "balanced":
-        weights = balanced_weights(numbers)
+    if class_weights == "balanced":
+        weights = balanced_weights(list(counts.values()))
     elif isinstance(class_weights, Mapping):
         weights = [float(class_weights.get(name, 1.0)) for name in counts]
-    common: dict[str, Any] = {"label_smoothing": label_smoothing, "class_weights": weights}
-    if loss == "focal":
-        return Focal(focal_gamma, **common)
-    if loss == "logit_adjusted":
-        return LogitAdjusted(class_prior(numbers), logit_tau, **common)
-    return CrossEntropy(**common)
+    builder, options = load_part(loss, LOSSES, LOSS), options or {}
+    arguments = {key: value for key, value in keys.items() if takes(builder, key)}
+    common = {"label_smoothing": label_smoothing, "class_weights": weights}
+    for key, value in (common | dict(options)).items():
+        if takes(builder, key):
+            arguments[key] = value
+        elif value or key in options:
+            place = "train.loss_options" if key in options else f"train.{key}"
+            raise UserError(f"{place}: loss '{loss}' takes no '{key}'")
+    made = builder(counts=counts, **arguments)
+    if not isinstance(made, keras.losses.Loss):
+        raise UserError(f"train.loss: '{loss}' returns {type(made).__name__}, no keras.losses.Loss")
+    return made

@@ -2,11 +2,10 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Literal
 
 import keras
 
-Precision = Literal["auto", "float32", "mixed_float16", "mixed_bfloat16"]
+from tfskin.schema import Precision
 
 
 def choose_precision(precision: Precision) -> tuple[str, str]:

@@ -1,5 +1,6 @@
 """Progressive learning: images, dropout and random changes that grow from stage to stage."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -77,7 +78,7 @@ def dropout_rates(model: keras.Model) -> list[tuple[Any, float]]:
     return [(x, x.rate) for x in leaf_layers(model) if isinstance(x, keras.layers.Dropout)]
 
 
-def set_rates(rates: list[tuple[Any, float]], factor: float) -> None:
+def set_rates(rates: Sequence[tuple[Any, float]], factor: float) -> None:
     """Give each dropout layer that fraction of its rate."""
     for layer, rate in rates:
         layer.rate = rate * factor

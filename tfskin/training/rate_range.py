@@ -93,15 +93,10 @@ def _judge(rates: np.ndarray, losses: np.ndarray) -> RateRange:
     lowest = first + int(np.argmin(losses[first:]))
     width = max(3, len(rates) // 6)
     starts = range(first, max(lowest + 1 - width, first) + 1)
-    lines = [_slope(np.log(rates[i : i + width]), losses[i : i + width]) for i in starts]
-    middle = min(starts[int(np.argmin(lines))] + width // 2, lowest)
+    parts = [slice(start, start + width) for start in starts]
+    slopes = [np.polyfit(np.log(rates[part]), losses[part], 1)[0] for part in parts]
+    middle = min(starts[int(np.argmin(slopes))] + width // 2, lowest)
     return RateRange(rates, losses, float(rates[middle]), float(rates[lowest] / 10))
-
-
-def _slope(x: np.ndarray, y: np.ndarray) -> float:
-    """Of the straight line of least squares."""
-    away = x - x.mean()
-    return float((away * y).sum() / max((away**2).sum(), 1e-12))
 
 
 def _endless(make_epoch: Callable[[int], Any]) -> Iterator[tuple[Any, Any]]:

@@ -9,6 +9,7 @@ import numpy as np
 
 from tfskin.layers.batch_norm import BatchNorm
 from tfskin.layers.parts import leaf_layers
+from tfskin.training.checkpoints import assign_all, copy_values
 
 
 class Statistics(NamedTuple):
@@ -43,7 +44,7 @@ def measure_statistics(
     """
     sums: list[list[Any]] = [[0.0, 0.0] for _ in layers]
     count = 0
-    with _observing(model, layers):
+    with training_mode(model, layers):
         for images in batches:
             model(images, training=True)
             count += len(images)
@@ -81,13 +82,19 @@ def recalibrate(model: keras.Model, batches: Iterable[Any]) -> int:
 
 
 @contextmanager
-def _observing(model: keras.Model, layers: list[BatchNorm]) -> Iterator[None]:
-    """Each of ``layers`` stores its last batch's statistics; everything is put back afterwards."""
+def training_mode(model: keras.Model, layers: list[BatchNorm] | None = None) -> Iterator[None]:
+    """Within it ``model(images, training=True)`` normalises by the batch, and drops nothing.
+
+    Each of ``layers`` (all unless given) stores its last batch's statistics; the others use their
+    moving ones. Everything is put back afterwards.
+    """
     norms = batch_norm_layers(model)
+    layers = norms if layers is None else layers
     dropouts = [x for x in leaf_layers(model) if isinstance(x, keras.layers.Dropout)]
     former = [(layer, layer.mode, layer.momentum, layer.trainable) for layer in norms]
     rates = [(layer, layer.rate) for layer in dropouts]
-    values = [(w, np.array(keras.ops.convert_to_numpy(w))) for x in norms for w in _moving(x)]
+    moving = [weight for layer in norms for weight in _moving(layer)]
+    values = copy_values(moving)
     chosen = {id(layer) for layer in layers}
     try:
         for layer in norms:
@@ -102,16 +109,8 @@ def _observing(model: keras.Model, layers: list[BatchNorm]) -> Iterator[None]:
             layer.mode, layer.momentum, layer.trainable = mode, momentum, trainable
         for dropout, rate in rates:
             dropout.rate = rate
-        for weight, value in values:
-            weight.assign(value)
+        assign_all(moving, values)
 
 
 def _moving(layer: BatchNorm) -> tuple[Any, Any]:
     return layer.moving_mean, layer.moving_variance
-
-
-@contextmanager
-def training_mode(model: keras.Model) -> Iterator[None]:
-    """Within it ``model(images, training=True)`` normalises by the batch, and drops nothing."""
-    with _observing(model, batch_norm_layers(model)):
-        yield

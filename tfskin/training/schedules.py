@@ -2,19 +2,19 @@
 
 import math
 from collections.abc import Sequence
-from typing import Any, Literal
+from typing import Any
 
 import keras
 from keras import ops
 
-ScheduleName = Literal["constant", "step", "exponential", "cosine", "one_cycle", "plateau"]
+from tfskin.schema import Schedule
 
 ONE_CYCLE_START = 1 / 25
 """Where one-cycle begins, as a fraction of its highest rate (Smith's and fastai's default)."""
 
 
 def make_schedule(
-    schedule: ScheduleName,
+    schedule: Schedule,
     *,
     learning_rate: float,
     steps_per_epoch: int,

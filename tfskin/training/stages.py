@@ -1,17 +1,17 @@
-"""Fine-tuning in stages: what trains, with which batch normalisation, at which rates."""
+"""Fine-tuning in stages: what trains, on which data, with which batch normalisation and rates."""
 
 import logging
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
 
 import keras
 
 from tfskin.errors import UserError, nearest_hint
 from tfskin.layers.batch_norm import BatchNormMode, set_batch_norm_mode
 from tfskin.layers.parts import Part, head_layers, leaf_layers, part_of
-from tfskin.training.checkpoints import FitState, read_checkpoint
+from tfskin.training.checkpoints import Checkpoint, FitState
 from tfskin.training.features import split_head
-from tfskin.training.fit import FitData, FitOptions, fit
+from tfskin.training.fit import FitData, FitTask
 from tfskin.training.progressive import Progress, at_size, dropout_rates, set_rates
 
 logger = logging.getLogger(__name__)
@@ -22,34 +22,103 @@ SAVE_SECONDS = 30.0
 
 @dataclass(frozen=True)
 class Stage:
-    """One stage of a fit.
+    """One stage of a training.
 
     Attributes:
         epochs: how many.
+        compile: compiles the model, with a fresh optimizer, once what trains is set.
+        data: its batches of images; or a function of the frozen backbone that returns batches of
+            its features, on which the head is trained alone.
         unfreeze: ``all``; ``head``; or a layer from which on everything trains.
         batch_norm: the mode of each part's batch normalisations.
-        compile: compiles the model, with a fresh optimizer, after the above is set.
         progress: size of the images and strength of the regularisation, where they change.
+        few_views: the data show few random views of each image, so the frozen backbone has to do
+            without its dropout.
     """
 
     epochs: int
     compile: Callable[[keras.Model], None]
+    data: FitData | Callable[[keras.Model], FitData]
     unfreeze: str = "all"
     batch_norm: dict[Part, BatchNormMode] = field(default_factory=dict)
     progress: Progress | None = None
+    few_views: bool = False
 
 
-def prepare_stage(model: keras.Model, stage: Stage) -> str:
-    """Freeze, set the modes and compile; returns one line that says what trains.
+def list_tasks(
+    model: keras.Model,
+    stages: Sequence[Stage],
+    state: FitState,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[FitTask]:
+    """What each stage fits, one after the other; fit each before the next is asked for.
+
+    Each goes on from the last weights of the one before, with a fresh optimizer; patience ends a
+    stage, not the training. The best epoch is that of all stages together, or of those on images
+    of the last size: scores at other sizes are not the kept network's.
+
+    Args:
+        model: the network that is kept; it is compiled anew for each stage.
+        stages: at least one.
+        state: how far the training has come; the stage's number is kept up to date in it.
+        checkpoint: that of ``state``, where a training goes on within its stage.
+    """
+    rates = dropout_rates(model)
+    for number in range(state.stage, len(stages)):
+        stage = stages[number]
+        backbone, network = begin_stage(model, stage, rates)
+        line = f"{stage.unfreeze} trains; {describe_batch_norm(model)}"
+        logger.info(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
+        if stage.progress is not None:
+            logger.info(_describe(stage.progress))
+        if number > state.stage:
+            state.stage, state.stage_epoch = number, 0
+            before = stages[number - 1].progress
+            if stage.progress and before and stage.progress.size != before.size:
+                state.best_score, state.best_epoch = float("-inf"), -1
+        elif checkpoint:
+            checkpoint.restore(network, whole=model)
+        if stage.few_views:
+            set_rates(_backbone_rates(model, rates), 0.0)
+        elif backbone is not None:
+            _backbone_rates(model, rates)  # it runs in inference mode
+        yield FitTask(
+            network,
+            # Features are those of the weights that the checkpoint held.
+            stage.data if isinstance(stage.data, FitData) else stage.data(backbone),
+            stage.epochs,
+            whole=None if network is model else model,
+            save_seconds=0.0 if backbone is None else SAVE_SECONDS,
+            later_epochs=sum(later.epochs for later in stages[number + 1 :]),
+        )
+
+
+def begin_stage(
+    model: keras.Model, stage: Stage, rates: Sequence[tuple[keras.layers.Layer, float]]
+) -> tuple[keras.Model | None, keras.Model]:
+    """Freeze, set the modes and compile; ``(frozen backbone, what is fitted)``.
+
+    What is fitted is ``model`` itself; its head, where the stage trains on the features of its
+    backbone (else the backbone is none); or a network of the same layers for a progressive
+    stage's images. ``rates`` are those of :func:`tfskin.training.progressive.dropout_rates`.
 
     Raises:
         UserError: ``unfreeze`` names no layer.
     """
+    set_rates(rates, 1.0 if stage.progress is None else stage.progress.dropout)
     unfreeze(model, stage.unfreeze)
     for part, mode in stage.batch_norm.items():
         set_batch_norm_mode(model, mode, part=part)
     stage.compile(model)
-    return f"{stage.unfreeze} trains; {describe_batch_norm(model)}"
+    if not isinstance(stage.data, FitData):
+        backbone, head = split_head(model)
+        stage.compile(head)
+        return backbone, head
+    if stage.progress is None:
+        return None, model
+    small = at_size(model, stage.progress.size)
+    stage.compile(small)
+    return None, small
 
 
 def unfreeze(model: keras.Model, first: str) -> None:
@@ -103,93 +172,8 @@ def describe_batch_norm(model: keras.Model) -> str:
     return f"batch norm: {'; '.join(texts) or 'none'}"
 
 
-def fit_stages(
-    model: keras.Model,
-    data: FitData,
-    stages: Sequence[Stage],
-    *,
-    options: FitOptions,
-) -> FitState:
-    """Train stage after stage and return how it went; see :func:`tfskin.training.fit.fit`.
-
-    Each stage goes on from the last weights of the one before, with a fresh optimizer; patience
-    ends a stage, not the fit. The best epoch is that of all stages together, or of those on
-    images of the last size: scores at other sizes are not the kept network's. A stopped fit goes
-    on within its stage.
-
-    Args:
-        model: a network; it is compiled anew for each stage.
-        data: batches; the epoch's number runs on through the stages.
-        stages: at least one.
-        options: as for a single fit; ``epochs`` is not used.
-    """
-    checkpoint = read_checkpoint(options.checkpoints)
-    state = checkpoint.state if checkpoint else FitState()
-    rates = dropout_rates(model)
-    for number in range(state.stage, len(stages)):
-        stage = stages[number]
-        set_rates(rates, 1.0)
-        line = prepare_stage(model, stage)
-        logger.info(f"stage {number + 1} of {len(stages)}: {line}" if len(stages) > 1 else line)
-        backbone, head = None, model
-        if stage.unfreeze == "head" and data.from_backbone is not None:
-            backbone, head = split_head(model)
-            stage.compile(head)
-        if stage.progress is not None:
-            head = at_stage(model, stage, rates)
-            logger.info(_describe(stage.progress))
-        if number > state.stage:
-            state.stage, state.stage_epoch = number, 0
-            before = stages[number - 1].progress
-            if stage.progress and before and stage.progress.size != before.size:
-                state.best_score, state.best_epoch = float("-inf"), -1
-        elif checkpoint:
-            checkpoint.restore(head, whole=model)
-            logger.info(f"going on after {state}")
-        later = sum(stage.epochs for stage in stages[number + 1 :])
-        stage_options = replace(options, epochs=stage.epochs, later_epochs=later)
-        if backbone is None:
-            of_stage = data
-            if stage.unfreeze == "head" and data.of_views is not None:
-                of_stage = data.of_views
-                set_rates(_of_backbone(rates, model), 0.0)
-            if stage.progress is not None and data.at is not None:
-                of_stage = data.at(stage.progress)
-            whole = None if head is model else model
-            state = fit(head, of_stage, options=stage_options, state=state, whole=whole)
-            continue
-        stage_options = replace(stage_options, save_seconds=SAVE_SECONDS)
-        assert data.from_backbone is not None
-        _of_backbone(rates, model)  # it runs in inference mode
-        state = fit(
-            head,
-            data.from_backbone(backbone),
-            options=stage_options,
-            state=state,
-            whole=model,
-        )
-    return state
-
-
-def at_stage(
-    model: keras.Model, stage: Stage, rates: list[tuple[keras.layers.Layer, float]]
-) -> keras.Model:
-    """A compiled network of the same layers for the images of a progressive stage.
-
-    ``rates`` are those of :func:`tfskin.training.progressive.dropout_rates`; a stage without
-    progress has ``model`` itself.
-    """
-    if stage.progress is None:
-        return model
-    set_rates(rates, stage.progress.dropout)
-    small = at_size(model, stage.progress.size)
-    stage.compile(small)
-    return small
-
-
-def _of_backbone(
-    rates: list[tuple[keras.layers.Layer, float]],
-    model: keras.Model,
+def _backbone_rates(
+    model: keras.Model, rates: Sequence[tuple[keras.layers.Layer, float]]
 ) -> list[tuple[keras.layers.Layer, float]]:
     """The dropout of a frozen backbone, which few views of an image have to do without."""
     parts = part_of(model)

@@ -10,9 +10,9 @@ from contextlib import contextmanager
 from typing import Any
 
 import keras
-import numpy as np
 from keras import ops
 
+from tfskin.training.checkpoints import assign_all, copy_values
 from tfskin.training.recalibration import batch_norm_layers
 
 
@@ -212,11 +212,11 @@ def averaged_weights(model: keras.Model) -> Iterator[None]:
     pairs: Sequence[tuple[Any, Any]] = ()
     if isinstance(optimizer, OncePerUpdate):
         pairs = optimizer.averages()
-    former = [np.array(keras.ops.convert_to_numpy(variable)) for variable, _ in pairs]
+    variables = [variable for variable, _ in pairs]
+    former = copy_values(variables)
     try:
         for variable, average in pairs:
             variable.assign(average)
         yield
     finally:
-        for (variable, _), value in zip(pairs, former, strict=True):
-            variable.assign(value)
+        assign_all(variables, former)

@@ -8,8 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.pictures import read_picture
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.contract import check_source
 from tfskin.errors import UserError
 
 
@@ -184,7 +186,7 @@ LAYOUTS = {
 def test_the_published_form_gives_its_diagnoses_and_pictures(source, tmp_path):
     write, diagnoses = LAYOUTS[source]
     write(tmp_path)
-    records = read_records(source, tmp_path)
+    records = check_source(source, tmp_path)
     assert sorted(records["diagnosis"]) == sorted(diagnoses)
     assert set(records["source"]) == {source}
     assert records["image_id"].is_unique

@@ -5,7 +5,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.options import SourceOptions
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.contract import check_source
 from tfskin.errors import UserError
 
 ROWS = [
@@ -31,7 +33,7 @@ def published(tmp_path):
 
 
 def test_the_published_layout(published):
-    records = read_records("ham10000", published)
+    records = check_source("ham10000", published)
     assert records["image_id"].tolist() == [row[1] for row in ROWS]
     assert records["diagnosis"].tolist() == ["nv", "nv", "mel", "bkl"]
     assert records["lesion_id"].tolist() == ["HAM_1", "HAM_1", "HAM_2", "HAM_3"]

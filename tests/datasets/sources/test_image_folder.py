@@ -3,8 +3,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.contract import check_source
 from tfskin.datasets.sources.image_folder import _class_of_name
 from tfskin.errors import UserError
 
@@ -18,7 +20,7 @@ def test_class_folders(tmp_path):
     (tmp_path / "nevus" / "notes.txt").write_text("not a picture")
     (tmp_path / "empty").mkdir()
     write_pictures(tmp_path, ["__MACOSX/x/1.jpg", ".cache/1.jpg"])
-    records = read(tmp_path)
+    records = check_source("image_folder", tmp_path)
     assert records["image_id"].tolist() == ["mel__1", "nevus__1", "nevus__deep__er__2"]
     assert records["diagnosis"].tolist() == ["mel", "nevus", "nevus"]
     assert list(records.columns) == RECORD_COLUMNS

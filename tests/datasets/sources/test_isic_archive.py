@@ -3,7 +3,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.options import SourceOptions
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.contract import check_source
 from tfskin.errors import UserError
 
 MELANOMA = "Malignant melanocytic proliferations (Melanoma)"
@@ -47,7 +49,7 @@ def download(tmp_path):
 
 
 def test_the_tools_layout(download):
-    records = read_records("isic_archive", download)
+    records = check_source("isic_archive", download)
     assert records["image_id"].tolist() == [f"ISIC_000000{k}" for k in (1, 2, 3, 4)]
     assert records["license"].tolist() == ["CC-0", "CC-BY-NC", "CC-BY", "CC-BY"]
     assert records["attribution"].iloc[1] == "Clinic, Barcelona"

@@ -8,14 +8,10 @@ import pytest
 from PIL import Image
 
 from tests.datasets.sources.pictures import write_pictures
+from tfskin.datasets.options import PhantomOptions, SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.sources import SourceOptions, read_records
-from tfskin.datasets.sources.phantom import (
-    PhantomOptions,
-    draw_phantom,
-    plan_lesions,
-    write_phantoms,
-)
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.phantom import draw_phantom, plan_lesions, write_phantoms
 from tfskin.errors import UserError
 
 SMALL = PhantomOptions(lesions=12, seed=3, image_size=(48, 64))

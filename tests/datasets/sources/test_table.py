@@ -3,8 +3,10 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from tests.datasets.sources.pictures import write_pictures, write_rows
+from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
-from tfskin.datasets.sources import SourceOptions, read_records
+from tfskin.datasets.sources import read_records
+from tfskin.datasets.sources.contract import check_source
 from tfskin.errors import UserError
 
 ROWS = [
@@ -26,7 +28,7 @@ def folder(tmp_path):
 
 @pytest.mark.parametrize(("name", "delimiter"), [("t.csv", ","), ("t.tab", "\t"), ("t.tsv", "\t")])
 def test_a_table_with_the_usual_columns(folder, name, delimiter):
-    records = read(write_rows(folder / name, ROWS, delimiter=delimiter, bom=True))
+    records = check_source("table", write_rows(folder / name, ROWS, delimiter=delimiter, bom=True))
     assert list(records.columns) == RECORD_COLUMNS
     assert records["image_id"].tolist() == ["pics__a", "pics__b", "pics__sub__c"]
     assert records["diagnosis"].tolist() == ["nevus", "nevus", "mel"]

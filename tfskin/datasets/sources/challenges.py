@@ -4,19 +4,81 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from tfskin.datasets.records import IMAGE_SUFFIXES
-from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata
+from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata, take_pictures
 from tfskin.errors import UserError
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "test": "test"}
 # Superpixels and masks lie among the pictures of some challenges.
 _NO_PICTURES = re.compile(r"_(superpixels|segmentation|mask)$", re.IGNORECASE)
 _ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
+
+
+@dataclass(frozen=True)
+class Challenge:
+    """The layout of a challenge that publishes a truth file for each of its parts.
+
+    Attributes:
+        name: of the source, such as "isic_2018".
+        truth: pattern of the names of the truth files.
+        example: such a name, for errors.
+        key: what the column of image ids may be called.
+        classes: columns of 0 and 1, one a class.
+        none: the class of a row without a 1; None: every row has one.
+        further: pattern of the names of tables with more about the images.
+        columns: column of the records -> what it may be called in those tables.
+    """
+
+    name: str
+    truth: str
+    example: str
+    key: tuple[str, ...]
+    classes: tuple[str, ...]
+    none: str | None = None
+    further: str = ""
+    columns: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+
+def read_challenge(path: Path, images: Path | str | None, layout: Challenge) -> dict[str, Any]:
+    """The columns of a challenge's records, for ``build_records``.
+
+    Test and validation files are the test and val splits. Images lie anywhere below the folder.
+
+    Args:
+        path: the folder that holds all of it, or one truth file.
+        images: the folder of the images, where it is another.
+        layout: names of files and columns.
+
+    Raises:
+        UserError: no truth file, a missing column, a row that is not one-hot or has no image, an
+            id twice.
+    """
+    tables = require_tables(path, layout.truth, example=layout.example)
+    known = index_pictures(Path(images) if images is not None else path)
+    further = find_tables(path if path.is_dir() else path.parent, layout.further)
+    remedy = f"{layout.name.upper().replace('_', ' ')} is published with it"
+    parts = []
+    for table in tables:
+        metadata = read_metadata(table)
+        ids = read_ids(metadata, *layout.key, remedy=remedy)
+        about = look_up(further, layout.key, ids)
+        parts.append(
+            {
+                "image_id": ids,
+                "path": take_pictures(metadata, ids, known),
+                "diagnosis": read_one_hot(metadata, layout.classes, none=layout.none),
+                **{name: value_of(about, ids, *held) for name, held in layout.columns.items()},
+                "split": part_of(table),
+            }
+        )
+    return join_parts(parts) | {"image_type": "dermoscopic", "source": layout.name}
 
 
 def find_tables(folder: Path, pattern: str) -> list[Path]:
@@ -29,11 +91,9 @@ def find_tables(folder: Path, pattern: str) -> list[Path]:
     if folder.is_file():
         return [folder] if regex.fullmatch(folder.name) else []
     found: dict[str, Path] = {}
-    for place, children, names in os.walk(folder, followlinks=True):
-        children[:] = sorted(name for name in children if not _hidden(name))
-        for name in sorted(names):
-            if regex.fullmatch(name):
-                found.setdefault(name, Path(place).absolute() / name)
+    for place, name in _walk(folder):
+        if regex.fullmatch(name):
+            found.setdefault(name, Path(place).absolute() / name)
     return [found[name] for name in sorted(found)]
 
 
@@ -65,13 +125,11 @@ def index_pictures(folder: Path) -> dict[str, str]:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder of pictures; give the one that holds them")
     known: dict[str, str] = {}
-    for place, children, names in os.walk(folder, followlinks=True):
-        children[:] = sorted(name for name in children if not _hidden(name))
-        for name in sorted(names):
-            stem, suffix = os.path.splitext(name)  # noqa: PTH122
-            wanted = suffix.lower() in IMAGE_SUFFIXES and not _hidden(name)
-            if wanted and not _NO_PICTURES.search(stem):
-                known.setdefault(stem, os.path.join(place, name))  # noqa: PTH118
+    for place, name in _walk(folder):
+        stem, suffix = os.path.splitext(name)  # noqa: PTH122
+        wanted = suffix.lower() in IMAGE_SUFFIXES and not _hidden(name)
+        if wanted and not _NO_PICTURES.search(stem):
+            known.setdefault(stem, os.path.join(place, name))  # noqa: PTH118
     return known
 
 
@@ -81,22 +139,6 @@ def read_ids(metadata: Metadata, *names: str, remedy: str) -> pd.Series:
     ids = ids.str.replace(_ENDING, "", regex=True)
     check_unique(metadata, ids)
     return ids
-
-
-def take_pictures(metadata: Metadata, ids: pd.Series, known: dict[str, str]) -> list[str]:
-    """The path of each id's picture.
-
-    Raises:
-        UserError: a row whose picture is nowhere; the message names the line and the id.
-    """
-    lost = ids[~ids.isin(list(known))]
-    if len(lost):
-        more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
-        raise UserError(
-            f"{metadata.file}: line {lost.index[0]}: no picture of '{lost.iloc[0]}'{more} in the "
-            "folder or below; put it there, or leave its row out"
-        )
-    return [known[image_id] for image_id in ids]
 
 
 def read_one_hot(
@@ -160,7 +202,7 @@ def value_of(metadata: Metadata | None, ids: pd.Series, *names: str) -> pd.Serie
     return pd.Series("", index=ids.index) if metadata is None else metadata.get(*names)
 
 
-def join_parts(parts: Sequence[dict[str, object]]) -> dict[str, object]:
+def join_parts(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The columns of a challenge's parts, one under the other; ``split`` only where it matters.
 
     Training alone is data that do not come split.
@@ -170,6 +212,13 @@ def join_parts(parts: Sequence[dict[str, object]]) -> dict[str, object]:
     if set(columns["split"]) <= {"train"}:
         del columns["split"]
     return {str(name): values for name, values in columns.items()}
+
+
+def _walk(folder: Path) -> Iterator[tuple[str, str]]:
+    """``(folder, file's name)`` of all below a folder, in order, without what is hidden."""
+    for place, children, names in os.walk(folder, followlinks=True):
+        children[:] = sorted(name for name in children if not _hidden(name))
+        yield from ((place, name) for name in sorted(names))
 
 
 def _hidden(name: str) -> bool:

@@ -13,9 +13,8 @@ from tfskin.datasets.sources.challenges import (
     part_of,
     read_ids,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import read_metadata
+from tfskin.datasets.sources.metadata import read_metadata, take_pictures
 from tfskin.errors import UserError
 
 _TRUTH = r"ISBI2016_ISIC_Part3_(Training|Test)_GroundTruth\.csv"

@@ -7,23 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import build_records
-from tfskin.datasets.sources.challenges import (
-    find_tables,
-    index_pictures,
-    join_parts,
-    look_up,
-    part_of,
-    read_ids,
-    read_one_hot,
-    require_tables,
-    take_pictures,
-    value_of,
-)
-from tfskin.datasets.sources.metadata import read_metadata
+from tfskin.datasets.sources.challenges import Challenge, read_challenge
 
-CLASSES = ("melanoma", "seborrheic_keratosis")
-_TRUTH = r"ISIC-2017_(Training|Validation|Test|Test_v2)_Part3_GroundTruth\.csv"
-_METADATA = r"ISIC-2017_(Training|Validation|Test|Test_v2)_Data_metadata\.csv"
+_LAYOUT = Challenge(
+    name="isic_2017",
+    truth=r"ISIC-2017_(Training|Validation|Test|Test_v2)_Part3_GroundTruth\.csv",
+    example="ISIC-2017_*_Part3_GroundTruth.csv",
+    key=("image_id", "image"),
+    classes=("melanoma", "seborrheic_keratosis"),
+    none="nevus",
+    further=r"ISIC-2017_(Training|Validation|Test|Test_v2)_Data_metadata\.csv",
+    columns={"age": ("age_approximate", "age_approx"), "sex": ("sex",)},
+)
 
 
 def read_isic_2017(path: Path, *, images: Path | str | None = None) -> pd.DataFrame:
@@ -45,23 +40,4 @@ def read_isic_2017(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     Reference:
         Codella et al., "Skin Lesion Analysis Toward Melanoma Detection" (2018), arXiv:1710.05006.
     """
-    tables = require_tables(path, _TRUTH, example="ISIC-2017_*_Part3_GroundTruth.csv")
-    known = index_pictures(Path(images) if images is not None else path)
-    further = find_tables(path, _METADATA)
-    parts = []
-    for table in tables:
-        metadata = read_metadata(table)
-        ids = read_ids(metadata, "image_id", "image", remedy="ISIC 2017 is published with it")
-        about = look_up(further, ("image_id", "image"), ids)
-        parts.append(
-            {
-                "image_id": ids,
-                "path": take_pictures(metadata, ids, known),
-                "diagnosis": read_one_hot(metadata, CLASSES, none="nevus"),
-                "age": value_of(about, ids, "age_approximate", "age_approx"),
-                "sex": value_of(about, ids, "sex"),
-                "split": part_of(table),
-            }
-        )
-    columns = join_parts(parts) | {"image_type": "dermoscopic", "source": "isic_2017"}
-    return build_records(columns, source=str(path))
+    return build_records(read_challenge(path, images, _LAYOUT), source=str(path))

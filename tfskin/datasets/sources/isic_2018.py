@@ -7,24 +7,18 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import build_records
-from tfskin.datasets.sources.challenges import (
-    find_tables,
-    index_pictures,
-    join_parts,
-    look_up,
-    part_of,
-    read_ids,
-    read_one_hot,
-    require_tables,
-    take_pictures,
-    value_of,
-)
+from tfskin.datasets.sources.challenges import Challenge, read_challenge
 from tfskin.datasets.sources.ham10000 import ATTRIBUTION, LICENSE
-from tfskin.datasets.sources.metadata import read_metadata
 
-CLASSES = ("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC")
-_TRUTH = r"ISIC2018_Task3_(Training|Validation|Test)_GroundTruth\.csv"
-_LESIONS = r"ISIC2018_Task3_(Training|Validation|Test)_LesionGroupings\.csv"
+_LAYOUT = Challenge(
+    name="isic_2018",
+    truth=r"ISIC2018_Task3_(Training|Validation|Test)_GroundTruth\.csv",
+    example="ISIC2018_Task3_*_GroundTruth.csv",
+    key=("image", "image_id"),
+    classes=("MEL", "NV", "BCC", "AKIEC", "BKL", "DF", "VASC"),
+    further=r"ISIC2018_Task3_(Training|Validation|Test)_LesionGroupings\.csv",
+    columns={"lesion_id": ("lesion_id",)},
+)
 
 
 def read_isic_2018(path: Path, *, images: Path | str | None = None) -> pd.DataFrame:
@@ -46,27 +40,6 @@ def read_isic_2018(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     Reference:
         Codella et al., "Skin Lesion Analysis Toward Melanoma Detection 2018", arXiv:1902.03368.
     """
-    tables = require_tables(path, _TRUTH, example="ISIC2018_Task3_*_GroundTruth.csv")
-    known = index_pictures(Path(images) if images is not None else path)
-    groupings = find_tables(path if path.is_dir() else path.parent, _LESIONS)
-    parts = []
-    for table in tables:
-        metadata = read_metadata(table)
-        ids = read_ids(metadata, "image", "image_id", remedy="ISIC 2018 is published with it")
-        lesions = look_up(groupings, ("image", "image_id"), ids)
-        parts.append(
-            {
-                "image_id": ids,
-                "path": take_pictures(metadata, ids, known),
-                "diagnosis": read_one_hot(metadata, CLASSES),
-                "lesion_id": value_of(lesions, ids, "lesion_id"),
-                "split": part_of(table),
-            }
-        )
-    columns = join_parts(parts) | {
-        "image_type": "dermoscopic",
-        "license": LICENSE,
-        "attribution": ATTRIBUTION,
-        "source": "isic_2018",
-    }
+    columns = read_challenge(path, images, _LAYOUT)
+    columns |= {"license": LICENSE, "attribution": ATTRIBUTION}
     return build_records(columns, source=str(path))

@@ -7,23 +7,22 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import build_records
-from tfskin.datasets.sources.challenges import (
-    find_tables,
-    index_pictures,
-    join_parts,
-    look_up,
-    part_of,
-    read_ids,
-    read_one_hot,
-    require_tables,
-    take_pictures,
-    value_of,
-)
-from tfskin.datasets.sources.metadata import read_metadata
+from tfskin.datasets.sources.challenges import Challenge, read_challenge
 
-CLASSES = ("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK")
-_TRUTH = r"ISIC_2019_(Training|Test)_GroundTruth\.csv"
-_METADATA = r"ISIC_2019_(Training|Test)_Metadata\.csv"
+_LAYOUT = Challenge(
+    name="isic_2019",
+    truth=r"ISIC_2019_(Training|Test)_GroundTruth\.csv",
+    example="ISIC_2019_*_GroundTruth.csv",
+    key=("image", "image_id"),
+    classes=("MEL", "NV", "BCC", "AK", "BKL", "DF", "VASC", "SCC", "UNK"),
+    further=r"ISIC_2019_(Training|Test)_Metadata\.csv",
+    columns={
+        "lesion_id": ("lesion_id",),
+        "age": ("age_approx",),
+        "sex": ("sex",),
+        "site": ("anatom_site_general",),
+    },
+)
 
 
 def read_isic_2019(path: Path, *, images: Path | str | None = None) -> pd.DataFrame:
@@ -46,26 +45,6 @@ def read_isic_2019(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     Reference:
         https://challenge.isic-archive.com/landing/2019/
     """
-    tables = require_tables(path, _TRUTH, example="ISIC_2019_*_GroundTruth.csv")
-    known = index_pictures(Path(images) if images is not None else path)
-    further = find_tables(path if path.is_dir() else path.parent, _METADATA)
-    parts = []
-    for table in tables:
-        metadata = read_metadata(table)
-        ids = read_ids(metadata, "image", "image_id", remedy="ISIC 2019 is published with it")
-        about = look_up(further, ("image", "image_id"), ids)
-        parts.append(
-            {
-                "image_id": ids,
-                "path": take_pictures(metadata, ids, known),
-                "diagnosis": read_one_hot(metadata, CLASSES),
-                "lesion_id": value_of(about, ids, "lesion_id"),
-                "age": value_of(about, ids, "age_approx"),
-                "sex": value_of(about, ids, "sex"),
-                "site": value_of(about, ids, "anatom_site_general"),
-                "split": part_of(table),
-            }
-        )
-    columns = join_parts(parts) | {"image_type": "dermoscopic", "source": "isic_2019"}
-    columns["link"] = columns["image_id"].str.removesuffix("_downsampled")  # type: ignore[attr-defined]
+    columns = read_challenge(path, images, _LAYOUT)
+    columns["link"] = columns["image_id"].str.removesuffix("_downsampled")
     return build_records(columns, source=str(path))

@@ -4,20 +4,17 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
-from scipy.sparse import coo_array
-from scipy.sparse.csgraph import connected_components
 
+from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
     index_pictures,
     read_ids,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import read_metadata
+from tfskin.datasets.sources.metadata import archive_columns, read_metadata, take_pictures
 
 _TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
 _TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"
@@ -63,11 +60,7 @@ def read_isic_2020(
             "diagnosis": metadata.require_values(
                 label_column or "diagnosis", remedy="choose one of them as label_column"
             ),
-            "patient_id": metadata.get("patient_id"),
-            "lesion_id": metadata.get("lesion_id"),
-            "age": metadata.get("age_approx"),
-            "sex": metadata.get("sex"),
-            "site": metadata.get("anatom_site_general_challenge", "anatom_site_general"),
+            **archive_columns(metadata),
             "image_type": "dermoscopic",
             "source": "isic_2020",
             "link": _link_duplicates(ids, find_tables(folder, _DUPLICATES)),
@@ -76,19 +69,16 @@ def read_isic_2020(
     )
 
 
-def _link_duplicates(ids: pd.Series, tables: list[Path]) -> list[str]:
-    """A name that duplicates share: their component's first image; "" for an image alone."""
+def _link_duplicates(ids: pd.Series, tables: list[Path]) -> pd.Series | str:
+    """A name that duplicates share; "" for an image alone."""
     if not tables:
-        return [""] * len(ids)
+        return ""
     pairs = read_metadata(tables[0])
     remedy = "the list of duplicates has it"
     place = {image_id: number for number, image_id in enumerate(ids)}
-    first = pairs.require("image_name_1", remedy=remedy).map(place)
-    second = pairs.require("image_name_2", remedy=remedy).map(place)
-    both = (first.notna() & second.notna()).to_numpy()  # the list is of more than one file
-    rows, columns = first[both].to_numpy(np.int64), second[both].to_numpy(np.int64)
-    links = coo_array((np.ones(len(rows), np.int8), (rows, columns)), shape=(len(ids),) * 2)
-    _, component = connected_components(links, directed=False)
-    sizes = np.bincount(component, minlength=len(ids))
-    names = pd.Series(ids.to_numpy()).groupby(component).first()
-    return [names[c] if sizes[c] > 1 else "" for c in component]
+    ends = {
+        "first": pairs.require("image_name_1", remedy=remedy).map(place),
+        "second": pairs.require("image_name_2", remedy=remedy).map(place),
+    }
+    duplicates = pd.DataFrame(ends).dropna()  # the list is of more than one file
+    return name_groups(ids, group_records(pd.DataFrame(index=ids.index), duplicates))

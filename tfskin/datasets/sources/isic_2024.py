@@ -14,9 +14,8 @@ from tfskin.datasets.sources.challenges import (
     look_up,
     read_ids,
     require_tables,
-    take_pictures,
 )
-from tfskin.datasets.sources.metadata import Metadata, read_metadata
+from tfskin.datasets.sources.metadata import Metadata, archive_columns, read_metadata, take_pictures
 
 _TRUTH = r"(train-metadata|ISIC_2024_Training_GroundTruth)\.csv"
 _PERMISSIVE = r"ISIC_2024_Permissive_Training_GroundTruth\.csv"
@@ -66,14 +65,7 @@ def read_isic_2024(
             "image_id": ids,
             "path": _find_pictures(metadata, ids, Path(images) if images is not None else folder),
             "diagnosis": _read_diagnoses(metadata, label_column),
-            "patient_id": metadata.get("patient_id"),
-            "lesion_id": metadata.get("lesion_id"),
-            "age": metadata.get("age_approx"),
-            "sex": metadata.get("sex"),
-            "site": metadata.get("anatom_site_general"),
-            "image_type": metadata.get("image_type"),
-            "license": metadata.get("copyright_license"),
-            "attribution": metadata.get("attribution"),
+            **archive_columns(metadata),
             "source": "isic_2024",
         },
         source=str(metadata.file),

@@ -9,6 +9,7 @@ import pandas as pd
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.metadata import (
     Metadata,
+    archive_columns,
     check_unique,
     find_metadata,
     find_pictures,
@@ -66,17 +67,7 @@ def read_isic_archive(
             "image_id": ids,
             "path": find_pictures(metadata, ids, folder, places),
             "diagnosis": _read_diagnoses(metadata, label_column),
-            "lesion_id": metadata.get("lesion_id"),
-            "patient_id": metadata.get("patient_id"),
-            "age": metadata.get("age_approx", "age", "meta.clinical.age_approx"),
-            "sex": metadata.get("sex", "meta.clinical.sex"),
-            "site": metadata.get(
-                "anatom_site_general", "anatom_site_1", "meta.clinical.anatom_site_general"
-            ),
-            "image_type": metadata.get("image_type", "meta.acquisition.image_type"),
-            "skin_type": metadata.get("fitzpatrick_skin_type"),
-            "license": metadata.get("copyright_license"),
-            "attribution": metadata.get("attribution"),
+            **archive_columns(metadata),
             "source": "isic_archive",
         },
         source=str(metadata.file),

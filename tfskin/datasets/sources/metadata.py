@@ -16,6 +16,21 @@ from tfskin.datasets.records import IMAGE_SUFFIXES, summarise_names
 from tfskin.errors import UserError, nearest_hint
 
 _DELIMITERS = ("\t", ",", ";")
+# Column of the records -> what the ISIC Archive calls it: today, in challenges, in its first tool.
+_ARCHIVE_COLUMNS = {
+    "lesion_id": ("lesion_id",),
+    "patient_id": ("patient_id",),
+    "age": ("age_approx", "age", "meta.clinical.age_approx"),
+    "sex": ("sex", "meta.clinical.sex"),
+    "site": (
+        *("anatom_site_general", "anatom_site_general_challenge", "anatom_site_1"),
+        "meta.clinical.anatom_site_general",
+    ),
+    "image_type": ("image_type", "meta.acquisition.image_type"),
+    "skin_type": ("fitzpatrick_skin_type",),
+    "license": ("copyright_license",),
+    "attribution": ("attribution",),
+}
 
 
 @dataclass(frozen=True)
@@ -141,6 +156,11 @@ def _read_rows(file: Path, reader: Any, before: int) -> Iterator[tuple[int, list
         raise UserError(f"{file}: line {line}: {error}; mend its quotation marks") from None
 
 
+def archive_columns(metadata: Metadata) -> dict[str, Any]:
+    """What a table of the ISIC Archive says of images besides id and diagnosis."""
+    return {name: metadata.get(*names) for name, names in _ARCHIVE_COLUMNS.items()}
+
+
 def find_metadata(path: Path, names: Sequence[str]) -> Path:
     """The metadata file at ``path``, or the first of ``names`` in the folder ``path``.
 
@@ -185,13 +205,29 @@ def find_pictures(
     for place in folders:
         for picture in list_pictures(place):
             known.setdefault(picture.stem, str(picture))
+    return take_pictures(metadata, ids, known, where=", ".join(map(str, folders)))
+
+
+def take_pictures(
+    metadata: Metadata, ids: pd.Series, known: dict[str, str], *, where: str = "the folder or below"
+) -> list[str]:
+    """The path of each id's image.
+
+    Args:
+        metadata: named in errors.
+        ids: image ids, indexed by line number.
+        known: image id -> path.
+        where: the images were looked for, for errors.
+
+    Raises:
+        UserError: a row whose image is nowhere; the message names the line and the id.
+    """
     lost = ids[~ids.isin(list(known))]
     if len(lost):
-        places_text = ", ".join(str(place) for place in folders)
         more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
         raise UserError(
             f"{metadata.file}: line {lost.index[0]}: no picture of '{lost.iloc[0]}'{more} in "
-            f"{places_text}; put it there, or leave its row out"
+            f"{where}; put it there, or leave its row out"
         )
     return [known[image_id] for image_id in ids]
 

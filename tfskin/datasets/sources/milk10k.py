@@ -13,9 +13,13 @@ from tfskin.datasets.sources.challenges import (
     read_ids,
     read_one_hot,
     require_tables,
+)
+from tfskin.datasets.sources.metadata import (
+    archive_columns,
+    check_unique,
+    read_metadata,
     take_pictures,
 )
-from tfskin.datasets.sources.metadata import check_unique, read_metadata
 from tfskin.errors import UserError
 
 CLASSES = (
@@ -68,14 +72,10 @@ def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFram
             "image_id": ids,
             "path": take_pictures(metadata, ids, known),
             "diagnosis": lesion_ids.map(diagnosis),
+            **archive_columns(metadata),
             "lesion_id": lesion_ids,
-            "age": metadata.get("age_approx"),
-            "sex": metadata.get("sex"),
             "site": metadata.get("site", "anatom_site_general"),
-            "image_type": metadata.get("image_type"),
             "skin_type": metadata.get("skin_tone_class", "fitzpatrick_skin_type"),
-            "license": metadata.get("copyright_license"),
-            "attribution": metadata.get("attribution"),
             "source": "milk10k",
         },
         source=str(metadata.file),

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 from PIL import Image
 
+from tfskin.datasets.options import PhantomOptions
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources import phantom_artefacts as artefacts
 from tfskin.datasets.sources.phantom_lesion import (
@@ -39,50 +40,6 @@ _JPEG_QUALITY = 95
 
 # First word of each random stream's key, after the seed.
 _PATIENT, _LESION, _SKIN, _VIEW, _ARTEFACTS = range(5)
-
-
-@dataclass(frozen=True)
-class PhantomOptions:
-    """How many phantoms, and how they look.
-
-    Attributes:
-        lesions: number of lesions; about 1.5 pictures each.
-        seed: seed of every random choice; the same seed gives the same files.
-        image_size: height and width in pixels.
-        melanoma_fraction: part of the lesions that is melanoma-like, at the mean age.
-        separation: distance of the two classes' means in every trait, in deviations; 0: the
-            pictures say nothing about the class.
-        hair, ruler, sticker, dark_corners: part of the pictures that has each artefact, the same
-            in both classes.
-    """
-
-    lesions: int = 800
-    seed: int = 0
-    image_size: tuple[int, int] = (150, 200)
-    melanoma_fraction: float = 0.4
-    separation: float = 2.2
-    hair: float = 0.3
-    ruler: float = 0.12
-    sticker: float = 0.1
-    dark_corners: float = 0.25
-
-    def __post_init__(self) -> None:
-        if self.lesions < 1:
-            raise UserError(f"phantom: lesions is {self.lesions}; give at least 1")
-        if self.seed < 0:
-            raise UserError(f"phantom: seed is {self.seed}; give 0 or more")
-        if min(self.image_size) < 16:
-            raise UserError(f"phantom: image_size is {self.image_size}; give at least 16 by 16")
-        if not 0 < self.melanoma_fraction < 1:
-            raise UserError(
-                f"phantom: melanoma_fraction is {self.melanoma_fraction}; give more than 0 and "
-                "less than 1"
-            )
-        if self.separation < 0:
-            raise UserError(f"phantom: separation is {self.separation}; give 0 or more")
-        for name in ("hair", "ruler", "sticker", "dark_corners"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise UserError(f"phantom: {name} is {getattr(self, name)}; give 0 to 1")
 
 
 @dataclass(frozen=True)
@@ -188,7 +145,7 @@ def _add_artefacts(picture: Array, lesion: Lesion, view: int, options: PhantomOp
         (options.sticker, artefacts.add_sticker),
         (options.dark_corners, artefacts.add_dark_corners),
     ):
-        if rng.random() < rate:
+        if options.artefacts and rng.random() < rate:
             picture = add(picture, rng)
     return picture
 

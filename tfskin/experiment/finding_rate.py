@@ -8,16 +8,17 @@ from matplotlib.figure import Figure
 
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.network import build_compiled, plan_stages, start_weights
-from tfskin.experiment.preparation import find_shards
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.fitting.data import find_shards
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.fitting.network import build_network, start_weights
+from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.files import replace_file
 from tfskin.inputs import class_names, damage_named
 from tfskin.schema import ExperimentConfig
+from tfskin.training.fit import FitData
 from tfskin.training.progressive import dropout_rates
 from tfskin.training.rate_range import RateRange, measure_rates
-from tfskin.training.stages import at_stage
+from tfskin.training.stages import begin_stage
 
 
 class RateReport(NamedTuple):
@@ -46,31 +47,26 @@ def find_rate(
     data = config.data
     shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold)
     names = class_names(shards, data.classes)
-    batches = fit_data(config, shards, names)
-    model, _ = build_compiled(
-        config,
-        num_classes=len(names),
-        steps_per_epoch=batches.steps_per_epoch,
-        class_counts=batches.class_counts,
-    )
-    start_weights(model, config.model)
-    stage, *_ = plan_stages(
-        config, steps_per_epoch=batches.steps_per_epoch, class_counts=batches.class_counts
-    )
-    model = at_stage(model, stage, dropout_rates(model))
-    if stage.progress is not None and batches.at is not None:
-        batches = batches.at(stage.progress)
+    folder = Path(output) if output else Path("find_lr")
+    network, _ = build_network(config, num_classes=len(names))
+    start_weights(network, config.model)
+    # The first stage's images themselves, also where their features would be kept.
+    train = config.train.model_copy(update={"feature_views": 0})
+    seen = TrainingData(config.model_copy(update={"train": train}), shards, names, folder)
+    [first, *_] = plan_stages(seen.config, seen)
+    _, model = begin_stage(network, first, dropout_rates(network))
+    assert isinstance(first.data, FitData)
+    make_epoch = first.data.make_epoch
     with damage_named(shards, "train"):
         try:
             found = measure_rates(
                 model,
-                lambda epoch: batches.make_epoch(epoch, 0),
+                lambda epoch: make_epoch(epoch, 0),
                 updates=updates,
                 accumulate=config.train.accumulate,
             )
         except ValueError as error:
             raise UserError(f"{config.name}: {error}; try train.precision=float32") from None
-    folder = Path(output) if output else Path("find_lr")
     folder.mkdir(parents=True, exist_ok=True)
     report = RateReport(found, folder / f"{config.name}.png", folder / f"{config.name}.csv")
     save_figure(plot_rates(found, title=f"{config.name}: loss by learning rate"), report.picture)

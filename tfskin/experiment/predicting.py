@@ -2,54 +2,33 @@
 
 import logging
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pandas as pd
 
 from tfskin.annotation import Annotator
 from tfskin.errors import UserError
-from tfskin.experiment.deployment import read_graph_options
+from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
-from tfskin.prediction import (
-    Prediction,
+from tfskin.prediction.answers import Prediction
+from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images
+from tfskin.prediction.options import PredictOptions, StreamOptions
+from tfskin.prediction.predictors import (
     Predictor,
-    RowWriter,
-    StreamOptions,
-    count_images,
-    iterate_images,
     keras_predictor,
-    predict_images,
-    predictions_table,
     saved_model_predictor,
     server_predictor,
     window_predictor,
-    write_predictions,
 )
-from tfskin.prediction.find import STANDARD_INPUT
+from tfskin.prediction.stream import predict_images
+from tfskin.prediction.tables import RowWriter, predictions_table, write_predictions
 from tfskin.runs import Run, open_run
-from tfskin.serving.client import ServerOptions
+from tfskin.serving.options import ServerOptions
 
 logger = logging.getLogger(__name__)
 
 URL_STARTS = ("http://", "https://", "grpc://")
-
-
-@dataclass(frozen=True)
-class PredictOptions:
-    """How pictures are predicted, and where the result goes.
-
-    Attributes:
-        output: a ``.csv`` or ``.jsonl`` file.
-        annotate: a folder for the pictures with their class probabilities drawn beside them.
-        stream: size of a batch, windows, heat maps on annotated pictures.
-        server: time limits and retries for a URL.
-    """
-
-    output: Path | str | None = None
-    annotate: Path | str | None = None
-    stream: StreamOptions = field(default_factory=StreamOptions)
-    server: ServerOptions = field(default_factory=ServerOptions)
 
 
 @dataclass

@@ -134,7 +134,7 @@ def test_an_ensemble_is_overwritten_when_the_new_one_is_whole(
         raise KeyboardInterrupt
 
     with monkeypatch.context() as patched:
-        patched.setattr("tfskin.experiment.ensemble_run.evaluate", stop)
+        patched.setattr("tfskin.experiment.ensembling.evaluate", stop)
         with pytest.raises(KeyboardInterrupt):
             tfskin.ensemble(config, output=folder, overwrite=True)
     assert before == {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}

@@ -1,7 +1,7 @@
 from dataclasses import replace
 
 from tests.datasets.tiny import make_records, write_tiny
-from tfskin.experiment.deployment import read_facts, read_graph_options
+from tfskin.experiment.exporting import read_facts, read_graph_options
 from tfskin.files import write_json
 from tfskin.inputs import read_labels
 from tfskin.runs import Run

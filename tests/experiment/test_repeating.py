@@ -11,10 +11,11 @@ from tests.conftest import TINY
 from tests.news import hear
 from tfskin.config import read_config, split_sweep
 from tfskin.errors import DivergenceError, UserError
-from tfskin.experiment import several_runs as room
-from tfskin.experiment.several_runs import FIGURES, Repeats, train_several
+from tfskin.experiment import repeating as room
+from tfskin.experiment.repeating import FIGURES, train_several
 from tfskin.runs import Run, open_run
 from tfskin.schema import ComparisonConfig
+from tfskin.training.options import Repeats
 
 
 @pytest.fixture
@@ -170,8 +171,7 @@ def test_folds_must_be_those_of_the_shards(tmp_path, phantom_shards):
 
 
 def test_folds_are_trained_gone_on_with_and_joined(tmp_path):
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     source = SourceOptions(phantom=PhantomOptions(lesions=40, image_size=(32, 32)))
     options = tfskin.PrepareOptions(source=source, folds=2)

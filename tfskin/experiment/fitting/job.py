@@ -1,31 +1,32 @@
 """The job that trains a run: one process, or several that must agree on what they do."""
 
 import json
+import logging
 import os
-from typing import TYPE_CHECKING
 
 from tfskin.config import dump_config
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.experiment.preparation import find_shards
+from tfskin.experiment.fitting.data import find_shards
 from tfskin.files import read_json
-from tfskin.inputs import ReplicaShare
 from tfskin.runs import Run
 from tfskin.schema import ExperimentConfig
 from tfskin.training.checkpoints import Checkpoint
+from tfskin.training.replicas import Replicas
 
-if TYPE_CHECKING:
-    from tfskin.training.distribution import Distribution
+logger = logging.getLogger(__name__)
 
 
-def start_distribution(config: ExperimentConfig) -> "Distribution | None":
-    """The replicas that ``train.distribution`` asks for; none where this process trains alone."""
+def start_distribution(config: ExperimentConfig) -> Replicas:
+    """The replicas that ``train.distribution`` asks for."""
     kind = config.train.distribution
     if kind == "none":
-        return None
+        return Replicas()
     from tfskin.training.distribution import Distribution
 
-    return Distribution(kind)
+    distribution = Distribution(kind)
+    logger.info(str(distribution))
+    return distribution
 
 
 def is_follower(config: ExperimentConfig) -> bool:
@@ -49,23 +50,12 @@ def refuse_distribution(config: ExperimentConfig, what: str, *, mirrored: bool =
         raise UserError(f"train.distribution: {what} can't be {kind}; set it to none")
 
 
-def replica_share(distribution: "Distribution | None") -> ReplicaShare:
-    """The part of each pass that this process reads."""
-    if distribution is None:
-        return ReplicaShare()
-    return ReplicaShare(distribution.replicas, distribution.first, distribution.local)
-
-
-def find_shards_together(
-    folder: str,
-    config: ExperimentConfig,
-    distribution: "Distribution | None",
-) -> Shards:
+def find_shards_together(folder: str, config: ExperimentConfig, distribution: Replicas) -> Shards:
     """The shards of a config; the embedded phantoms are drawn by the process that writes."""
-    if distribution is not None and not distribution.is_chief:
+    if not distribution.is_chief:
         distribution.wait_for_all()
     shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold)
-    if distribution is not None and distribution.is_chief:
+    if distribution.is_chief:
         distribution.wait_for_all()
     return shards
 
@@ -74,7 +64,7 @@ def check_same_job(
     run: Run,
     config: ExperimentConfig,
     shards: Shards,
-    distribution: "Distribution | None",
+    distribution: Replicas,
     checkpoint: Checkpoint | None,
 ) -> None:
     """Refuse to go on with another number of replicas, or where processes see different things.
@@ -83,7 +73,7 @@ def check_same_job(
         UserError: says which.
     """
     path = run.folder / "environment.json"
-    replicas = 1 if distribution is None else distribution.replicas
+    replicas = distribution.replicas
     if checkpoint is not None and path.is_file():
         former = read_json(path).get("replicas", 1)
         if former != replicas:
@@ -92,8 +82,6 @@ def check_same_job(
                 f"{'is' if replicas == 1 else 'are'} {replicas}, so its steps would be others; "
                 "start as many, or give --overwrite to start anew"
             )
-    if distribution is None:
-        return
     seen = "nothing" if checkpoint is None else str(checkpoint.state)
     for text, what in (
         (dump_config(config), "their config"),

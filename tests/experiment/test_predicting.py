@@ -6,9 +6,11 @@ import pytest
 
 from tests.serving.pictures import encode, make_picture
 from tfskin.errors import UserError
-from tfskin.experiment.prediction_run import PredictOptions, load_predictor, stream_predictions
+from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.files import write_json
-from tfskin.prediction import Answers, Predictor, StreamOptions
+from tfskin.prediction.answers import Answers
+from tfskin.prediction.options import PredictOptions, StreamOptions
+from tfskin.prediction.predictors import Predictor
 
 NAMES = ["bkl", "mel", "nv"]
 

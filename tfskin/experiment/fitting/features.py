@@ -13,10 +13,10 @@ import numpy as np
 
 from tfskin.datasets.shards import Shards
 from tfskin.errors import DivergenceError, UserError
+from tfskin.experiment.fitting.data import input_options
 from tfskin.files import read_json, replace_file, write_json
 from tfskin.inputs import (
     InputOptions,
-    ReplicaShare,
     damage_named,
     make_dataset,
     read_labels,
@@ -42,40 +42,15 @@ def feature_seconds(folder: Path) -> tuple[float, float]:
     return sum(one["seconds"] for one in spent), sum(one["cpu_seconds"] for one in spent)
 
 
-def input_options(config: ExperimentConfig, share: ReplicaShare | None = None) -> InputOptions:
-    """How pictures are fed while the network of a config trains, to this process's replicas."""
-    return InputOptions(
-        image_size=config.model.image_size,
-        resize=config.model.resize,
-        batch_size=config.train.batch_size,
-        classes=config.data.classes,
-        augment=config.data.augment,
-        seed=config.seed,
-        shuffle_buffer=config.data.shuffle_buffer,
-        sampling=config.data.sampling,
-        windows=config.data.windows,
-        share=share or ReplicaShare(),
-    )
-
-
-def with_features(
-    data: FitData,
-    config: ExperimentConfig,
-    shards: Shards,
-    folder: Path,
-) -> FitData:
-    """The data of a fit, and where ``train.feature_views`` asks for it what its head stages see.
-
-    In such a stage epoch ``e`` sees view ``e % feature_views`` of each image, that is the random
-    changes of that epoch, in an order of its own.
+def check_views(config: ExperimentConfig) -> None:
+    """Refuse ``train.feature_views`` where it does not go with the other keys.
 
     Raises:
-        UserError: no stage trains the head alone, or pictures are mixed, sampled or cut into
+        UserError: no stage trains the head alone, or images are mixed, sampled or cut into
             windows.
     """
-    views = config.train.feature_views
-    if not views:
-        return data
+    if not config.train.feature_views:
+        return
     if all(stage.unfreeze != "head" for stage in config.train.stages):
         raise UserError(
             "train.feature_views: no stage trains the head alone; write "
@@ -91,37 +66,42 @@ def with_features(
             "train.feature_views: features are kept once an image; set data.sampling=none and "
             "data.windows=null"
         )
-    options = input_options(config)
-    if config.train.feature_cache == "off":
 
-        def make_epoch(epoch: int, steps: int) -> Any:
-            return make_dataset(
-                shards,
-                "train",
-                options=options,
-                epoch=epoch,
-                view=epoch % views,
-                skip_batches=steps,
-            )
 
-        return replace(data, of_views=replace(data, make_epoch=make_epoch))
+def few_views(data: FitData, config: ExperimentConfig, shards: Shards) -> FitData:
+    """The data of a fit with few views of each image: epoch ``e`` sees view ``e % views``.
+
+    A view is the random changes of the epoch of that number, in an order of its own.
+    """
+    options, views = input_options(config), config.train.feature_views
+
+    def make_epoch(epoch: int, steps: int) -> Any:
+        view = {"epoch": epoch, "view": epoch % views, "skip_batches": steps}
+        return make_dataset(shards, "train", options=options, **view)
+
+    return replace(data, make_epoch=make_epoch)
+
+
+def kept_features(
+    data: FitData, config: ExperimentConfig, shards: Shards, folder: Path, backbone: keras.Model
+) -> FitData:
+    """The same with the features of a frozen backbone in place of images, computed once.
+
+    Files lie in ``train.feature_folder``, or in ``<folder>/features`` of the run.
+    """
+    options, views = input_options(config), config.train.feature_views
     where = Path(config.train.feature_folder or folder / "features")
+    cache = FeatureCache(where, backbone, shards, options, times=folder / TIMES_FILE)
+    labels = read_labels(shards, "train", options.classes)["label"].to_numpy()
+    kept = [cache.load("train", view) for view in range(views)]
 
-    def from_backbone(backbone: keras.Model) -> FitData:
-        times = folder / TIMES_FILE
-        cache = FeatureCache(where, backbone, shards, options, times=times)
-        labels = read_labels(shards, "train", options.classes)["label"].to_numpy()
-        kept = [cache.load("train", view) for view in range(views)]
+    def make_epoch(epoch: int, steps: int) -> Any:
+        return make_feature_dataset(
+            kept[epoch % views], labels, options=options, epoch=epoch, skip_batches=steps
+        )
 
-        def make_epoch(epoch: int, steps: int) -> Any:
-            return make_feature_dataset(
-                kept[epoch % views], labels, options=options, epoch=epoch, skip_batches=steps
-            )
-
-        val = make_feature_dataset(cache.load("val", None), data.val_labels, options=options)
-        return replace(data, make_epoch=make_epoch, val_batches=val, from_backbone=None)
-
-    return replace(data, from_backbone=from_backbone)
+    val = make_feature_dataset(cache.load("val", None), data.val_labels, options=options)
+    return replace(data, make_epoch=make_epoch, val_batches=val)
 
 
 class FeatureCache:

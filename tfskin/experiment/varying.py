@@ -9,9 +9,8 @@ import pandas as pd
 from tfskin.config import list_experiments
 from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
 from tfskin.experiment.evaluation_run import headline_split
-from tfskin.experiment.several_runs import train_each
+from tfskin.experiment.repeating import train_each
 from tfskin.files import replace_file
-from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig
 
 FIGURES = ("macro_auc", "accuracy", "balanced_accuracy", "log_loss")
@@ -55,45 +54,21 @@ def train_variants(
     runs = train_each(experiments, folder, overwrite=overwrite)
     metrics = {name: run.metrics() for name, run in runs.items()}
     split = headline_split(next(iter(metrics.values())))
-    rows = [_row(name, found, split) for name, found in metrics.items()]
+    numbers = [_numbers(name, found, split) for name, found in metrics.items()]
+    rows = [_shown(row, metrics[row["variant"]]["splits"][split]) for row in numbers]
     with replace_file(folder / "comparison.csv") as temporary:
-        pd.DataFrame([_numbers(name, m, split) for name, m in metrics.items()]).to_csv(
-            temporary, index=False
-        )
-    histories = {name: _history(run) for name, run in runs.items()}
+        pd.DataFrame(numbers).to_csv(temporary, index=False)
+    histories = {name: pd.read_csv(run.folder / "history.csv") for name, run in runs.items()}
     save_figure(plot_histories(histories, title=config.name), folder / "comparison.png")
     return Variants(folder, split, rows)
 
 
-def _history(run: Run) -> pd.DataFrame:
-    return pd.read_csv(run.folder / "history.csv")
-
-
-def _row(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
-    figures = metrics["splits"][split]
-    return {
-        "variant": name,
-        "images": figures["images"],
-        "parameters": metrics["model"]["parameters"],
-        "best_epoch": metrics["training"]["best_epoch"],
-        "minutes": metrics["training"]["minutes"],
-        **{figure: format_figure(figures[figure]) for figure in FIGURES},
-    }
-
-
 def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
     """A row of the CSV: plain numbers, bounds in columns of their own."""
-    figures = metrics["splits"][split]
-    row = {
-        "variant": name,
-        "split": split,
-        "images": figures["images"],
-        "parameters": metrics["model"]["parameters"],
-        "flops": metrics["model"]["flops"],
-        "epochs": metrics["training"]["epochs"],
-        "best_epoch": metrics["training"]["best_epoch"],
-        "minutes": metrics["training"]["minutes"],
-    }
+    figures, model, training = metrics["splits"][split], metrics["model"], metrics["training"]
+    row = {"variant": name, "split": split, "images": figures["images"]}
+    row |= {key: model[key] for key in ("parameters", "flops")}
+    row |= {key: training[key] for key in ("epochs", "best_epoch", "minutes")}
     for figure in FIGURES:
         entry = figures[figure]
         row |= {
@@ -102,3 +77,10 @@ def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
             f"{figure}_high": entry["high"],
         }
     return row
+
+
+def _shown(numbers: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
+    """A row of the table on the terminal: figures with their intervals as text."""
+    keys = ("variant", "images", "parameters", "best_epoch", "minutes")
+    texts = {figure: format_figure(figures[figure]) for figure in FIGURES}
+    return {key: numbers[key] for key in keys} | texts

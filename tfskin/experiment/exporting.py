@@ -3,9 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
 
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import Shards
@@ -17,27 +15,11 @@ from tfskin.runs import Run, open_run
 from tfskin.serving.decisions import read_decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.model_card import ModelFacts
+from tfskin.serving.options import ExportFormat, ServingOptions
 from tfskin.serving.runtimes import RuntimeExport, export_runtime
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
 CHECKED_IMAGES = 16
-
-ExportFormat = Literal["saved_model", "onnx", "litert"]
-
-
-@dataclass(frozen=True)
-class ServingOptions:
-    """What an export does besides the network.
-
-    Attributes:
-        test_time_augmentation: average over mirrored and turned copies of a picture, in the graph.
-        float16_weights: half the bytes on disk; computed in float32.
-        max_pixels: the largest height times width that is decoded; none for the default.
-    """
-
-    test_time_augmentation: bool = False
-    float16_weights: bool = False
-    max_pixels: int | None = None
 
 
 def export(

@@ -5,7 +5,7 @@ import json
 import logging
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,31 +16,17 @@ from tfskin.config import change_config, dump_config
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import load_shards
 from tfskin.errors import DivergenceError, UserError
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.training_run import train
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.training import train
 from tfskin.files import replace_file, write_json, write_text
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
+from tfskin.training.options import Repeats
 
 logger = logging.getLogger(__name__)
 
 _VARIANT = "variant"
 FIGURES = ("macro_auc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss")
-
-
-@dataclass(frozen=True)
-class Repeats:
-    """Which runs: each fold, times so many seeds, times every combination of settings.
-
-    Attributes:
-        folds: number of folds of the shards; None: no folds.
-        seeds: number of seeds, from the config's on; None: its seed alone.
-        sweep: dotted key -> values to try.
-    """
-
-    folds: int | None = None
-    seeds: int | None = None
-    sweep: Mapping[str, Sequence[Any]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ import pytest
 import tfskin
 from tests.conftest import TINY
 from tfskin.errors import UserError
-from tfskin.experiment import rate_run
+from tfskin.experiment import finding_rate
 
 
 @pytest.fixture
@@ -16,7 +16,7 @@ def config(phantom_shards):
 
 
 def test_a_picture_and_a_table_are_left_and_no_run(tmp_path, config):
-    report = rate_run.find_rate(config, output=tmp_path / "rates", updates=12)
+    report = finding_rate.find_rate(config, output=tmp_path / "rates", updates=12)
     assert [path.name for path in tmp_path.iterdir()] == ["rates"]
     assert sorted(path.name for path in (tmp_path / "rates").iterdir()) == [
         "five_layer_rgb.csv",
@@ -40,9 +40,9 @@ def test_images_and_dropout_are_those_of_the_first_stage(
         seen.update(images=images.shape[1:3], model=model.input_shape[1:3], rate=drop.rate)
         raise ValueError("seen")
 
-    monkeypatch.setattr(rate_run, "measure_rates", spy)
+    monkeypatch.setattr(finding_rate, "measure_rates", spy)
     keys = [f"train.progressive={{stages: {stages}, size: 0.5, dropout: 0.2}}", "model.dropout=0.5"]
     config = tfskin.config.change_config(config, keys, name="x", source="test")
     with pytest.raises(UserError, match="seen"):
-        rate_run.find_rate(config, output=tmp_path / "rates")
+        finding_rate.find_rate(config, output=tmp_path / "rates")
     assert seen == {"images": (side, side), "model": (side, side), "rate": pytest.approx(rate)}

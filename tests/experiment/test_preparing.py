@@ -8,9 +8,9 @@ import pytest
 
 import tfskin
 from tests.datasets.tiny import make_image
-from tfskin.datasets.splits import Fractions
+from tfskin.datasets.options import Fractions
 from tfskin.errors import UserError
-from tfskin.experiment import preparation
+from tfskin.experiment import preparing
 
 FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, artefacts=False)
 
@@ -79,7 +79,7 @@ def test_what_cannot_be_is_refused_before_the_download(
     if splits is not None:
         (tmp_path / "splits.csv").write_text(splits)
         options = replace(options, split_file=tmp_path / "splits.csv")
-    monkeypatch.setattr(preparation, "download_source", lambda *_, **__: pytest.fail("downloaded"))
+    monkeypatch.setattr(preparing, "download_source", lambda *_, **__: pytest.fail("downloaded"))
     with pytest.raises(UserError, match=message):
         tfskin.prepare("isic_2019", tmp_path / "isic", output=tmp_path, options=options)
 
@@ -87,7 +87,7 @@ def test_what_cannot_be_is_refused_before_the_download(
 def test_a_splits_file_without_an_image_is_refused_before_the_audit(tmp_path, monkeypatch, table):
     path = tmp_path / "splits.csv"
     path.write_text("image_id,split\np0,test\n")
-    monkeypatch.setattr(preparation, "audit_records", lambda *_, **__: pytest.fail("audited"))
+    monkeypatch.setattr(preparing, "audit_records", lambda *_, **__: pytest.fail("audited"))
     options = replace(FEW, split_file=path)
     with pytest.raises(UserError, match=r"has no row for 'p1', .* --drop-leaks"):
         tfskin.prepare("table", table, output=tmp_path, options=options)

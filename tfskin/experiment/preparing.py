@@ -2,79 +2,31 @@
 
 import logging
 import tempfile
-from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
-from tfskin.datasets.audit import Audit, OnError, audit_records, describe_problems
-from tfskin.datasets.beam import BeamRun
+from tfskin.datasets.audit import Audit, audit_records, describe_problems
 from tfskin.datasets.folds import find_leaks, make_folds
+from tfskin.datasets.groups import group_records
 from tfskin.datasets.merging import merge_records
+from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
-from tfskin.datasets.shards import ShardOptions, Shards, check_name, load_shards, write_shards
-from tfskin.datasets.sources import SourceOptions, read_records
-from tfskin.datasets.splits import (
-    Fractions,
-    apply_splits_csv,
-    group_records,
-    make_splits,
-    read_splits_csv,
-)
+from tfskin.datasets.shard_writing import check_name, write_shards
+from tfskin.datasets.shards import Shards
+from tfskin.datasets.sources import data_set_name, read_records
+from tfskin.datasets.splits import make_splits
+from tfskin.datasets.splits_file import apply_splits_csv, read_splits_csv
 from tfskin.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 PHANTOM = "phantom"
-
-
-@dataclass(frozen=True)
-class PrepareOptions:
-    """What :func:`prepare` can be told beyond the source and where it lies.
-
-    Attributes:
-        name: name of the data set; the source's name unless given.
-        version: version folder, such as 1.0.0.
-        seed: seed of splits, of the order in the shards, and of phantoms.
-        fractions: shares of train, val, calibration and test.
-        folds: deal train and val into so many folds; ``data.fold`` chooses one when reading.
-        split_file: a published ``splits.csv`` to use again.
-        drop_leaks: where splits that come with the data tear a lesion, patient or near duplicate
-            apart, leave the images out that are not test; with ``split_file``, leave out the
-            images that have no row there. Otherwise either is an error.
-        near_duplicates: look for near duplicates and keep them in one split.
-        artefacts: look for artefacts and store what is found.
-        on_error: ``fail`` on a picture that cannot be used, or ``skip`` it.
-        overwrite: replace shards of that name and version.
-        also: further sources to merge in: (source, path).
-        download: first bring the public archives of the sources into their folders.
-        harmonise: write diagnoses by their common names; None: when there are several sources.
-        beam_options: read pictures and write shards by an Apache Beam pipeline with these options;
-            None: by threads of this process.
-        source: options of the source, such as column names or the number of phantoms.
-        shards: size cap and quality of the stored pictures.
-    """
-
-    name: str | None = None
-    version: str = "1.0.0"
-    seed: int = 0
-    fractions: Fractions = field(default_factory=Fractions)
-    folds: int | None = None
-    split_file: Path | None = None
-    drop_leaks: bool = False
-    near_duplicates: bool = True
-    artefacts: bool = True
-    on_error: OnError = "fail"
-    overwrite: bool = False
-    also: Sequence[tuple[str, Path]] = ()
-    download: bool = False
-    harmonise: bool | None = None
-    beam_options: str | None = None
-    source: SourceOptions = field(default_factory=SourceOptions)
-    shards: ShardOptions = field(default_factory=ShardOptions)
 
 
 def prepare(
@@ -87,7 +39,8 @@ def prepare(
     """The finished shards of a data set, split without leaks.
 
     Args:
-        source: a layout on disk, a name of ``datasets.sources.SOURCES``.
+        source: a layout on disk: a name of ``datasets.sources.SOURCES``, an entry point of the
+            group ``tfskin.sources``, or a function of one's own as ``package.module:function``.
         path: where it lies; none for phantoms, which are generated.
         output: shards go to ``<output>/<name>/<version>/``.
         options: name, seed, splits, size cap.
@@ -97,8 +50,7 @@ def prepare(
             skipped), a split that leaks.
 
     Example:
-        >>> from tfskin.datasets.sources import SourceOptions
-        >>> from tfskin.datasets.sources.phantom import PhantomOptions
+        >>> from tfskin.datasets.options import PhantomOptions, SourceOptions
         >>> few = SourceOptions(phantom=PhantomOptions(lesions=60))
         >>> options = tfskin.PrepareOptions(source=few)
         >>> shards = tfskin.prepare("phantom", options=options)
@@ -106,20 +58,14 @@ def prepare(
         ['calibration', 'test', 'train', 'val']
     """
     chosen = options or PrepareOptions()
-    name = chosen.name or source
+    name = chosen.name or data_set_name(source)
     check_name(name, chosen.version)
     _check_split_file(chosen)
     target = Path(output) / name / chosen.version
     if target.exists() and not chosen.overwrite:
         raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
-    if chosen.download:
-        download_sources(source, path, options=chosen)
-    if source == PHANTOM and path is None:
-        with tempfile.TemporaryDirectory() as folder:
-            records = gather_records(source, Path(folder) / name, options=chosen)
-            return _prepare_records(records, name, output, chosen)
-    records = gather_records(source, path, options=chosen)
-    return _prepare_records(records, name, output, chosen)
+    with gathered(source, path, name, chosen) as records:
+        return _prepare_records(records, name, output, chosen)
 
 
 def _check_split_file(options: PrepareOptions) -> None:
@@ -136,6 +82,38 @@ def _check_split_file(options: PrepareOptions) -> None:
                 "one out"
             )
     read_splits_csv(options.split_file)
+
+
+@contextmanager
+def gathered(
+    source: str, path: Path | str | None, name: str, options: PrepareOptions
+) -> Iterator[pd.DataFrame]:
+    """The records of the sources, downloaded first where that is asked.
+
+    Phantoms without a folder of their own are on the disk as long as this lasts.
+    """
+    if options.download:
+        download_sources(source, path, options=options)
+    if source != PHANTOM or path is not None:
+        yield gather_records(source, path, options=options)
+        return
+    with tempfile.TemporaryDirectory() as folder:
+        yield gather_records(source, Path(folder) / name, options=options)
+
+
+def look_at_records(records: pd.DataFrame, options: PrepareOptions, folder: Path) -> Audit:
+    """What is found in the images of the records; Beam leaves its results in ``folder``."""
+    found = audit_records(
+        records,
+        on_error=options.on_error,
+        near_duplicates=options.near_duplicates,
+        artefacts=options.artefacts,
+        workers=options.shards.workers,
+        beam=beam_run(options, folder),
+    )
+    if len(found.problems):
+        logger.warning(f"{describe_problems(found)}")
+    return found
 
 
 def download_sources(
@@ -190,39 +168,6 @@ def gather_records(
     return merged.records
 
 
-def find_shards(
-    shards: str,
-    *,
-    exclude: Sequence[str] = (),
-    fold: int | None = None,
-) -> Shards:
-    """The shards that a config names; the embedded phantoms are generated when first asked for.
-
-    Args:
-        shards: their folder, or "phantom".
-        exclude: artefacts whose pictures are left out.
-        fold: which fold is val, where they hold folds.
-
-    Raises:
-        UserError: as ``load_shards``; or they hold folds and none was chosen.
-    """
-    found = _find_folder(shards, exclude=exclude, fold=fold)
-    if "train" not in found.counts:
-        raise UserError(
-            f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
-        )
-    return found
-
-
-def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Shards:
-    if shards != PHANTOM:
-        return load_shards(shards, exclude=exclude, fold=fold)
-    folder = Path("tfrecords") / PHANTOM
-    if not any(folder.glob("*/shards.json")):
-        prepare(PHANTOM, output=folder.parent)
-    return load_shards(folder, exclude=exclude, fold=fold)
-
-
 def _prepare_records(
     records: pd.DataFrame,
     name: str,
@@ -234,18 +179,9 @@ def _prepare_records(
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
     if options.split_file is not None and options.on_error == "fail" and not options.drop_leaks:
         apply_splits_csv(options.split_file, records)  # before the pictures are looked at
-    beam = beam_run(options, Path(output) / name)
-    audit = audit_records(
-        records,
-        on_error=options.on_error,
-        near_duplicates=options.near_duplicates,
-        artefacts=options.artefacts,
-        workers=options.shards.workers,
-        beam=beam,
-    )
+    folder = Path(output) / name
+    audit = look_at_records(records, options, folder)
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
-    if left_out:
-        logger.warning(f"{describe_problems(audit)}")
     kept = audit.records
     groups = group_records(kept, audit.duplicates)
     logger.info(_describe(audit, groups))
@@ -261,7 +197,7 @@ def _prepare_records(
         seed=options.seed,
         near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
         left_out=left_out,
-        beam=beam,
+        beam=beam_run(options, folder),
     )
     return write_shards(
         kept,

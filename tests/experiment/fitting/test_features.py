@@ -11,22 +11,18 @@ import tensorflow as tf
 import tfskin
 from tests.conftest import TINY
 from tests.training.test_fit import SAVE, Killed, killing, weights_of, without_times
+from tests.training.test_stages import fit_stages
 from tfskin.errors import UserError
-from tfskin.experiment.feature_cache import (
-    FeatureCache,
-    feature_seconds,
-    input_options,
-    with_features,
-)
-from tfskin.experiment.network import build_compiled, plan_stages
-from tfskin.experiment.training_run import fit_data
+from tfskin.experiment.fitting.data import input_options
+from tfskin.experiment.fitting.features import FeatureCache, feature_seconds
+from tfskin.experiment.fitting.network import build_network
+from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.files import read_json
 from tfskin.inputs import class_names, make_dataset
 from tfskin.inputs.features import make_feature_dataset
 from tfskin.training.checkpoints import save_checkpoint
 from tfskin.training.features import split_head
 from tfskin.training.fit import FitOptions
-from tfskin.training.stages import fit_stages
 
 STAGES = (
     "train.stages=[{unfreeze: head, epochs: 3, batch_norm: {backbone: frozen, head: update}}, "
@@ -47,14 +43,9 @@ def make_config(phantom_shards, *more):
 def train(config, shards, folder, minutes=0.0):
     """The fit of a run, without what comes before and after."""
     names = class_names(shards, None)
-    data = with_features(fit_data(config, shards, names), config, shards, folder)
-    steps, counts = data.steps_per_epoch, data.class_counts
-    model, _ = build_compiled(
-        config, num_classes=len(names), steps_per_epoch=steps, class_counts=counts
-    )
-    stages = plan_stages(config, steps_per_epoch=steps, class_counts=counts)
-    options = FitOptions(0, folder, checkpoint_minutes=minutes)
-    return model, fit_stages(model, data, stages, options=options)
+    stages = plan_stages(config, TrainingData(config, shards, names, folder))
+    model, _ = build_network(config, num_classes=len(names))
+    return model, fit_stages(model, stages, FitOptions(folder, checkpoint_minutes=minutes))
 
 
 @pytest.fixture(scope="module")
@@ -90,10 +81,10 @@ def test_a_stopped_head_goes_on_as_if_it_had_not_stopped(
         patch.setattr(SAVE, killing(save_checkpoint, 5))
         with pytest.raises(Killed):
             train(config, shards, tmp_path, minutes=1e-9)
-    news.clear()
     model, state = train(config, shards, tmp_path)
-    assert any(line.startswith("going on after epoch 1 and step") for line in news), news
-    assert sum(": from " in line for line in news) == 3  # two views of train, and val
+    lines = news[:]
+    assert any(line.startswith("going on after epoch 1 and step") for line in lines), lines
+    assert sum(": from " in line for line in lines) == 3  # two views of train, and val
     assert without_times(state.history) == without_times(cached[2].history)
     for one, other in zip(weights_of(model), weights_of(cached[1]), strict=True):
         np.testing.assert_array_equal(one, other)
@@ -134,7 +125,7 @@ def test_a_file_of_other_weights_data_or_changes_is_not_read(
     tmp_path, shards, phantom_shards, news
 ):
     config = make_config(phantom_shards)
-    model, _ = build_compiled(config, num_classes=2, steps_per_epoch=1)
+    model, _ = build_network(config, num_classes=2)
     backbone, _ = split_head(model)
     options = input_options(config)
 
@@ -145,7 +136,7 @@ def test_a_file_of_other_weights_data_or_changes_is_not_read(
     first = cache()
     values = np.array(first.load("val", 0))
     path = first.path("val", 0)
-    same, _ = build_compiled(config, num_classes=2, steps_per_epoch=1)
+    same, _ = build_network(config, num_classes=2)
     again = FeatureCache(tmp_path, split_head(same)[0], shards, options)
     assert again.path("val", 0) == path
     assert first.path("val", 1) != path

@@ -2,6 +2,8 @@
 
 import json
 import shutil
+import sys
+from pathlib import Path
 
 import keras
 import numpy as np
@@ -9,13 +11,14 @@ import pandas as pd
 import pytest
 
 import tfskin
+import tfskin.cli.train as train_cli
 from tests.conftest import TINY
 from tests.news import hear
 from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
+from tfskin.experiment.fitting.data import fit_data
 from tfskin.experiment.judging import input_options
-from tfskin.experiment.training_run import fit_data
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
 from tfskin.runs import only_trainer, open_run, remove_run
@@ -136,6 +139,33 @@ def test_a_stopped_run_is_resumed(tmp_path, tiny_runs, phantom_shards):
     pd.testing.assert_frame_equal(run.predictions("test"), whole, check_exact=True)
 
 
+def test_a_damaged_checkpoint_is_told_of_once(tmp_path, phantom_shards, news):
+    folder = tmp_path / "stopped"
+    train_one_epoch(tiny_config(phantom_shards), folder)
+    (folder / "checkpoints" / "epoch-00002-step-00000000.npz").write_bytes(b"torn")
+    news.clear()
+    assert tfskin.resume(folder).finished
+    assert sum("is damaged" in line for line in news) == 1
+    assert sum(line == "going on after epoch 1" for line in news) == 1
+
+
+def test_six_frames_lead_from_the_command_to_the_first_step(tmp_path, monkeypatch, phantom_shards):
+    class Reached(BaseException):
+        pass
+
+    def stop(*_):
+        raise Reached
+
+    monkeypatch.setattr(keras.Model, "train_step", stop)
+    words = ["tfskin-train", *TINY, f"data.shards={phantom_shards}"]
+    monkeypatch.setattr(sys, "argv", [*words, "--output", str(tmp_path / "run")])
+    with pytest.raises(Reached) as caught:
+        train_cli.main()
+    package = str(Path(tfskin.__file__).parent)
+    frames = [entry for entry in caught.traceback if str(entry.path).startswith(package)]
+    assert len(frames) <= 6, frames
+
+
 def test_evaluating_a_stopped_run_does_not_finish_it(tmp_path, phantom_shards):
     folder = tmp_path / "stopped"
     train_one_epoch(tiny_config(phantom_shards), folder)
@@ -167,7 +197,7 @@ def test_val_of_one_class_needs_another_monitor_than_auc(monkeypatch, phantom_sh
     def read_alike(shards, split, classes):
         return read_labels(shards, split, classes).assign(label=1)
 
-    monkeypatch.setattr("tfskin.experiment.training_run.read_labels", read_alike)
+    monkeypatch.setattr("tfskin.experiment.fitting.data.read_labels", read_alike)
     with pytest.raises(UserError, match=r"all images of the val split are nevus.*monitor=loss"):
         fit_data(tiny_config(phantom_shards), shards, ["melanoma", "nevus"])
     fit_data(tiny_config(phantom_shards, "train.monitor=loss"), shards, ["melanoma", "nevus"])
@@ -214,7 +244,7 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
         seen.append(batch_size)
         return input_options(inputs, batch_size=batch_size)
 
-    for module in ("judging", "batch_norm_run"):
+    for module in ("judging", "checking_batch_norm"):
         monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
     more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
     tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run")
@@ -232,7 +262,7 @@ def test_recalibration_sees_as_many_pictures_as_it_says(
         counts.append(sum(len(batch) for batch in batches))
         return 1
 
-    monkeypatch.setattr("tfskin.experiment.batch_norm_run.recalibrate", spy)
+    monkeypatch.setattr("tfskin.experiment.checking_batch_norm.recalibrate", spy)
     config = tiny_config(phantom_shards, "train.recalibrate=20", "train.epochs=1", *more)
     tfskin.train(config, output=tmp_path / "run")
     options = input_options(open_run(tmp_path / "run").inputs())

@@ -26,8 +26,8 @@ from tfskin.experiment.evaluation_run import (
     predict_logits,
     softmax,
 )
-from tfskin.experiment.job import refuse_distribution
-from tfskin.experiment.training_run import train
+from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
 from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment
@@ -281,6 +281,8 @@ def _write_run(
         },
     )
     more = {"members": [str(member.folder) for member in members]}
+    imports = sorted({module for member in members for module in member.imports()})
+    more |= {"imports": imports} if imports else {}
     write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
 
 

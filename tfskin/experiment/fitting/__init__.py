@@ -1,0 +1,1 @@
+"""What a training is made of: the job, its data, its network, its stages, kept features."""
