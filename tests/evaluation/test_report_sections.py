@@ -4,13 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from tfskin.evaluation.figures import SUMMARY_FIGURES
+from tfskin.evaluation.metric_table import SUMMARY_METRICS, metrics_of
 from tfskin.evaluation.report import Table
-from tfskin.evaluation.report_sections import HEADINGS, _summary_table, summary_section
+from tfskin.evaluation.report_sections import _summary_table, summary_section
 
 
 def split(top2, images=7):
-    figures = {key: {"value": 0.5, "low": 0.4, "high": 0.6} for key in SUMMARY_FIGURES}
+    figures = {key: {"value": 0.5, "low": 0.4, "high": 0.6} for key in SUMMARY_METRICS}
     return figures | {"images": images, "top2_accuracy": {"value": top2, "low": None, "high": None}}
 
 
@@ -21,7 +21,7 @@ def test_a_figure_that_no_split_has_is_no_row():
         table = _summary_table("Figures", list(zip("ab", splits, strict=False)))
         return [row[0] for row in table.rows]
 
-    every = ["Images", *(HEADINGS[key] for key in SUMMARY_FIGURES)]
+    every = ["Images", *(metric.heading for metric in metrics_of("summary"))]
     assert headings(split(0.9), split(None)) == every
     assert headings(split(None), split(None)) == [x for x in every if x != "Top-2 accuracy"]
 

@@ -90,20 +90,16 @@ def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None
     """A table on standard output: one row a run or split, a figure with its interval a column."""
     from rich.table import Table
 
-    shown = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced acc.",
-        "macro_f1": "macro F1",
-        "macro_auc": "macro AUC",
-        "log_loss": "log-loss",
-    }
+    from tfskin.evaluation.metric_table import metrics_shown
+
+    shown = metrics_shown("terminal")
     table = Table(title=title, title_justify="left")
     table.add_column("")
     table.add_column("images", justify="right")
-    for heading in shown.values():
-        table.add_column(heading, justify="right", no_wrap=True)
+    for metric in shown:
+        table.add_column(metric.short, justify="right", no_wrap=True)
     for name, figures in rows:
-        cells = [show_interval(figures[key]) for key in shown]
+        cells = [show_interval(figures[metric.name]) for metric in shown]
         table.add_row(name, str(figures["images"]), *cells)
     print_table(table)
 

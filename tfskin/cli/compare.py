@@ -15,8 +15,6 @@ from tfskin.cli.common import (
     run,
 )
 
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
-
 
 def compare_command(
     runs: Annotated[
@@ -48,15 +46,16 @@ def _print_pair(pair: dict[str, Any]) -> None:
     from rich.table import Table
 
     from tfskin.cli.common import show_interval
+    from tfskin.evaluation.metric_table import metrics_shown
 
     title = f"{pair['first']} minus {pair['second']}"
     table = Table("figure", "difference", "p (Holm)", "real", title=title, title_justify="left")
-    for name in SHOWN:
-        entry = pair["figures"].get(name)
+    for metric in metrics_shown("terminal pairs"):
+        entry = pair["figures"].get(metric.name)
         if entry is None or entry["p_holm"] is None:
             continue
         verdict = "yes" if entry["real"] else "no"
-        table.add_row(name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict)
+        table.add_row(metric.name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict)
     print_table(table)
     if pair["delong"] is not None and pair["delong"]["p"] is not None:
         print(f"DeLong's test of the malignant AUC: p = {pair['delong']['p']:.3f}")

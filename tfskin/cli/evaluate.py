@@ -107,8 +107,9 @@ def _print_classes(figures: dict[str, Any], split: str) -> None:
     from rich.table import Table
 
     from tfskin.cli.common import show_interval
+    from tfskin.evaluation.metric_table import metrics_shown
 
-    shown = ("precision", "recall", "specificity", "f1", "auc")
+    shown = [metric.name for metric in metrics_shown("terminal classes")]
     table = Table("class", "images", *shown, title=f"per class on {split}", title_justify="left")
     for name, values in figures["per_class"].items():
         table.add_row(name, str(values["images"]), *(show_interval(values[key]) for key in shown))
@@ -119,8 +120,9 @@ def _print_points(figures: dict[str, Any], split: str) -> None:
     from rich.table import Table
 
     from tfskin.cli.common import show_interval
+    from tfskin.evaluation.metric_table import metrics_shown
 
-    shown = ("sensitivity", "specificity", "ppv", "npv")
+    shown = [metric.name for metric in metrics_shown("terminal points")]
     title = f"malignant against benign on {split}, AUC {show_interval(figures['auc'])}"
     table = Table("chosen for", "threshold", *shown, title=title, title_justify="left")
     for name, point in figures["operating_points"].items():

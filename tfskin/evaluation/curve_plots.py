@@ -1,4 +1,4 @@
-"""More figures for people: precision-recall, calibration, corruption, several runs."""
+"""More plots: precision-recall, calibration, corruption, several runs."""
 
 from __future__ import annotations
 
@@ -10,7 +10,6 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfskin.evaluation.figures import Floats
 from tfskin.evaluation.metrics import check_predictions
 from tfskin.evaluation.plots import (
     GRID,
@@ -18,36 +17,35 @@ from tfskin.evaluation.plots import (
     MUTED,
     PALETTE,
     finish_figure,
-    format_figure,
+    format_metric,
     wrap_name,
     wrap_text,
 )
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.sums import Floats
 
 
 def plot_precision_recall(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    class_names: Sequence[str],
+    predictions: Predictions,
     *,
-    figures: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     title: str = "Precision and recall, each class against the rest",
 ) -> Figure:
     """A figure with one curve a class; the legend holds each average precision.
 
     Args:
-        labels: (N,) integers.
-        probabilities: (N, C) floats; each row sums to 1.
-        class_names: C names.
-        figures: what ``bootstrap_intervals`` returned for these predictions.
+        predictions: of N images.
+        metrics: what ``metric_intervals`` returned for these predictions.
         title: above the figure.
     """
     from sklearn.metrics import precision_recall_curve
 
-    true, values = check_predictions(labels, probabilities, class_names)
+    class_names = predictions.class_names
+    true, values = check_predictions(predictions.labels, predictions.probabilities, class_names)
     figure, axes = _square(len(class_names))
     for c, name in enumerate(class_names):
-        entry = figures["per_class"][name]["average_precision"]
-        label = f"{wrap_name(name, 28)}: {format_figure(entry)}"
+        entry = metrics["per_class"][name]["average_precision"]
+        label = f"{wrap_name(name, 28)}: {format_metric(entry)}"
         if (true == c).any():
             precision, recall, _ = precision_recall_curve(true == c, values[:, c])
             # Steps, as the average precision counts them.
@@ -81,7 +79,7 @@ def plot_malignant_roc(
     figure, axes = _square(len(curves) + len(points or {}))
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     for place, (name, (positive, scores)) in enumerate(curves.items()):
-        label = f"{wrap_name(name, 36)}: {format_figure(areas[name])}"
+        label = f"{wrap_name(name, 36)}: {format_metric(areas[name])}"
         if positive.all() or not positive.any():
             axes.plot([], [], label=f"{wrap_name(name, 36)}: no AUC", **_style(place))
             continue
@@ -142,13 +140,13 @@ def plot_corruptions(
     name: str,
     heading: str,
 ) -> Figure:
-    """A figure with a panel a corruption: a figure of the model, level by level, with intervals.
+    """A figure with a panel a corruption: a metric of the model, level by level, with intervals.
 
     Args:
         corruptions: kind -> ``{"level", name: interval}`` from the mildest level on.
-        unchanged: the same figures on pictures as they are; drawn as a line across.
-        name: of the figure.
-        heading: of the figure, in words.
+        unchanged: the same metrics on images as they are; drawn as a line across.
+        name: of the metric.
+        heading: of the metric, in words.
     """
     figure = Figure(figsize=(8.4, 5.6), layout="constrained")
     grid = figure.subplots(2, 2, sharey=True).ravel()

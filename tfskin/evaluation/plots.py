@@ -1,4 +1,4 @@
-"""Figures for people: confusion matrix, ROC curves, training curves.
+"""Plots: confusion matrix, ROC curves, training curves.
 
 Matplotlib's object-oriented side only: nothing is registered with pyplot, so no figure has to be
 closed and no display is needed. Colours are Okabe and Ito's, told apart by colour-blind readers,
@@ -8,7 +8,7 @@ with a different line style for each repetition of the palette.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from tfskin.evaluation.metrics import check_predictions, compute_metrics
+from tfskin.evaluation.predictions import Predictions
 from tfskin.files import replace_file
 
 INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
@@ -93,21 +94,17 @@ def plot_confusion_matrix(
 
 
 def plot_roc(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    class_names: Sequence[str],
+    predictions: Predictions,
     *,
-    figures: dict[str, Any] | None = None,
+    metrics: Mapping[str, Any] | None = None,
     title: str = "ROC, each class against the rest",
 ) -> Figure:
     """A figure with one ROC curve a class; the legend holds each area, with its interval if given.
 
     Args:
-        labels: (N,) integers.
-        probabilities: (N, C) floats; each row sums to 1.
-        class_names: C names.
-        figures: what ``bootstrap_intervals`` or ``compute_metrics`` returned for these
-            predictions; computed without intervals unless given.
+        predictions: of N images.
+        metrics: what ``metric_intervals`` or ``compute_metrics`` returned for these predictions;
+            computed without intervals unless given.
         title: above the figure.
 
     Raises:
@@ -116,8 +113,9 @@ def plot_roc(
     # Takes half a second to import.
     from sklearn.metrics import roc_curve
 
-    true, values = check_predictions(labels, probabilities, class_names)
-    known = (figures or compute_metrics(true, values, class_names))["per_class"]
+    class_names = predictions.class_names
+    true, values = check_predictions(predictions.labels, predictions.probabilities, class_names)
+    known = (metrics or compute_metrics(true, values, class_names))["per_class"]
     figure = Figure(figsize=(5.6, 5.4 + 0.24 * len(class_names)), layout="constrained")
     axes = figure.add_subplot()
     axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)), label="_chance")
@@ -132,7 +130,7 @@ def plot_roc(
             axes.plot([], [], label=f"{wrap_name(name, 28)}: no AUC (one-sided)", **style)
             continue
         false_rate, true_rate, _ = roc_curve(positive, values[:, c])
-        label = f"{wrap_name(name, 28)}: {format_figure(area)}"
+        label = f"{wrap_name(name, 28)}: {format_metric(area)}"
         axes.plot(false_rate, true_rate, linewidth=1.8, label=label, **style)
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.set_xlabel("1 − specificity (false positive rate)")
@@ -221,9 +219,9 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -
         figure.savefig(temporary, dpi=dots_per_inch, facecolor="white", metadata=metadata)
 
 
-def format_figure(figure: float | dict[str, Any] | None, *, digits: int = 3) -> str:
+def format_metric(metric: float | dict[str, Any] | None, *, digits: int = 3) -> str:
     """``0.912``, or ``0.912 (0.880–0.941)`` with an interval, or a dash without a value."""
-    entry = figure if isinstance(figure, dict) else {"value": figure}
+    entry = metric if isinstance(metric, dict) else {"value": metric}
     if entry["value"] is None:
         return "–"
     text = f"{entry['value']:.{digits}f}"

@@ -20,7 +20,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfskin.evaluation.plots import format_figure
 from tfskin.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -189,7 +188,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = format_figure
     environment.filters["figure_uri"] = figure_uri
     environment.filters["picture_uri"] = picture_uri
     environment.filters["sides"] = _sides

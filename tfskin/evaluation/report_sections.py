@@ -6,43 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from tfskin.evaluation.curve_plots import plot_corruptions, plot_reliability
-from tfskin.evaluation.figures import CLASS_FIGURES, SUMMARY_FIGURES
-from tfskin.evaluation.plots import format_figure
+from tfskin.evaluation.metric_table import heading_of, metrics_of, metrics_shown
+from tfskin.evaluation.plots import format_metric
 from tfskin.evaluation.report import Block, Paragraph, Plot, Section, Table
-
-HEADINGS = {
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "macro_f1": "Macro F1",
-    "macro_auc": "Macro AUC",
-    "macro_average_precision": "Macro average precision",
-    "macro_partial_auc": "Macro partial AUC",
-    "kappa": "Cohen's kappa",
-    "mcc": "MCC",
-    "top2_accuracy": "Top-2 accuracy",
-    "top3_accuracy": "Top-3 accuracy",
-    "log_loss": "Log loss",
-    "brier": "Brier score",
-    "ece": "Calibration error",
-    "precision": "Precision",
-    "recall": "Recall (sensitivity)",
-    "specificity": "Specificity",
-    "f1": "F1",
-    "auc": "AUC",
-    "average_precision": "Average precision",
-    "partial_auc": "Partial AUC",
-    "malignant_auc": "Malignant AUC",
-    "sensitivity": "Sensitivity",
-    "ppv": "PPV",
-    "npv": "NPV",
-    "called": "Called malignant",
-}
-POINT_FIGURES = ("sensitivity", "specificity", "ppv", "npv", "called")
-SUBGROUP_FIGURES = (
-    *("accuracy", "balanced_accuracy", "macro_auc"),
-    *("malignant_auc", "sensitivity", "specificity"),
-)
-RELIANCE_FIGURES = ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc")
 
 
 def summary_section(metrics: Mapping[str, Any]) -> Section:
@@ -56,7 +22,7 @@ def summary_section(metrics: Mapping[str, Any]) -> Section:
     ]
     for average, names in main["left_out"].items():
         if names:
-            text = f"{HEADINGS[average]} leaves out {', '.join(names)}: no value in {split}."
+            text = f"{heading_of(average)} leaves out {', '.join(names)}: no value in {split}."
             blocks.append(Paragraph(text=text))
     members = [
         (name, member["splits"][split])
@@ -84,10 +50,10 @@ def member_names(metrics: Mapping[str, Any]) -> list[str]:
 def _summary_table(caption: str, columns: Sequence[tuple[str, Mapping[str, Any]]]) -> Table:
     """One row a figure that any has; a member of an older version lacks the newer figures."""
     rows: list[list[Any]] = [["Images", *(one["images"] for _, one in columns)]]
-    for key in SUMMARY_FIGURES:
-        values = [one.get(key) for _, one in columns]
+    for metric in metrics_of("summary"):
+        values = [one.get(metric.name) for _, one in columns]
         if any(value and value["value"] is not None for value in values):
-            rows.append([HEADINGS[key], *values])
+            rows.append([metric.heading, *values])
     return Table(caption=caption, headings=["Figure", *(name for name, _ in columns)], rows=rows)
 
 
@@ -96,10 +62,10 @@ def class_section(metrics: Mapping[str, Any], plots: Sequence[Plot]) -> Section:
     split = metrics["headline"]
     main = metrics["splits"][split]
     rows = [
-        [name, values["images"], values["groups"], *(values[key] for key in CLASS_FIGURES)]
+        [name, values["images"], values["groups"], *(values[m.name] for m in metrics_of("class"))]
         for name, values in main["per_class"].items()
     ]
-    headings = ["Class", "Images", "Groups", *(HEADINGS[key] for key in CLASS_FIGURES)]
+    headings = ["Class", "Images", "Groups", *(m.heading for m in metrics_of("class"))]
     text = (
         f"On {split}. The predicted class is the most probable one. A dash means that the figure "
         "has no value: no image of the class, or no prediction of it. Partial AUC: area above a "
@@ -122,11 +88,11 @@ def malignant_report(metrics: Mapping[str, Any], plots: Sequence[Plot]) -> Secti
     main = found["splits"][split]
     ranking = [
         [name, one["images"], one["malignant"]]
-        + [one[key] for key in ("auc", "average_precision", "partial_auc")]
+        + [one[m.name] for m in metrics_of("class", "ranking")]
         for name, one in found["splits"].items()
     ]
     points = [
-        [name.replace("_", " "), point["threshold"], *(point[key] for key in POINT_FIGURES)]
+        [name.replace("_", " "), point["threshold"], *(point[m.name] for m in metrics_of("point"))]
         + [point[key] for key in ("true_positives", "false_negatives")]
         + [point[key] for key in ("false_positives", "true_negatives")]
         for name, point in main["operating_points"].items()
@@ -138,13 +104,14 @@ def malignant_report(metrics: Mapping[str, Any], plots: Sequence[Plot]) -> Secti
         ),
         Table(
             caption="Malignant against benign",
-            headings=["Split", "Images", "Malignant", "AUC", "Average precision", "Partial AUC"],
+            headings=["Split", "Images", "Malignant"]
+            + [m.heading for m in metrics_of("class", "ranking")],
             rows=ranking,
             marked=split,
         ),
     ]
     if points:
-        headings = ["Chosen for", "Threshold", *(HEADINGS[key] for key in POINT_FIGURES)]
+        headings = ["Chosen for", "Threshold", *(m.heading for m in metrics_of("point"))]
         counts = ["Found", "Missed", "False alarms", "Rightly benign"]
         blocks += [
             Table(
@@ -165,7 +132,7 @@ def calibration_report(metrics: Mapping[str, Any]) -> Section:
     found, split = metrics["calibration"], metrics["headline"]
     if found is not None:
         rows = [
-            [name, values["log_loss"], values["brier"], values["ece"]]
+            [name, *(values[m.name] for m in metrics_shown("calibration"))]
             for name, values in found["methods"].items()
         ]
         text = (
@@ -181,7 +148,7 @@ def calibration_report(metrics: Mapping[str, Any]) -> Section:
         blocks += [
             Table(
                 caption="Before and after calibration",
-                headings=["Calibration", "Log loss", "Brier score", "Calibration error"],
+                headings=["Calibration", *(m.heading for m in metrics_shown("calibration"))],
                 rows=rows,
                 marked=found["chosen"],
             ),
@@ -211,12 +178,12 @@ def subgroup_report(metrics: Mapping[str, Any]) -> Section:
         if one["recorded"]:
             rows = [
                 [name, figures["images"], figures["groups"], figures["malignant"]]
-                + [figures[key] for key in SUBGROUP_FIGURES]
+                + [figures[m.name] for m in metrics_shown("subgroups")]
                 + [figures["warning"]]
                 for name, figures in one["groups"].items()
             ]
             counts = ["Images", "Groups", "Malignant"]
-            columns = [*counts, *(HEADINGS[key] for key in SUBGROUP_FIGURES), "Warning"]
+            columns = [*counts, *(m.heading for m in metrics_shown("subgroups")), "Warning"]
             blocks.append(
                 Table(
                     caption=f"By {heading}",
@@ -239,7 +206,7 @@ def reliance_report(metrics: Mapping[str, Any]) -> Section:
         "lesion hidden": found["lesion_hidden"],
         "only the lesion": found["lesion_only"],
     }
-    figures = [HEADINGS[key] for key in RELIANCE_FIGURES]
+    figures = [m.heading for m in metrics_shown("reliance")]
     clean = "without a recorded artefact" if found["artefacts_recorded"] else "as they are"
     consistency = dict(found["consistency"])
     batch = consistency.pop("batch")
@@ -252,7 +219,10 @@ def reliance_report(metrics: Mapping[str, Any]) -> Section:
         Table(
             caption="Lesion and surroundings",
             headings=["Picture", *figures],
-            rows=[[name, *(one[key] for key in RELIANCE_FIGURES)] for name, one in views.items()],
+            rows=[
+                [name, *(one[m.name] for m in metrics_shown("reliance"))]
+                for name, one in views.items()
+            ],
         ),
         Table(
             caption=f"Artefacts pasted into {found['clean_images']} pictures {clean}",
@@ -276,11 +246,11 @@ def reliance_report(metrics: Mapping[str, Any]) -> Section:
                 found["corruptions"],
                 unchanged=found["unchanged"],
                 name=best,
-                heading=HEADINGS[best],
+                heading=heading_of(best),
             ),
             alt="; ".join(
                 f"{kind}: "
-                + ", ".join(f"{one['level']:g}: {format_figure(one[best])}" for one in levels)
+                + ", ".join(f"{one['level']:g}: {format_metric(one[best])}" for one in levels)
                 for kind, levels in found["corruptions"].items()
             ),
         ),

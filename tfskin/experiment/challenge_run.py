@@ -16,7 +16,7 @@ from tfskin.evaluation.challenges import (
     score_submission,
     submission_table,
 )
-from tfskin.experiment.judging import Predictions
+from tfskin.evaluation.predictions import Predictions
 from tfskin.files import replace_file
 
 

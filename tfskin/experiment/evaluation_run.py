@@ -7,23 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import keras
-import numpy as np
 
 from tfskin.config import parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.challenges import Challenge
 from tfskin.evaluation.diagnoses import malignant_classes
-from tfskin.evaluation.intervals import bootstrap_intervals
+from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
+from tfskin.evaluation.predictions import Predictions
 from tfskin.experiment.challenge_run import write_challenge
 from tfskin.experiment.decision import fit_decision
 from tfskin.experiment.explanation_run import explain_worst
 from tfskin.experiment.judging import (
-    Predictions,
     check_class_names,
     decide,
     external_predictions,
@@ -218,10 +218,12 @@ def _judge_own(
     for split, (facts, values) in logits.items():
         probabilities = decide(values, decision, names)
         predictions[split] = Predictions(
+            split=split,
             facts=facts,
             class_names=names,
             logits=values,
             probabilities=probabilities,
+            malignant=decision.get("malignant", ()),
             scores=malignant_scores(probabilities, decision, names),
         )
     return _Judged(
@@ -247,13 +249,21 @@ def _judge_external(
     malignant, unknown = malignant_classes(external.classes)
     if unknown:
         logger.info(f"{external.name}: not known whether malignant: {', '.join(unknown)}")
-    predictions = external_predictions(run, model, shards, external, batch_size=config.batch_size)
+    known = not unknown and len(malignant) < len(external.classes)
+    predictions = external_predictions(
+        run,
+        model,
+        shards,
+        external,
+        malignant=malignant if known else (),
+        batch_size=config.batch_size,
+    )
     return _Judged(
         folder=folder,
         shards=shards,
         predictions={external.name: predictions},
         decision=run.decision(),
-        malignant=malignant if not unknown and len(malignant) < len(external.classes) else [],
+        malignant=malignant if known else [],
         trained_on=_count_training_images(run, predictions, external.name),
     )
 
@@ -288,28 +298,29 @@ def _compute(
 ) -> dict[str, Any]:
     """Everything that ``metrics.json`` holds but the challenge's score."""
     predictions, decision = judged.predictions, judged.decision
+    bootstrap = Bootstrap(resamples=config.resamples, confidence=config.confidence)
     metrics: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "run": run.name,
         "class_names": next(iter(predictions.values())).class_names,
         "model": _describe_model(model),
         **({} if external is not None else facts or _former_facts(run)),
-        "splits": figures_of_splits(predictions, config),
+        "splits": {split: metric_intervals(one, bootstrap) for split, one in predictions.items()},
     }
     if external is not None:
         metrics["trained_on"] = judged.trained_on
     split = headline_split(metrics)
     headline = predictions[split]
     metrics["headline"] = split
-    metrics["malignant"] = malignant_section(predictions, decision, judged.malignant, config)
-    metrics["subgroups"] = subgroup_section(headline, judged.malignant, decision, config)
+    metrics["malignant"] = malignant_section(predictions, decision, bootstrap)
+    metrics["subgroups"] = subgroup_section(headline, decision, bootstrap)
     metrics |= dict.fromkeys(("calibration", "conformal", "reliance"))
     if external is None:
         fitted = predictions.get("calibration")
-        metrics["calibration"] = calibration_section(headline, fitted, decision, config)
-        metrics["conformal"] = conformal_section(predictions, decision, config)
+        metrics["calibration"] = calibration_section(headline, fitted, decision, bootstrap)
+        metrics["conformal"] = conformal_section(predictions, decision, bootstrap)
         metrics["reliance"] = reliance_section(
-            model, judged.shards, split, headline, run.inputs(), decision, config
+            model, judged.shards, split, headline, run.inputs(), decision, config, bootstrap
         )
     return metrics
 
@@ -320,23 +331,6 @@ def _describe_model(model: keras.Model) -> dict[str, int]:
         "parameters": total,
         "trainable_parameters": trainable,
         "flops": count_flops(model),
-    }
-
-
-def figures_of_splits(
-    predictions: Mapping[str, Predictions], config: EvaluateConfig
-) -> dict[str, Any]:
-    """Split -> every figure with its interval."""
-    return {
-        split: bootstrap_intervals(
-            one.labels,
-            one.probabilities,
-            one.groups,
-            one.class_names,
-            resamples=config.resamples,
-            confidence=config.confidence,
-        )
-        for split, one in predictions.items()
     }
 
 
@@ -352,11 +346,10 @@ def _write_pictures(run: Run, judged: _Judged, metrics: dict[str, Any]) -> None:
 
 def _write_split_plots(folder: Path, split: str, one: Predictions, figures: dict[str, Any]) -> None:
     names: Sequence[str] = one.class_names
-    chosen = np.asarray(one.probabilities.argmax(axis=1))
-    matrix = confusion_matrix(one.labels, chosen, len(names))
+    matrix = confusion_matrix(one.labels, one.chosen, len(names))
     save_figure(plot_confusion_matrix(matrix, names), folder / f"confusion_matrix_{split}.png")
     save_figure(
-        plot_roc(one.labels, one.probabilities, names, figures=figures),
+        plot_roc(one, metrics=figures),
         folder / f"roc_{split}.png",
     )
 

@@ -18,9 +18,9 @@ from tfskin.evaluation.curve_plots import plot_explanation
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
 from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
+from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
-    Predictions,
     decide,
     external_parts,
     input_options,

@@ -4,7 +4,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pandas as pd
 
 from tfskin.datasets.shards import Shards
@@ -12,6 +11,7 @@ from tfskin.errors import UserError
 from tfskin.evaluation.curve_plots import plot_malignant_roc, plot_precision_recall
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc
+from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.report import (
     Block,
     Case,
@@ -33,7 +33,6 @@ from tfskin.evaluation.report_sections import (
     subgroup_report,
     summary_section,
 )
-from tfskin.experiment.judging import Predictions
 from tfskin.files import read_json
 from tfskin.runs import Run
 from tfskin.schema import ExternalConfig
@@ -143,12 +142,12 @@ def _class_plots(judged: Judgement) -> list[Plot]:
         ),
         Plot(
             heading=f"ROC ({judged.split})",
-            figure=plot_roc(labels, values, names, figures=figures),
+            figure=plot_roc(one, metrics=figures),
             alt=f"Sensitivity against one minus specificity, one curve a class. Areas: {areas}",
         ),
         Plot(
             heading=f"Precision and recall ({judged.split})",
-            figure=plot_precision_recall(labels, values, names, figures=figures),
+            figure=plot_precision_recall(one, metrics=figures),
             alt=f"Precision against recall, one curve a class. Average precision: {averages}",
         ),
     ]
@@ -156,17 +155,16 @@ def _class_plots(judged: Judgement) -> list[Plot]:
 
 def _malignant_plots(judged: Judgement) -> list[Plot]:
     found, one = judged.metrics["malignant"], judged.predictions
-    if found is None or one.scores is None:
+    if found is None or one.malignant_scores is None:
         return []
     main = found["splits"][judged.split]
-    positive = np.isin(one.labels, [one.class_names.index(name) for name in judged.malignant])
     points = main["operating_points"]
     alt = "; ".join(
         f"{name}: sensitivity {_value(p['sensitivity'])}, specificity {_value(p['specificity'])}"
         for name, p in points.items()
     )
     figure = plot_malignant_roc(
-        {judged.run.name: (positive, one.scores)},
+        {judged.run.name: (one.positive, one.malignant_scores)},
         areas={judged.run.name: main["auc"]},
         points=points,
     )

@@ -1,66 +1,45 @@
 """The parts of ``metrics.json`` beside the figures of each split."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import keras
 import numpy as np
 
 from tfskin.datasets.shards import Shards
-from tfskin.evaluation.binary import malignant_figures, set_figures
+from tfskin.evaluation.binary import malignant_metrics, set_metrics
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability
-from tfskin.evaluation.decisions import malignant_score, prediction_sets
-from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.reliance import Probe, count_passes, reliance_figures
-from tfskin.evaluation.subgroups import Judged, artefact_columns, subgroup_figures
-from tfskin.experiment.judging import Predictions, decide, read_pictures, softmax
+from tfskin.evaluation.decisions import prediction_sets
+from tfskin.evaluation.intervals import metric_intervals
+from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
+from tfskin.evaluation.subgroups import artefact_columns, subgroup_metrics
+from tfskin.experiment.judging import decide, read_pictures, softmax
 from tfskin.progress import progress_bar
 from tfskin.runs import RunInputs
 from tfskin.schema import EvaluateConfig
 
-CALIBRATION_FIGURES = ("log_loss", "brier", "ece")
-
 
 def malignant_section(
-    predictions: Mapping[str, Predictions],
-    decision: Mapping[str, Any],
-    malignant: Sequence[str],
-    config: EvaluateConfig,
+    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
-    """Malignant against benign on each split; None where the malignant classes are not known.
-
-    Args:
-        predictions: split -> predictions.
-        decision: of the run: thresholds of the malignant score.
-        malignant: the classes of the predictions that are malignant.
-        config: resamples and confidence.
-    """
-    scored = {split: one for split, one in predictions.items() if one.scores is not None}
-    if not malignant or not scored:
+    """Malignant against benign on each split; None where the malignant classes are not known."""
+    scored = {s: one for s, one in predictions.items() if one.malignant_scores is not None}
+    if not scored:
         return None
     return {
-        "classes": list(malignant),
+        "classes": list(next(iter(scored.values())).malignant),
         "splits": {
-            split: malignant_figures(
-                is_malignant(one, malignant),
-                np.asarray(one.scores),
-                one.groups,
-                decision.get("thresholds", {}),
-                resamples=config.resamples,
-                confidence=config.confidence,
-            )
+            split: malignant_metrics(one, bootstrap, decision.get("thresholds", {}))
             for split, one in scored.items()
         },
     }
 
 
-def is_malignant(predictions: Predictions, malignant: Sequence[str]) -> np.ndarray:
-    """(N,) whether the true class of each image is malignant."""
-    return np.isin(predictions.labels, [predictions.class_names.index(m) for m in malignant])
-
-
 def conformal_section(
-    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], config: EvaluateConfig
+    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
     """Coverage and size of the prediction sets on each split; None where none were fitted."""
     conformal = decision.get("conformal")
@@ -69,14 +48,7 @@ def conformal_section(
     found = {}
     for split, one in predictions.items():
         quantiles = np.array([conformal["per_class"][name] for name in one.class_names])
-        found[split] = set_figures(
-            one.labels,
-            prediction_sets(one.probabilities, quantiles),
-            one.groups,
-            one.class_names,
-            resamples=config.resamples,
-            confidence=config.confidence,
-        )
+        found[split] = set_metrics(one, bootstrap, prediction_sets(one.probabilities, quantiles))
     return {"coverage": conformal["coverage"], "splits": found}
 
 
@@ -84,7 +56,7 @@ def calibration_section(
     judged: Predictions,
     fitted: Predictions | None,
     decision: Mapping[str, Any],
-    config: EvaluateConfig,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Log-loss, Brier score and calibration error before and after each kind of calibration.
 
@@ -93,7 +65,7 @@ def calibration_section(
         fitted: those of the calibration split, to which the isotonic maps are fitted; None where
             there is none.
         decision: of the run.
-        config: resamples, confidence and the kind that was chosen.
+        bootstrap: how the intervals are made.
     """
     names, temperature = judged.class_names, decision["temperature"]
     # An ensemble's logits come after its own temperature: multiplying by it takes it back.
@@ -104,58 +76,34 @@ def calibration_section(
         base = softmax(fitted.logits, temperature=temperature)
         maps = fit_isotonic(fitted.labels, base, names)
         methods["isotonic"] = calibrate(methods["temperature"], maps, names)
-    malignant, result = decision.get("malignant"), {}
+    result = {}
     for name, probabilities in methods.items():
-        figures = bootstrap_intervals(
-            judged.labels,
-            probabilities,
-            judged.groups,
-            names,
-            resamples=config.resamples,
-            confidence=config.confidence,
-        )
-        if malignant:
-            positive = is_malignant(judged, malignant)
-            scores = malignant_score(probabilities, names, malignant)
+        one = judged.with_probabilities(probabilities)
+        found = metric_intervals(one, bootstrap)
+        if one.malignant_scores is not None:
+            bins = reliability(one.positive, one.malignant_scores)
         else:
-            positive = probabilities.argmax(axis=1) == judged.labels
-            scores = probabilities.max(axis=1)
+            bins = reliability(one.chosen == one.labels, probabilities.max(axis=1))
         result[name] = {
-            **{figure: figures[figure] for figure in CALIBRATION_FIGURES},
-            "reliability": reliability(positive, scores),
+            **{metric.name: found[metric.name] for metric in metrics_shown("calibration")},
+            "reliability": bins,
         }
     return {
         "chosen": decision.get("calibration", {}).get("method", "temperature"),
         "temperature": temperature * inside,
-        "of": "malignant" if malignant else "the most probable class",
+        "of": "malignant" if judged.malignant else "the most probable class",
         "methods": result,
     }
 
 
 def subgroup_section(
-    judged: Predictions,
-    malignant: Sequence[str],
-    decision: Mapping[str, Any],
-    config: EvaluateConfig,
+    judged: Predictions, decision: Mapping[str, Any], bootstrap: Bootstrap
 ) -> dict[str, Any]:
-    """The figures of every subgroup, at the first operating point."""
+    """The metrics of every subgroup, at the first operating point."""
     points = decision.get("thresholds", {})
     name = next(iter(points), None)
     threshold = points[name]["threshold"] if name is not None else None
-    found = subgroup_figures(
-        Judged(
-            labels=judged.labels,
-            probabilities=judged.probabilities,
-            class_names=judged.class_names,
-            groups=judged.groups,
-            facts=judged.facts,
-            malignant=malignant if judged.scores is not None else (),
-            scores=judged.scores,
-            threshold=threshold,
-            resamples=config.resamples,
-            confidence=config.confidence,
-        )
-    )
+    found = subgroup_metrics(judged, bootstrap, threshold=threshold)
     return {"operating_point": name, "headings": found}
 
 
@@ -167,6 +115,7 @@ def reliance_section(
     inputs: RunInputs,
     decision: Mapping[str, Any],
     config: EvaluateConfig,
+    bootstrap: Bootstrap,
 ) -> dict[str, Any] | None:
     """What the model relies on, seen on the first images of a split; None where it is turned off.
 
@@ -184,15 +133,9 @@ def reliance_section(
 
     probe = Probe(
         predict=predict,
-        pictures=read_pictures(shards, split, inputs, range(count)),
-        labels=judged.labels[:count],
-        groups=judged.groups[:count],
-        class_names=names,
-        malignant=decision.get("malignant", ()),
+        images=read_pictures(shards, split, inputs, range(count)),
         clean=(facts[flags].astype(int) == 0).all(axis=1).to_numpy() if flags else None,
-        resamples=config.resamples,
-        confidence=config.confidence,
     )
     with progress_bar("reliance", total=count_passes()) as advance:
-        found = reliance_figures(probe, advance=advance)
+        found = reliance_metrics(judged.take(slice(count)), bootstrap, probe, advance=advance)
     return {"split": split, "artefacts_recorded": bool(flags), **found}

@@ -7,14 +7,15 @@ from typing import Any
 import pandas as pd
 
 from tfskin.config import list_experiments
-from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
+from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.plots import format_metric, plot_histories, save_figure
 from tfskin.experiment.evaluation_run import headline_split
 from tfskin.experiment.several_runs import train_each
 from tfskin.files import replace_file
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig
 
-FIGURES = ("macro_auc", "accuracy", "balanced_accuracy", "log_loss")
+COMPARED = [metric.name for metric in metrics_shown("variants")]
 
 
 @dataclass(frozen=True)
@@ -77,7 +78,7 @@ def _row(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
         "parameters": metrics["model"]["parameters"],
         "best_epoch": metrics["training"]["best_epoch"],
         "minutes": metrics["training"]["minutes"],
-        **{figure: format_figure(figures[figure]) for figure in FIGURES},
+        **{figure: format_metric(figures[figure]) for figure in COMPARED},
     }
 
 
@@ -94,7 +95,7 @@ def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
         "best_epoch": metrics["training"]["best_epoch"],
         "minutes": metrics["training"]["minutes"],
     }
-    for figure in FIGURES:
+    for figure in COMPARED:
         entry = figures[figure]
         row |= {
             figure: entry["value"],
