@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 from tfskin.evaluation.binary import malignant_figures, set_figures
+from tfskin.evaluation.decision import OperatingPoint
 from tfskin.evaluation.subgroups import Judged, age_band, subgroup_figures
 
 NAMES = ["bcc", "mel", "nv"]
@@ -105,7 +106,7 @@ def test_age_bands(age, band):
 def test_operating_points_count_what_they_call():
     positive = np.array([True, True, True, False, False, False, False, False])
     scores = np.array([0.9, 0.8, 0.2, 0.85, 0.3, 0.1, 0.1, 0.0])
-    thresholds = {"mine": {"threshold": 0.5, "target": {"sensitivity": 0.6}}}
+    thresholds = {"mine": OperatingPoint(threshold=0.5, target={"sensitivity": 0.6})}
     found = malignant_figures(positive, scores, np.arange(8), thresholds, resamples=200)
     point = found["operating_points"]["mine"]
     assert (point["true_positives"], point["false_negatives"]) == (2, 1)
@@ -117,7 +118,7 @@ def test_operating_points_count_what_they_call():
     assert point["called"]["value"] == pytest.approx(3 / 8)
     assert point["sensitivity"]["low"] < 2 / 3 < point["sensitivity"]["high"]
     nobody = malignant_figures(
-        positive, scores, np.arange(8), {"none": {"threshold": 2.0, "target": {}}}, resamples=100
+        positive, scores, np.arange(8), {"none": OperatingPoint(threshold=2.0)}, resamples=100
     )["operating_points"]["none"]
     assert nobody["ppv"]["value"] is None
     assert nobody["sensitivity"]["value"] == 0

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from tfskin.evaluation.decision import OperatingPoint
 from tfskin.evaluation.figures import RANKING_FIGURES, Floats, Ints, Ranking
 from tfskin.evaluation.intervals import SCALES, groups_of_ranking
 from tfskin.evaluation.resampling import Resampling, interval, ratio_intervals
@@ -77,7 +78,7 @@ def malignant_figures(
     positive: npt.NDArray[np.bool_],
     scores: Floats,
     groups: npt.ArrayLike,
-    thresholds: Mapping[str, Mapping[str, Any]],
+    thresholds: Mapping[str, OperatingPoint],
     *,
     resamples: int = 1000,
     confidence: float = 0.95,
@@ -89,7 +90,7 @@ def malignant_figures(
         positive: (N,) whether each image is malignant.
         scores: (N,) the malignant score.
         groups: (N,) values; images with the same value are drawn together.
-        thresholds: name -> ``{"threshold", "target", ...}``.
+        thresholds: name -> operating point.
         resamples: bootstrap resamples.
         confidence: coverage of the intervals.
         seed: of the resamples.
@@ -101,11 +102,9 @@ def malignant_figures(
         "groups": resampling.count,
         **ranking_intervals(positive, scores, resampling, confidence=confidence),
         "operating_points": {
-            name: {"target": entry["target"]}
-            | operating_point(
-                positive, scores, entry["threshold"], resampling, confidence=confidence
-            )
-            for name, entry in thresholds.items()
+            name: {"target": point.target}
+            | operating_point(positive, scores, point.threshold, resampling, confidence=confidence)
+            for name, point in thresholds.items()
         },
     }
 

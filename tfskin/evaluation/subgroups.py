@@ -12,6 +12,7 @@ import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.evaluation.binary import malignant_figures
+from tfskin.evaluation.decision import OperatingPoint
 from tfskin.evaluation.figures import Floats, Ints
 from tfskin.evaluation.intervals import bootstrap_intervals
 
@@ -152,7 +153,7 @@ def _figures(judged: Judged, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
         scores = probabilities[:, chosen].sum(axis=1) if known is None else known[inside]
         points = {}
         if judged.threshold is not None:
-            points["point"] = {"threshold": judged.threshold, "target": {}}
+            points["point"] = OperatingPoint(threshold=judged.threshold)
         binary = malignant_figures(positive, scores, groups, points, **options)
         result |= {"malignant": int(positive.sum()), "malignant_auc": binary["auc"]}
         if points:

@@ -12,6 +12,7 @@ from tfskin.errors import UserError
 from tfskin.evaluation.binary import ranking_intervals
 from tfskin.evaluation.comparison import compare_predictions
 from tfskin.evaluation.curve_plots import plot_malignant_roc
+from tfskin.evaluation.decision_fit import choose_malignant
 from tfskin.evaluation.figures import SUMMARY_FIGURES
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import check_predictions
@@ -27,7 +28,6 @@ from tfskin.evaluation.report import (
 )
 from tfskin.evaluation.report_sections import HEADINGS
 from tfskin.evaluation.resampling import Resampling
-from tfskin.experiment.decision import choose_malignant
 from tfskin.experiment.evaluation_run import headline_split, run_classes, stored_config
 from tfskin.files import write_json
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
@@ -79,8 +79,8 @@ def compare(
     groups = first["group"].to_numpy()
     values = _check_values(tables, labels, classes, split)
     options: dict[str, Any] = {"resamples": resamples, "confidence": confidence}
-    malignant = opened[0].decision().get("malignant")
-    if malignant is None:
+    malignant = list(opened[0].decision().malignant)
+    if not malignant:
         given = stored_config(opened[0]).malignant
         malignant = choose_malignant(run_classes(opened[0]), given)
     columns = [classes.index(name) for name in malignant]

@@ -21,7 +21,6 @@ from tfskin.evaluation.plots import save_figure
 from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
     Predictions,
-    decide,
     external_parts,
     input_options,
     load_run_shards,
@@ -95,7 +94,7 @@ def explain(
     paths = find_images(images)
     model = ready_model(run.load_model())
     pictures = np.stack([_read(path, run) for path in paths])
-    probabilities = decide(model.predict(pictures, verbose=0), run.decision(), names)
+    probabilities = run.decision().to_probabilities(model.predict(pictures, verbose=0))
     chosen = probabilities.argmax(axis=1)
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))

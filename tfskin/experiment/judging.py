@@ -1,9 +1,8 @@
 """A run's model on the images of a split: logits, probabilities, tables."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import keras
 import numpy as np
@@ -14,8 +13,7 @@ from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError, nearest_hint
-from tfskin.evaluation.calibration import calibrate
-from tfskin.evaluation.decisions import malignant_score
+from tfskin.evaluation.decision import decide
 from tfskin.files import replace_file
 from tfskin.inputs import (
     InputOptions,
@@ -132,14 +130,6 @@ def read_pictures(
     return pictures
 
 
-def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """(N, C) float64 probabilities of logits divided by a temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    powers = np.exp(scaled)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
     """Refuse a model that gives no numbers.
 
@@ -154,20 +144,6 @@ def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
             f"{int((~finite).sum()) - 1} more; train it again, with a lower train.learning_rate "
             "or train.precision=float32"
         )
-
-
-def decide(logits: np.ndarray, decision: Mapping[str, Any], names: list[str]) -> np.ndarray:
-    """(N, C) calibrated probabilities of a run's logits, as ``decision.json`` says."""
-    base = softmax(logits, temperature=decision["temperature"])
-    return calibrate(base, decision.get("calibration"), names)
-
-
-def malignant_scores(
-    probabilities: np.ndarray, decision: Mapping[str, Any], names: list[str]
-) -> np.ndarray | None:
-    """(N,) the malignant score; None where the malignant classes are not known."""
-    malignant = decision.get("malignant")
-    return malignant_score(probabilities, names, malignant) if malignant else None
 
 
 def load_run_shards(run: Run) -> Shards:
@@ -265,15 +241,14 @@ def external_predictions(
     facts = pd.concat([part[0] for part in parts], ignore_index=True)
     logits = np.concatenate([part[1] for part in parts])
     check_logits(logits, facts, f"{run.folder} on {external.name}")
-    decision = run.decision()
-    probabilities = decide(logits, decision, own)
-    folded = probabilities @ weights
+    answer = decide(logits, run.decision())
+    folded = answer.probabilities @ weights
     return Predictions(
         facts=facts,
         class_names=names,
         logits=logits,
         probabilities=folded / folded.sum(axis=1, keepdims=True),
-        scores=malignant_scores(probabilities, decision, own),
+        scores=answer.malignancy,
     )
 
 

@@ -8,12 +8,12 @@ import numpy as np
 
 from tfskin.datasets.shards import Shards
 from tfskin.evaluation.binary import malignant_figures, set_figures
-from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability
-from tfskin.evaluation.decisions import malignant_score, prediction_sets
+from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability, softmax
+from tfskin.evaluation.decision import Decision, malignant_score, prediction_sets
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.reliance import Probe, count_passes, reliance_figures
 from tfskin.evaluation.subgroups import Judged, artefact_columns, subgroup_figures
-from tfskin.experiment.judging import Predictions, decide, read_pictures, softmax
+from tfskin.experiment.judging import Predictions, read_pictures
 from tfskin.progress import progress_bar
 from tfskin.runs import RunInputs
 from tfskin.schema import EvaluateConfig
@@ -23,7 +23,7 @@ CALIBRATION_FIGURES = ("log_loss", "brier", "ece")
 
 def malignant_section(
     predictions: Mapping[str, Predictions],
-    decision: Mapping[str, Any],
+    decision: Decision,
     malignant: Sequence[str],
     config: EvaluateConfig,
 ) -> dict[str, Any] | None:
@@ -45,7 +45,7 @@ def malignant_section(
                 is_malignant(one, malignant),
                 np.asarray(one.scores),
                 one.groups,
-                decision.get("thresholds", {}),
+                decision.thresholds,
                 resamples=config.resamples,
                 confidence=config.confidence,
             )
@@ -60,30 +60,29 @@ def is_malignant(predictions: Predictions, malignant: Sequence[str]) -> np.ndarr
 
 
 def conformal_section(
-    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], config: EvaluateConfig
+    predictions: Mapping[str, Predictions], decision: Decision, config: EvaluateConfig
 ) -> dict[str, Any] | None:
     """Coverage and size of the prediction sets on each split; None where none were fitted."""
-    conformal = decision.get("conformal")
-    if conformal is None:
+    if decision.conformal is None:
         return None
-    found = {}
-    for split, one in predictions.items():
-        quantiles = np.array([conformal["per_class"][name] for name in one.class_names])
-        found[split] = set_figures(
+    found = {
+        split: set_figures(
             one.labels,
-            prediction_sets(one.probabilities, quantiles),
+            prediction_sets(one.probabilities, decision),
             one.groups,
             one.class_names,
             resamples=config.resamples,
             confidence=config.confidence,
         )
-    return {"coverage": conformal["coverage"], "splits": found}
+        for split, one in predictions.items()
+    }
+    return {"coverage": decision.conformal.coverage, "splits": found}
 
 
 def calibration_section(
     judged: Predictions,
     fitted: Predictions | None,
-    decision: Mapping[str, Any],
+    decision: Decision,
     config: EvaluateConfig,
 ) -> dict[str, Any]:
     """Log-loss, Brier score and calibration error before and after each kind of calibration.
@@ -95,16 +94,16 @@ def calibration_section(
         decision: of the run.
         config: resamples, confidence and the kind that was chosen.
     """
-    names, temperature = judged.class_names, decision["temperature"]
+    names, temperature = judged.class_names, decision.temperature
     # An ensemble's logits come after its own temperature: multiplying by it takes it back.
-    inside = decision.get("inside_the_model", {}).get("temperature", 1.0)
+    inside = decision.inside_the_model.get("temperature", 1.0)
     methods = {"none": softmax(judged.logits, temperature=1 / inside)}
     methods["temperature"] = softmax(judged.logits, temperature=temperature)
     if fitted is not None:
         base = softmax(fitted.logits, temperature=temperature)
         maps = fit_isotonic(fitted.labels, base, names)
         methods["isotonic"] = calibrate(methods["temperature"], maps, names)
-    malignant, result = decision.get("malignant"), {}
+    malignant, result = decision.malignant, {}
     for name, probabilities in methods.items():
         figures = bootstrap_intervals(
             judged.labels,
@@ -125,7 +124,7 @@ def calibration_section(
             "reliability": reliability(positive, scores),
         }
     return {
-        "chosen": decision.get("calibration", {}).get("method", "temperature"),
+        "chosen": decision.calibration.method if decision.calibration else "temperature",
         "temperature": temperature * inside,
         "of": "malignant" if malignant else "the most probable class",
         "methods": result,
@@ -135,13 +134,11 @@ def calibration_section(
 def subgroup_section(
     judged: Predictions,
     malignant: Sequence[str],
-    decision: Mapping[str, Any],
+    decision: Decision,
     config: EvaluateConfig,
 ) -> dict[str, Any]:
     """The figures of every subgroup, at the first operating point."""
-    points = decision.get("thresholds", {})
-    name = next(iter(points), None)
-    threshold = points[name]["threshold"] if name is not None else None
+    name, point = next(iter(decision.thresholds.items()), (None, None))
     found = subgroup_figures(
         Judged(
             labels=judged.labels,
@@ -151,7 +148,7 @@ def subgroup_section(
             facts=judged.facts,
             malignant=malignant if judged.scores is not None else (),
             scores=judged.scores,
-            threshold=threshold,
+            threshold=point.threshold if point else None,
             resamples=config.resamples,
             confidence=config.confidence,
         )
@@ -165,7 +162,7 @@ def reliance_section(
     split: str,
     judged: Predictions,
     inputs: RunInputs,
-    decision: Mapping[str, Any],
+    decision: Decision,
     config: EvaluateConfig,
 ) -> dict[str, Any] | None:
     """What the model relies on, seen on the first images of a split; None where it is turned off.
@@ -180,7 +177,7 @@ def reliance_section(
 
     def predict(pictures: np.ndarray) -> np.ndarray:
         logits = model.predict(pictures, verbose=0, batch_size=config.batch_size)
-        return decide(logits, decision, names)
+        return decision.to_probabilities(logits)
 
     probe = Probe(
         predict=predict,
@@ -188,7 +185,7 @@ def reliance_section(
         labels=judged.labels[:count],
         groups=judged.groups[:count],
         class_names=names,
-        malignant=decision.get("malignant", ()),
+        malignant=decision.malignant,
         clean=(facts[flags].astype(int) == 0).all(axis=1).to_numpy() if flags else None,
         resamples=config.resamples,
         confidence=config.confidence,
