@@ -9,6 +9,7 @@ import pytest
 
 from tfskin.evaluation.binary import malignant_metrics, set_metrics
 from tfskin.evaluation.bootstrap import Bootstrap
+from tfskin.evaluation.decision import OperatingPoint
 from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.subgroups import age_band, subgroup_metrics
 
@@ -104,7 +105,7 @@ def test_age_bands(age, band):
 def test_operating_points_count_what_they_call():
     positive = np.array([True, True, True, False, False, False, False, False])
     scores = np.array([0.9, 0.8, 0.2, 0.85, 0.3, 0.1, 0.1, 0.0])
-    thresholds = {"mine": {"threshold": 0.5, "target": {"sensitivity": 0.6}}}
+    thresholds = {"mine": OperatingPoint(threshold=0.5, target={"sensitivity": 0.6})}
     given = Predictions.of(
         positive.astype(int), np.stack([1 - scores, scores], 1), ["nv", "mel"], malignant=["mel"]
     )
@@ -118,7 +119,7 @@ def test_operating_points_count_what_they_call():
     assert point["npv"]["value"] == pytest.approx(4 / 5)
     assert point["called"]["value"] == pytest.approx(3 / 8)
     assert point["sensitivity"]["low"] < 2 / 3 < point["sensitivity"]["high"]
-    nobody = malignant_metrics(given, BOOTSTRAP, {"none": {"threshold": 2.0, "target": {}}})
+    nobody = malignant_metrics(given, BOOTSTRAP, {"none": OperatingPoint(threshold=2.0)})
     nobody = nobody["operating_points"]["none"]
     assert nobody["ppv"]["value"] is None
     assert nobody["sensitivity"]["value"] == 0

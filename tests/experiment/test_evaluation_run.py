@@ -14,17 +14,17 @@ import tfskin
 from tests.browser import open_page
 from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
-from tfskin.evaluation.calibration import calibrate
+from tfskin.evaluation.calibration import Calibration, calibrate, softmax
 from tfskin.evaluation.challenges import YEARS, score_submission
+from tfskin.evaluation.decision import Decision
+from tfskin.evaluation.decision_fit import choose_malignant, fit_decision
 from tfskin.experiment.challenge_run import write_challenge
-from tfskin.experiment.decision import HELD_OUT_FILE, choose_malignant, fit_decision
 from tfskin.experiment.judging import (
     Predictions,
     external_parts,
     image_keys,
     load_run_shards,
     predict_logits,
-    softmax,
     training_images,
 )
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
@@ -35,7 +35,7 @@ from tfskin.experiment.sections import (
     subgroup_section,
 )
 from tfskin.inputs import read_labels, read_samples
-from tfskin.runs import Run, open_run
+from tfskin.runs import HELD_OUT_FILE, open_run
 from tfskin.schema import EvaluateConfig
 
 SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
@@ -126,7 +126,7 @@ def test_isotonic_calibration_is_applied_to_every_prediction(tmp_path, tiny_runs
     run = open_run(tiny_runs[0])
     names = run.class_names()
     before = run.predictions("test")[names].to_numpy()  # after temperature alone
-    expected = calibrate(before, decision["calibration"], names)
+    expected = calibrate(before, Calibration.model_validate(decision["calibration"]), names)
     found = pd.read_csv(tmp_path / "predictions" / "test.csv")[names].to_numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -145,7 +145,7 @@ def test_a_half_precision_run_is_judged_by_what_predicts(tmp_path, half_precisio
     # The temperature too comes from the copy that it is applied to.
     logits = predict_logits(as_float32(model), shards, "calibration", run.inputs())
     labels = read_labels(shards, "calibration", None)["label"].to_numpy()
-    assert run.decision()["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+    assert run.decision().temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
 
 
 def predictions(names, images=40):
@@ -203,41 +203,47 @@ def test_malignant_classes_are_known_named_or_asked_for(news):
 
 def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs, news):
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(open_run(tiny_runs[0]), None, classes, SMALL)
-    assert decision["thresholds"] == {}
-    assert "conformal" not in decision
+    decision = fit_decision(open_run(tiny_runs[0]).decision(), None, classes, SMALL)
+    assert decision.thresholds == {}
+    assert "conformal" not in decision.to_dict()
     assert "no calibration split" in news[-1]
 
 
-def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path):
-    one = predictions(["melanoma", "nevus"])
-    classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    too_sure = np.log(np.where(np.eye(2)[one.labels] > 0, 0.99, 0.01))
+def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path, tiny_runs):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_runs[0], folder)
 
-    def decide_on(logits):
-        return fit_decision(Run(tmp_path), (one.facts, logits), classes, SMALL)
+    def judge(output):
+        tfskin.evaluate(folder, config=SMALL, output=tmp_path / output)
+        return json.loads((tmp_path / output / "decision.json").read_text())
 
-    expected = decide_on(one.logits)
-    assert decide_on(too_sure)["conformal"] != expected["conformal"]
-    np.save(tmp_path / HELD_OUT_FILE, one.logits)
-    assert decide_on(too_sure) == expected
+    before = judge("before")
+    run = open_run(folder)
+    held_out = np.log(run.predictions("calibration")[run.class_names()].to_numpy())[:, ::-1]
+    np.save(folder / HELD_OUT_FILE, held_out)
+    after = judge("after")
+    assert after["thresholds"] != before["thresholds"]
+    facts = read_labels(load_run_shards(run), "calibration", None)
+    classes = {name: [name] for name in run.class_names()}
+    expected = fit_decision(run.decision(), (facts, held_out), classes, SMALL)
+    assert after == expected.to_dict()
 
 
 def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs, news):
     one = predictions(["melanoma", "nevus"])
     facts = one.facts.assign(label=1)
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(open_run(tiny_runs[0]), (facts, one.logits), classes, SMALL)
-    assert list(decision["thresholds"]) == ["specificity_0.9"]
+    decision = fit_decision(open_run(tiny_runs[0]).decision(), (facts, one.logits), classes, SMALL)
+    assert list(decision.thresholds) == ["specificity_0.9"]
     assert "no malignant image: no threshold for sensitivity_0.9" in news[-1]
-    assert decision["conformal"]["per_class"]["melanoma"] == 1
+    assert decision.to_dict()["conformal"]["per_class"]["melanoma"] == 1
 
 
 def test_sections_of_a_split_without_a_class_are_plain_json():
     one = predictions(["melanoma", "nevus"])
     facts = one.facts.assign(label=1)
     odd = Predictions(**{**vars(one), "facts": facts})
-    decision = {"temperature": 1.0, "malignant": ["melanoma"], "thresholds": {}}
+    decision = Decision(class_names=("melanoma", "nevus"), malignant=("melanoma",))
     parts = [
         malignant_section({"test": odd}, decision, ["melanoma"], SMALL),
         calibration_section(odd, one, decision, SMALL),

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from tfskin.evaluation.bootstrap import Bootstrap, Resampling, interval, ratio_intervals
+from tfskin.evaluation.decision import OperatingPoint
 from tfskin.evaluation.intervals import groups_of_ranking
 from tfskin.evaluation.metric_table import Of, metrics_of
 from tfskin.evaluation.predictions import Predictions
@@ -70,14 +71,14 @@ def operating_point(
 def malignant_metrics(
     predictions: Predictions,
     bootstrap: Bootstrap,
-    thresholds: Mapping[str, Mapping[str, Any]],
+    thresholds: Mapping[str, OperatingPoint],
 ) -> dict[str, Any]:
     """The metrics of the malignant score's ranking, and of every operating point.
 
     Args:
         predictions: with malignant classes and malignant scores.
         bootstrap: how the intervals are made.
-        thresholds: name -> ``{"threshold", "target", ...}``, as ``decision.json`` holds them.
+        thresholds: name -> operating point.
 
     Raises:
         ValueError: the malignant classes or scores are not known.
@@ -92,9 +93,9 @@ def malignant_metrics(
         "groups": resampling.count,
         **ranking_intervals(positive, scores, resampling),
         "operating_points": {
-            name: {"target": entry["target"]}
-            | operating_point(positive, scores, entry["threshold"], resampling)
-            for name, entry in thresholds.items()
+            name: {"target": point.target}
+            | operating_point(positive, scores, point.threshold, resampling)
+            for name, point in thresholds.items()
         },
     }
 

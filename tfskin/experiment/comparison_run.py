@@ -13,6 +13,7 @@ from tfskin.evaluation.binary import score_metrics
 from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.comparison import compare_predictions
 from tfskin.evaluation.curve_plots import plot_malignant_roc
+from tfskin.evaluation.decision_fit import choose_malignant
 from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metric_table import heading_of, metrics_of
 from tfskin.evaluation.plots import save_figure
@@ -26,7 +27,6 @@ from tfskin.evaluation.report import (
     Table,
     write_report,
 )
-from tfskin.experiment.decision import choose_malignant
 from tfskin.experiment.evaluation_run import headline_split, run_classes, stored_config
 from tfskin.files import write_json
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
@@ -95,10 +95,8 @@ def compare(
 
 def _malignant(run: Run) -> list[str]:
     """The malignant classes that a run was judged by, or would be; empty where not known."""
-    malignant = run.decision().get("malignant")
-    if malignant is None:
-        return choose_malignant(run_classes(run), stored_config(run).malignant)
-    return list(malignant)
+    malignant = list(run.decision().malignant)
+    return malignant or choose_malignant(run_classes(run), stored_config(run).malignant)
 
 
 def _write(folder: Path, result: dict[str, Any], plots: list[Plot]) -> None:

@@ -14,7 +14,6 @@ from tfskin.evaluation.report_sections import member_names
 from tfskin.experiment.evaluation_run import headline_split, load_run_shards
 from tfskin.inputs import count_images, read_labels, read_samples
 from tfskin.runs import Run, open_run
-from tfskin.serving.decisions import read_decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.model_card import ModelFacts
 from tfskin.serving.runtimes import RuntimeExport, export_runtime
@@ -112,7 +111,7 @@ def read_graph_options(run: Run, options: ServingOptions | None = None) -> Graph
     chosen = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
     return GraphOptions(
         image_size=inputs.image_size,
-        decisions=read_decisions(run.decision(), run.class_names()),
+        decision=run.decision(),
         resize=inputs.resize,
         test_time_augmentation=options.test_time_augmentation,
         float16_weights=options.float16_weights,

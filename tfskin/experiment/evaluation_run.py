@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import keras
+import numpy as np
 
 from tfskin.config import parse_config, read_values
 from tfskin.datasets.shards import Shards, load_shards
@@ -15,23 +16,21 @@ from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.challenges import Challenge
+from tfskin.evaluation.decision import Decision, decide
+from tfskin.evaluation.decision_fit import fit_decision
 from tfskin.evaluation.diagnoses import malignant_classes
 from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
 from tfskin.evaluation.predictions import Predictions
 from tfskin.experiment.challenge_run import write_challenge
-from tfskin.experiment.decision import fit_decision
 from tfskin.experiment.explanation_run import explain_worst
 from tfskin.experiment.judging import (
     check_class_names,
-    decide,
     external_predictions,
     load_run_shards,
-    malignant_scores,
     own_logits,
     predict_logits,
-    softmax,
     training_images,
 )
 from tfskin.experiment.reporting import Judgement, read_history, write_run_report
@@ -44,7 +43,7 @@ from tfskin.experiment.sections import (
 )
 from tfskin.files import write_json
 from tfskin.models.costs import count_flops, count_parameters
-from tfskin.runs import SCHEMA_VERSION, Run, open_run
+from tfskin.runs import HELD_OUT_FILE, SCHEMA_VERSION, Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig
 
 logger = logging.getLogger(__name__)
@@ -56,7 +55,6 @@ __all__ = [
     "load_run_shards",
     "predict_logits",
     "run_classes",
-    "softmax",
     "stored_config",
 ]
 
@@ -75,7 +73,7 @@ class _Judged:
     folder: Path
     shards: Shards
     predictions: dict[str, Predictions]
-    decision: dict[str, Any]
+    decision: Decision
     malignant: list[str]
     trained_on: int | None = None
 
@@ -178,7 +176,7 @@ def _write(
         )
     )
     if external is None:
-        write_json(judged.folder / "decision.json", judged.decision)
+        write_json(judged.folder / "decision.json", judged.decision.to_dict())
     write_json(judged.folder / "metrics.json", metrics)
 
 
@@ -213,25 +211,28 @@ def _judge_own(
     shards, names = load_run_shards(run), run.class_names()
     logits = own_logits(run, model, shards, config.batch_size)
     classes = run_classes(run)
-    decision = fit_decision(run, logits.get("calibration"), classes, config)
+    fitted = logits.get("calibration")
+    if fitted and (run.folder / HELD_OUT_FILE).is_file():
+        fitted = fitted[0], np.load(run.folder / HELD_OUT_FILE)
+    decision = fit_decision(run.decision(before_evaluation=True), fitted, classes, config)
     predictions = {}
     for split, (facts, values) in logits.items():
-        probabilities = decide(values, decision, names)
+        answer = decide(values, decision)
         predictions[split] = Predictions(
             split=split,
             facts=facts,
             class_names=names,
             logits=values,
-            probabilities=probabilities,
-            malignant=decision.get("malignant", ()),
-            scores=malignant_scores(probabilities, decision, names),
+            probabilities=answer.probabilities,
+            malignant=decision.malignant,
+            scores=answer.malignancy,
         )
     return _Judged(
         folder=folder,
         shards=shards,
         predictions=predictions,
         decision=decision,
-        malignant=decision.get("malignant", []),
+        malignant=list(decision.malignant),
     )
 
 

@@ -15,13 +15,13 @@ from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.curve_plots import plot_explanation
+from tfskin.evaluation.decision import decide
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
 from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
 from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.report import Case
 from tfskin.experiment.judging import (
-    decide,
     external_parts,
     input_options,
     load_run_shards,
@@ -95,7 +95,7 @@ def explain(
     paths = find_images(images)
     model = ready_model(run.load_model())
     pictures = np.stack([_read(path, run) for path in paths])
-    probabilities = decide(model.predict(pictures, verbose=0), run.decision(), names)
+    probabilities = decide(model.predict(pictures, verbose=0), run.decision()).probabilities
     chosen = probabilities.argmax(axis=1)
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))

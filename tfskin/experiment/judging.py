@@ -1,20 +1,17 @@
 """A run's model on the images of a split: logits, probabilities, tables."""
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
 import pandas as pd
-from scipy import special
 
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError, nearest_hint
-from tfskin.evaluation.calibration import calibrate
-from tfskin.evaluation.decisions import malignant_score
+from tfskin.evaluation.decision import decide
 from tfskin.evaluation.predictions import ID_COLUMNS, Predictions
 from tfskin.inputs import (
     InputOptions,
@@ -88,11 +85,6 @@ def read_pictures(
     return pictures
 
 
-def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """(N, C) float64 probabilities of logits divided by a temperature."""
-    return np.asarray(special.softmax(np.asarray(logits, np.float64) / temperature, axis=1))
-
-
 def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
     """Refuse a model that gives no numbers.
 
@@ -107,20 +99,6 @@ def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
             f"{int((~finite).sum()) - 1} more; train it again, with a lower train.learning_rate "
             "or train.precision=float32"
         )
-
-
-def decide(logits: np.ndarray, decision: Mapping[str, Any], names: list[str]) -> np.ndarray:
-    """(N, C) calibrated probabilities of a run's logits, as ``decision.json`` says."""
-    base = softmax(logits, temperature=decision["temperature"])
-    return calibrate(base, decision.get("calibration"), names)
-
-
-def malignant_scores(
-    probabilities: np.ndarray, decision: Mapping[str, Any], names: list[str]
-) -> np.ndarray | None:
-    """(N,) the malignant score; None where the malignant classes are not known."""
-    malignant = decision.get("malignant")
-    return malignant_score(probabilities, names, malignant) if malignant else None
 
 
 def load_run_shards(run: Run) -> Shards:
@@ -232,9 +210,8 @@ def external_predictions(
     facts = pd.concat([part[0] for part in parts], ignore_index=True)
     logits = np.concatenate([part[1] for part in parts])
     check_logits(logits, facts, f"{run.folder} on {external.name}")
-    decision = run.decision()
-    probabilities = decide(logits, decision, own)
-    folded = probabilities @ weights
+    answer = decide(logits, run.decision())
+    folded = answer.probabilities @ weights
     return Predictions(
         split=external.name,
         facts=facts,
@@ -242,7 +219,7 @@ def external_predictions(
         logits=logits,
         probabilities=folded / folded.sum(axis=1, keepdims=True),
         malignant=malignant,
-        scores=malignant_scores(probabilities, decision, own),
+        scores=answer.malignancy,
     )
 
 

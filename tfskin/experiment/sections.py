@@ -9,21 +9,21 @@ import numpy as np
 from tfskin.datasets.shards import Shards
 from tfskin.evaluation.binary import malignant_metrics, set_metrics
 from tfskin.evaluation.bootstrap import Bootstrap
-from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability
-from tfskin.evaluation.decisions import prediction_sets
+from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability, softmax
+from tfskin.evaluation.decision import Decision, decide, prediction_sets
 from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metric_table import metrics_shown
 from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
 from tfskin.evaluation.subgroups import artefact_columns, subgroup_metrics
-from tfskin.experiment.judging import decide, read_pictures, softmax
+from tfskin.experiment.judging import read_pictures
 from tfskin.progress import progress_bar
 from tfskin.runs import RunInputs
 from tfskin.schema import EvaluateConfig
 
 
 def malignant_section(
-    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], bootstrap: Bootstrap
+    predictions: Mapping[str, Predictions], decision: Decision, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
     """Malignant against benign on each split; None where the malignant classes are not known."""
     scored = {s: one for s, one in predictions.items() if one.malignant_scores is not None}
@@ -32,30 +32,29 @@ def malignant_section(
     return {
         "classes": list(next(iter(scored.values())).malignant),
         "splits": {
-            split: malignant_metrics(one, bootstrap, decision.get("thresholds", {}))
+            split: malignant_metrics(one, bootstrap, decision.thresholds)
             for split, one in scored.items()
         },
     }
 
 
 def conformal_section(
-    predictions: Mapping[str, Predictions], decision: Mapping[str, Any], bootstrap: Bootstrap
+    predictions: Mapping[str, Predictions], decision: Decision, bootstrap: Bootstrap
 ) -> dict[str, Any] | None:
     """Coverage and size of the prediction sets on each split; None where none were fitted."""
-    conformal = decision.get("conformal")
+    conformal = decision.conformal
     if conformal is None:
         return None
     found = {}
     for split, one in predictions.items():
-        quantiles = np.array([conformal["per_class"][name] for name in one.class_names])
-        found[split] = set_metrics(one, bootstrap, prediction_sets(one.probabilities, quantiles))
-    return {"coverage": conformal["coverage"], "splits": found}
+        found[split] = set_metrics(one, bootstrap, prediction_sets(one.probabilities, decision))
+    return {"coverage": conformal.coverage, "splits": found}
 
 
 def calibration_section(
     judged: Predictions,
     fitted: Predictions | None,
-    decision: Mapping[str, Any],
+    decision: Decision,
     bootstrap: Bootstrap,
 ) -> dict[str, Any]:
     """Log-loss, Brier score and calibration error before and after each kind of calibration.
@@ -67,9 +66,9 @@ def calibration_section(
         decision: of the run.
         bootstrap: how the intervals are made.
     """
-    names, temperature = judged.class_names, decision["temperature"]
+    names, temperature = judged.class_names, decision.temperature
     # An ensemble's logits come after its own temperature: multiplying by it takes it back.
-    inside = decision.get("inside_the_model", {}).get("temperature", 1.0)
+    inside = decision.inside_the_model.get("temperature", 1.0)
     methods = {"none": softmax(judged.logits, temperature=1 / inside)}
     methods["temperature"] = softmax(judged.logits, temperature=temperature)
     if fitted is not None:
@@ -89,7 +88,7 @@ def calibration_section(
             "reliability": bins,
         }
     return {
-        "chosen": decision.get("calibration", {}).get("method", "temperature"),
+        "chosen": decision.calibration.method if decision.calibration else "temperature",
         "temperature": temperature * inside,
         "of": "malignant" if judged.malignant else "the most probable class",
         "methods": result,
@@ -97,12 +96,11 @@ def calibration_section(
 
 
 def subgroup_section(
-    judged: Predictions, decision: Mapping[str, Any], bootstrap: Bootstrap
+    judged: Predictions, decision: Decision, bootstrap: Bootstrap
 ) -> dict[str, Any]:
     """The metrics of every subgroup, at the first operating point."""
-    points = decision.get("thresholds", {})
-    name = next(iter(points), None)
-    threshold = points[name]["threshold"] if name is not None else None
+    name, point = next(iter(decision.thresholds.items()), (None, None))
+    threshold = None if point is None else point.threshold
     found = subgroup_metrics(judged, bootstrap, threshold=threshold)
     return {"operating_point": name, "headings": found}
 
@@ -113,7 +111,7 @@ def reliance_section(
     split: str,
     judged: Predictions,
     inputs: RunInputs,
-    decision: Mapping[str, Any],
+    decision: Decision,
     config: EvaluateConfig,
     bootstrap: Bootstrap,
 ) -> dict[str, Any] | None:
@@ -125,11 +123,10 @@ def reliance_section(
     if not count:
         return None
     facts, flags = judged.facts.iloc[:count], artefact_columns(judged.facts)
-    names = judged.class_names
 
     def predict(pictures: np.ndarray) -> np.ndarray:
         logits = model.predict(pictures, verbose=0, batch_size=config.batch_size)
-        return decide(logits, decision, names)
+        return decide(logits, decision).probabilities
 
     probe = Probe(
         predict=predict,

@@ -13,6 +13,7 @@ from tfskin.config import QUICKSTART, describe_difference, dump_config, read_con
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
+from tfskin.evaluation.decision import Decision
 from tfskin.evaluation.metrics import (
     CLASS_METRICS,
     SUMMARY_METRICS,
@@ -365,7 +366,8 @@ def _fit_options(
 def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
     """Fit the temperature on the calibration split (Guo et al., arXiv:1706.04599)."""
     labels = read_labels(shards, "calibration", config.data.classes)
-    decision: dict[str, Any] = {"temperature": 1.0, "split": None}
+    names = tuple(run.class_names())
+    decision = Decision(class_names=names, temperature=1.0, split=None)
     if len(labels):
         logits = predict_logits(
             as_float32(run.load_model()),
@@ -375,5 +377,5 @@ def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
             batch_size=config.evaluate.batch_size,
         )
         temperature = fit_temperature(logits, labels["label"].to_numpy())
-        decision = {"temperature": temperature, "split": "calibration"}
-    write_json(run.folder / "decision.json", decision)
+        decision = Decision(class_names=names, temperature=temperature, split="calibration")
+    write_json(run.folder / "decision.json", decision.to_dict())

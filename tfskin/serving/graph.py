@@ -7,9 +7,10 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfskin.evaluation.decision import Decision
 from tfskin.inputs.decode import resize_image
 from tfskin.schema import Resize
-from tfskin.serving.decisions import Decisions, decide, graph_probabilities
+from tfskin.serving.decisions import decide_in_graph
 from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
 from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch
 from tfskin.serving.taps import TappedModel, tap_model, unique_names
@@ -28,7 +29,7 @@ class GraphOptions:
 
     Attributes:
         image_size: height and width that the network takes.
-        decisions: from logits to probabilities and to what follows from them.
+        decision: from logits to probabilities and to what follows from them.
         resize: how a picture is brought to ``image_size``.
         max_pixels: the largest height times width that is decoded.
         test_time_augmentation: average over the picture's mirrored and turned copies: eight where
@@ -40,7 +41,7 @@ class GraphOptions:
     """
 
     image_size: tuple[int, int]
-    decisions: Decisions
+    decision: Decision
     resize: Resize = "squash"
     max_pixels: int = MAX_PIXELS
     test_time_augmentation: bool = False
@@ -90,20 +91,19 @@ class Served:
 
     def classify(self, images: tf.Tensor) -> Tensors:
         """Images (N, h, w, 3) to the outputs of ``serving_default`` that need no file."""
-        views = [images]
+        decision, views = self.options.decision, [images]
         if self.options.test_time_augmentation:
             views = dihedral_views(images)
         outputs = self.call(tf.concat(views, axis=0))
-        probabilities = _mean_of_views(
-            graph_probabilities(self.options.decisions, outputs["logits"]), len(views)
-        )
+        each = decision.to_probabilities(outputs["logits"], ops=keras.ops)
+        probabilities = _mean_of_views(each, len(views))
         count = tf.shape(images)[0]
-        names = tf.constant(list(self.options.decisions.class_names))
+        names = tf.constant(list(decision.class_names))
         result = {
             "probabilities": probabilities,
             "class_names": tf.tile(names[tf.newaxis], [count, 1]),
             "model_version": tf.fill([count], tf.constant(self.options.model_version, tf.int64)),
-            **decide(self.options.decisions, probabilities, top=self.options.top),
+            **decide_in_graph(probabilities, decision, top=self.options.top),
         }
         members = self.member_names
         if members:
