@@ -10,6 +10,7 @@ from tfskin.evaluation.calibration import (
     cross_calibrate,
     fit_isotonic,
     reliability,
+    softmax,
 )
 from tfskin.evaluation.metrics import compute_metrics
 
@@ -104,3 +105,10 @@ def test_reliability_bins_hold_equally_many_images():
     assert [entry["images"] for entry in bins] == [10] * 10
     assert [entry["observed"] for entry in bins] == [0] * 5 + [1] * 5
     assert len(reliability(np.array([True]), np.array([0.5]))) == 1
+
+
+def test_softmax_is_a_softmax():
+    logits = np.array([[1000.0, 1001.0], [0.0, 0.0]])
+    found = softmax(logits, temperature=2.0)
+    np.testing.assert_allclose(found[0], [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))])
+    np.testing.assert_array_equal(found[1], [0.5, 0.5])

@@ -8,7 +8,7 @@ import tfskin
 from tfskin.ensembling import Combiner, as_float32, fit_combiner
 from tfskin.errors import UserError
 from tfskin.evaluation.calibration import softmax
-from tfskin.experiment.judging import load_run_shards, predict_logits
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.inputs import read_labels
 from tfskin.runs import HELD_OUT_FILE, open_run
 from tfskin.schema import EvaluateConfig

@@ -14,7 +14,7 @@ from tests.news import hear
 from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
-from tfskin.experiment.judging import input_options
+from tfskin.experiment.run_predictions import input_options
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
@@ -214,7 +214,7 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
         seen.append(batch_size)
         return input_options(inputs, batch_size=batch_size)
 
-    for module in ("judging", "batch_norm_run"):
+    for module in ("run_predictions", "batch_norm_run"):
         monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
     more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
     tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run")

@@ -12,8 +12,8 @@ from tfskin.datasets.pictures import shrink_picture
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
 from tfskin.evaluation.decision import decide
-from tfskin.experiment.judging import load_run_shards, predict_logits
 from tfskin.experiment.prediction_run import load_predictor, stream_predictions
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training_run import fit_data
 from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples

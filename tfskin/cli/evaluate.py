@@ -66,9 +66,7 @@ def evaluate_command(
         print_json(metrics)
         return
     print_figures(list(metrics["splits"].items()), title=f"{folder}")
-    from tfskin.experiment.evaluation_run import headline_split
-
-    split = headline_split(metrics)
+    split = metrics["headline"]
     _print_classes(metrics["splits"][split], split)
     if metrics["malignant"] is not None:
         _print_points(metrics["malignant"]["splits"][split], split)
@@ -88,7 +86,7 @@ def _read_arguments(
     external = read_config(rest[0], rest[1:], ExternalConfig) if rest else None
     if not own:
         return external, None
-    from tfskin.experiment.evaluation_run import EXTERNAL_KEYS, stored_config
+    from tfskin.experiment.evaluating import EXTERNAL_KEYS, stored_config
     from tfskin.runs import open_run
 
     changes = read_config(None, [word.removeprefix("evaluate.") for word in own], EvaluateConfig)

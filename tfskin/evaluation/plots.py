@@ -230,6 +230,11 @@ def format_metric(metric: float | dict[str, Any] | None, *, digits: int = 3) -> 
     return f"{text} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
 
 
+def format_value(metric: Mapping[str, Any]) -> str:
+    """``0.912`` without the interval, or "none" without a value."""
+    return "none" if metric["value"] is None else f"{metric['value']:.3f}"
+
+
 def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None) -> None:
     epochs = np.asarray(history.get("epoch", np.arange(1, len(history) + 1)))
     for column, label, colour, style in (

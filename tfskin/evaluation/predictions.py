@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
+from tfskin.datasets.splits import SPLITS
 from tfskin.evaluation.decision import malignant_score
 from tfskin.evaluation.metrics import check_predictions
 from tfskin.evaluation.sums import Flags, Floats, Ints
@@ -109,6 +110,17 @@ class Predictions:
         """(N,) the malignant score; None unless both it and the malignant classes are known."""
         return self.scores if self.malignant else None
 
+    @property
+    def known_logits(self) -> npt.NDArray[Any]:
+        """(N, K) logits of the model.
+
+        Raises:
+            ValueError: they are not known.
+        """
+        if self.logits is None:
+            raise ValueError("the logits of these predictions are not known")
+        return self.logits
+
     def take(self, rows: Any) -> Predictions:
         """The predictions of some images, by a mask (N,), a slice, or their places."""
         return dataclasses.replace(
@@ -137,3 +149,10 @@ class Predictions:
         """Write :meth:`table`, atomically."""
         with replace_file(path) as temporary:
             self.table().to_csv(temporary, index=False, float_format="%.8g")
+
+
+def headline_split(splits: Iterable[str]) -> str:
+    """The split whose metrics speak for a run: test, else val, else another data set's name."""
+    names = list(splits)
+    order = ("test", "val", *(name for name in names if name not in SPLITS), *SPLITS)
+    return next(name for name in order if name in names)

@@ -5,10 +5,10 @@ from tfskin.startup import import_tensorflow_quietly
 import_tensorflow_quietly()
 
 from tfskin.experiment.auditing import audit  # noqa: E402
-from tfskin.experiment.comparison_run import compare  # noqa: E402
+from tfskin.experiment.comparing import compare  # noqa: E402
 from tfskin.experiment.deployment import ServingOptions, export  # noqa: E402
 from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
-from tfskin.experiment.evaluation_run import evaluate  # noqa: E402
+from tfskin.experiment.evaluating import evaluate  # noqa: E402
 from tfskin.experiment.explanation_run import explain  # noqa: E402
 from tfskin.experiment.prediction_run import predict  # noqa: E402
 from tfskin.experiment.preparation import PrepareOptions, prepare  # noqa: E402

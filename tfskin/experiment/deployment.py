@@ -10,8 +10,9 @@ from typing import Literal
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.evaluation.report_sections import member_names
-from tfskin.experiment.evaluation_run import headline_split, load_run_shards
+from tfskin.evaluation.predictions import headline_split
+from tfskin.experiment.run_predictions import load_run_shards
+from tfskin.experiment.sections.summary import member_names
 from tfskin.inputs import count_images, read_labels, read_samples
 from tfskin.runs import Run, open_run
 from tfskin.serving.graph import GraphOptions
@@ -123,7 +124,7 @@ def read_graph_options(run: Run, options: ServingOptions | None = None) -> Graph
 def read_facts(run: Run, shards: Shards) -> ModelFacts:
     """What a run knows of its model, for the model card."""
     metrics = run.metrics() if run.finished else {"splits": {}}
-    split = headline_split(metrics) if metrics["splits"] else ""
+    split = headline_split(metrics["splits"]) if metrics["splits"] else ""
     classes = run.inputs().classes
     # Members that held out different folds were taught by all of them.
     taught = [part for part in shards.counts if part == "train" or fold_number(part) is not None]

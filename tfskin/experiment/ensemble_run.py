@@ -21,12 +21,9 @@ from tfskin.ensembling import (
 from tfskin.errors import UserError
 from tfskin.evaluation.calibration import softmax
 from tfskin.evaluation.decision import Decision
-from tfskin.experiment.evaluation_run import (
-    evaluate,
-    load_run_shards,
-    predict_logits,
-)
+from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.job import refuse_distribution
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training_run import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels

@@ -21,7 +21,7 @@ from tfskin.evaluation.metrics import (
     metrics_from_confusion,
 )
 from tfskin.experiment.batch_norm_run import recalibrate_run
-from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
+from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.feature_cache import feature_seconds, input_options, with_features
 from tfskin.experiment.job import (
     check_same_job,
@@ -30,6 +30,7 @@ from tfskin.experiment.job import (
     start_distribution,
 )
 from tfskin.experiment.network import at_progress, build_compiled, plan_stages, start_weights
+from tfskin.experiment.run_predictions import check_class_names, predict_logits
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import (
     InputOptions,

@@ -9,7 +9,7 @@ import pandas as pd
 from tfskin.config import list_experiments
 from tfskin.evaluation.metric_table import metrics_shown
 from tfskin.evaluation.plots import format_metric, plot_histories, save_figure
-from tfskin.experiment.evaluation_run import headline_split
+from tfskin.evaluation.predictions import headline_split
 from tfskin.experiment.several_runs import train_each
 from tfskin.files import replace_file
 from tfskin.runs import Run
@@ -55,7 +55,7 @@ def train_variants(
     experiments = list_experiments(config)  # a wrong key is said before anything trains
     runs = train_each(experiments, folder, overwrite=overwrite)
     metrics = {name: run.metrics() for name, run in runs.items()}
-    split = headline_split(next(iter(metrics.values())))
+    split = headline_split(next(iter(metrics.values()))["splits"])
     rows = [_row(name, found, split) for name, found in metrics.items()]
     with replace_file(folder / "comparison.csv") as temporary:
         pd.DataFrame([_numbers(name, m, split) for name, m in metrics.items()]).to_csv(

@@ -17,7 +17,7 @@ from tfskin.evaluation.decision_fit import choose_malignant
 from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metric_table import heading_of, metrics_of
 from tfskin.evaluation.plots import save_figure
-from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.predictions import Predictions, headline_split
 from tfskin.evaluation.report import (
     Block,
     Paragraph,
@@ -27,7 +27,8 @@ from tfskin.evaluation.report import (
     Table,
     write_report,
 )
-from tfskin.experiment.evaluation_run import headline_split, run_classes, stored_config
+from tfskin.experiment.evaluating import stored_config
+from tfskin.experiment.run_predictions import run_classes
 from tfskin.files import write_json
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
 
@@ -70,7 +71,7 @@ def compare(
     if (folder / "inputs.json").is_file():
         raise UserError(f"{folder}: is a run; choose another --output")
     names = _check_runs(opened)
-    split = split or headline_split(opened[0].metrics())
+    split = split or headline_split(opened[0].metrics()["splits"])
     tables = _read_tables(opened, names, split)
     _warn_of_training_images(opened, names, next(iter(tables.values())), split)
     malignant = _malignant(opened[0])

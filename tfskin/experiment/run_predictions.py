@@ -39,6 +39,11 @@ def check_class_names(names: list[str]) -> None:
             )
 
 
+def run_classes(run: Run) -> dict[str, list[str]]:
+    """Class -> diagnoses in it, of a run."""
+    return run.inputs().classes or {name: [name] for name in run.class_names()}
+
+
 def input_options(inputs: RunInputs, *, batch_size: int = 64) -> InputOptions:
     """How a run's model is fed when it is judged."""
     return InputOptions(

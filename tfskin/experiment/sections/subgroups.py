@@ -1,0 +1,58 @@
+"""Section: how the model does on parts of the images, such as those of one sex."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.report import Block, Paragraph, Table
+from tfskin.evaluation.subgroups import subgroup_metrics
+from tfskin.experiment.sections.base import Evaluation, ReportSection
+
+
+class SubgroupSection(ReportSection):
+    """A table a heading (age, sex, ...); what is not recorded is said."""
+
+    heading = "Subgroups"
+    keys = ("subgroups",)
+
+    def compute(self, evaluation: Evaluation) -> dict[str, Any]:
+        """``subgroups``: the metrics of every subgroup, at the first operating point."""
+        name, point = next(iter(evaluation.decision.thresholds.items()), (None, None))
+        found = subgroup_metrics(
+            evaluation.headline,
+            evaluation.bootstrap,
+            threshold=None if point is None else point.threshold,
+        )
+        return {"subgroups": {"operating_point": name, "headings": found}}
+
+    def show(self, evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Block]:
+        """A table of each heading with a row a subgroup."""
+        found = metrics["subgroups"]
+        point = found["operating_point"]
+        blocks: list[Block] = []
+        if point is not None:
+            text = f"Sensitivity and specificity at the operating point {point.replace('_', ' ')}."
+            blocks.append(Paragraph(text=f"On {metrics['headline']}. {text}"))
+        for heading, one in found["headings"].items():
+            if one["recorded"]:
+                blocks.append(_table(heading, one["groups"]))
+        missing = [name for name, one in found["headings"].items() if not one["recorded"]]
+        if missing:
+            blocks.append(Paragraph(text=f"Not recorded: {', '.join(missing)}."))
+        return blocks
+
+
+def _table(heading: str, groups: Mapping[str, Any]) -> Table:
+    columns = metrics_shown("subgroups")
+    rows = [
+        [name, one["images"], one["groups"], one["malignant"]]
+        + [one[metric.name] for metric in columns]
+        + [one["warning"]]
+        for name, one in groups.items()
+    ]
+    counts = ["Images", "Groups", "Malignant"]
+    return Table(
+        caption=f"By {heading}",
+        headings=[heading.capitalize(), *counts, *(m.heading for m in columns), "Warning"],
+        rows=rows,
+    )
