@@ -8,12 +8,12 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from tfskin.evaluation.curve_plots import plot_roc
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.plots import (
     format_metric,
     plot_confusion_matrix,
     plot_curves,
-    plot_roc,
     save_figure,
 )
 from tfskin.evaluation.predictions import Predictions

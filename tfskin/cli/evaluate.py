@@ -105,9 +105,9 @@ def _print_classes(figures: dict[str, Any], split: str) -> None:
     from rich.table import Table
 
     from tfskin.cli.common import show_interval
-    from tfskin.evaluation.metric_table import metrics_shown
+    from tfskin.evaluation.metric_table import class_metrics_shown
 
-    shown = [metric.name for metric in metrics_shown("terminal classes")]
+    shown = [metric.name for metric in class_metrics_shown("terminal")]
     table = Table("class", "images", *shown, title=f"per class on {split}", title_justify="left")
     for name, values in figures["per_class"].items():
         table.add_row(name, str(values["images"]), *(show_interval(values[key]) for key in shown))

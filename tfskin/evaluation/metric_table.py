@@ -2,12 +2,14 @@
 
 Whatever lists metrics (``metrics.json``, the tables of the report, of the terminal and of the model
 card) takes its list from :data:`METRICS`, so a new metric is one new row, with its function above.
+It is then in ``metrics.json`` and in the full tables of the report; the short tables elsewhere
+show the few that :data:`SHOWN` names.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
 import numpy as np
@@ -20,30 +22,15 @@ PARTIAL_FROM = 0.8
 
 Of = Literal["summary", "class", "malignant", "point"]
 Needs = Literal["confusion", "images", "bins", "ranking", "average", "calls"]
-Place = Literal[
-    "calibration",
-    "model card",
-    "model card classes",
-    "reliance",
-    "repeats",
-    "subgroups",
-    "terminal",
-    "terminal classes",
-    "terminal pairs",
-    "terminal points",
-    "variants",
-]
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Metric:
-    """One metric: its name, its function, and where it is shown.
+    """One metric: its name, its heading and its function.
 
     Attributes:
         name: its key in ``metrics.json``.
         heading: above its column, or before its row.
-        of: what has one value of it: all images of a split (``summary``), each ``class`` against
-            the rest, ``malignant`` against benign, or an operating ``point``.
         needs: what ``function`` is given, and what it returns for R weightings of N images:
 
             - ``confusion``: :class:`Confusions` -> (R,) of a summary, (R, C) of classes
@@ -60,34 +47,33 @@ class Metric:
         averages: the class metric that is averaged.
         lower_is_better: true of losses.
         highest: the highest value of a metric whose lowest is 0; None for any other metric.
-        rests_on: whose number of groups decides how certain the metric is: ``images``, the images
-            of ``every class`` (averages always do), of its own ``class``, or of the ``others``.
-            Metrics of a ranking rest on the rarer of the last two.
+        rests_on: whose number of groups decides how certain the metric is. Of a summary: all
+            ``images``, or those of ``every class`` (averages always do); of a class: its own
+            images or those of the ``others``. A ranking rests on the rarer of these two.
         tail: the share of the positives that a metric of a ranking rests on.
         same_for_two: of two classes, both have the same value.
-        short: heading of a narrow column on the terminal; ``heading`` unless given.
-        words: what a sentence calls it; ``heading`` unless given.
-        shown: where it is shown beside the tables of all metrics, and at which place there.
+        words: what a sentence calls it; the heading unless given.
+        short: the heading of a narrow column on the terminal; ``words`` unless given.
     """
 
     name: str
     heading: str
-    of: Of
     needs: Needs
     function: Callable[..., Any] | None = None
+    _: KW_ONLY
     averages: str | None = None
     lower_is_better: bool = False
     highest: float | None = 1.0
-    rests_on: Literal["images", "every class", "class", "others"] = "images"
+    rests_on: Literal["images", "every class", "others"] = "images"
     tail: float = 1.0
     same_for_two: bool = False
-    short: str = ""
     words: str = ""
-    shown: Mapping[Place, int] = field(default_factory=dict)
+    short: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("short", "words"):
-            object.__setattr__(self, name, getattr(self, name) or self.heading)
+        words = self.words or self.heading[0].lower() + self.heading[1:]
+        object.__setattr__(self, "words", words)
+        object.__setattr__(self, "short", self.short or words)
 
     def compute(self, *given: Any) -> Any:
         """What ``function`` returns for what the metric needs."""
@@ -108,6 +94,26 @@ def matthews(counts: Confusions) -> Floats:
     chance = (true * chosen).sum(axis=1)
     spread = (total**2 - (true**2).sum(axis=1)) * (total**2 - (chosen**2).sum(axis=1))
     return ratio(counts.hits.sum(axis=1) * total - chance, np.sqrt(np.maximum(spread, 0)))
+
+
+def hit_share(counts: Confusions) -> Floats:
+    """(R,) the share of images that are predicted to be of their class."""
+    return ratio(counts.hits.sum(axis=1), counts.total)
+
+
+def precisions(counts: Confusions) -> Floats:
+    """(R, C) the share of the images called a class that are of it."""
+    return ratio(counts.hits, counts.chosen)
+
+
+def recalls(counts: Confusions) -> Floats:
+    """(R, C) the share of the images of a class that are called so."""
+    return ratio(counts.hits, counts.true)
+
+
+def f1_scores(counts: Confusions) -> Floats:
+    """(R, C) the harmonic mean of precision and recall."""
+    return ratio(2 * counts.hits, counts.true + counts.chosen)
 
 
 def specificities(counts: Confusions) -> Floats:
@@ -189,291 +195,131 @@ def confidence_gap(right: Floats, confidence: Floats) -> Floats:
     return np.asarray(np.abs(right - confidence).sum(axis=0))
 
 
-METRICS: tuple[Metric, ...] = (
-    Metric(
-        name="accuracy",
-        heading="Accuracy",
-        of="summary",
-        needs="confusion",
-        function=lambda counts: ratio(counts.hits.sum(axis=1), counts.total),
-        short="accuracy",
-        words="accuracy",
-        shown={
-            "terminal": 1,
-            "terminal pairs": 1,
-            "repeats": 3,
-            "variants": 2,
-            "subgroups": 1,
-            "reliance": 1,
-            "model card": 2,
-        },
+LOSS: dict[str, Any] = {"lower_is_better": True, "highest": None}
+AGREEMENT: dict[str, Any] = {"highest": None, "rests_on": "every class"}
+PARTIAL: dict[str, Any] = {"highest": 1 - PARTIAL_FROM, "tail": 1 - PARTIAL_FROM}
+
+METRICS: dict[Of, tuple[Metric, ...]] = {
+    # All images of a split.
+    "summary": (
+        Metric("accuracy", "Accuracy", "confusion", hit_share),
+        Metric(
+            "balanced_accuracy",
+            "Balanced accuracy",
+            "average",
+            averages="recall",
+            short="balanced acc.",
+        ),
+        Metric("macro_f1", "Macro F1", "average", averages="f1"),
+        Metric(
+            "macro_auc",
+            "Macro AUC",
+            "average",
+            averages="auc",
+            words="macro one-vs-rest AUC",
+            short="macro AUC",
+        ),
+        Metric(
+            "macro_average_precision",
+            "Macro average precision",
+            "average",
+            averages="average_precision",
+        ),
+        Metric(
+            "macro_partial_auc", "Macro partial AUC", "average", averages="partial_auc", **PARTIAL
+        ),
+        Metric("kappa", "Cohen's kappa", "confusion", cohens_kappa, **AGREEMENT),
+        Metric("mcc", "MCC", "confusion", matthews, **AGREEMENT),
+        Metric("top2_accuracy", "Top-2 accuracy", "images", among_first(2)),
+        Metric("top3_accuracy", "Top-3 accuracy", "images", among_first(3)),
+        Metric("log_loss", "Log loss", "images", log_losses, words="log-loss", **LOSS),
+        Metric("brier", "Brier score", "images", brier_scores, words="Brier score", **LOSS),
+        Metric(
+            "ece",
+            "Calibration error",
+            "bins",
+            confidence_gap,
+            words="expected calibration error",
+            **LOSS,
+        ),
     ),
-    Metric(
-        name="balanced_accuracy",
-        heading="Balanced accuracy",
-        of="summary",
-        needs="average",
-        averages="recall",
-        short="balanced acc.",
-        words="balanced accuracy",
-        shown={
-            "terminal": 2,
-            "terminal pairs": 2,
-            "repeats": 2,
-            "variants": 3,
-            "subgroups": 2,
-            "reliance": 2,
-            "model card": 3,
-        },
+    # A class against the rest.
+    "class": (
+        Metric("precision", "Precision", "confusion", precisions),
+        Metric("recall", "Recall (sensitivity)", "confusion", recalls),
+        Metric("specificity", "Specificity", "confusion", specificities, rests_on="others"),
+        Metric("f1", "F1", "confusion", f1_scores),
+        Metric("auc", "AUC", "ranking", roc_area, same_for_two=True),
+        Metric("average_precision", "Average precision", "ranking", average_precision),
+        Metric("partial_auc", "Partial AUC", "ranking", partial_roc_area, **PARTIAL),
     ),
-    Metric(
-        name="macro_f1",
-        heading="Macro F1",
-        of="summary",
-        needs="average",
-        averages="f1",
-        short="macro F1",
-        words="macro F1",
-        shown={"terminal": 3, "terminal pairs": 3, "repeats": 4, "model card": 4},
+    # Malignant against benign, where it stands beside the summary's metrics.
+    "malignant": (Metric("malignant_auc", "Malignant AUC", "ranking", roc_area),),
+    # An operating point: which images are malignant (p), and which are called so (c).
+    "point": (
+        Metric("sensitivity", "Sensitivity", "calls", lambda p, c: (p & c, p)),
+        Metric("specificity", "Specificity", "calls", lambda p, c: (~p & ~c, ~p)),
+        Metric("ppv", "PPV", "calls", lambda p, c: (p & c, c)),
+        Metric("npv", "NPV", "calls", lambda p, c: (~p & ~c, ~c)),
+        Metric("called", "Called malignant", "calls", lambda p, c: (c, np.ones_like(c))),
     ),
-    Metric(
-        name="macro_auc",
-        heading="Macro AUC",
-        of="summary",
-        needs="average",
-        averages="auc",
-        short="macro AUC",
-        words="macro one-vs-rest AUC",
-        shown={
-            "terminal": 4,
-            "terminal pairs": 4,
-            "repeats": 1,
-            "variants": 1,
-            "subgroups": 3,
-            "reliance": 3,
-            "model card": 1,
-        },
+}
+
+SHOWN: dict[str, tuple[str, ...]] = {
+    "calibration": ("log_loss", "brier", "ece"),
+    "reliance": ("accuracy", "balanced_accuracy", "macro_auc", "malignant_auc"),
+    "subgroups": (
+        *("accuracy", "balanced_accuracy", "macro_auc"),
+        *("malignant_auc", "sensitivity", "specificity"),
     ),
-    Metric(
-        name="macro_average_precision",
-        heading="Macro average precision",
-        of="summary",
-        needs="average",
-        averages="average_precision",
+    "variants": ("macro_auc", "accuracy", "balanced_accuracy", "log_loss"),
+    "repeats": ("macro_auc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss"),
+    "model card": (
+        *("macro_auc", "accuracy", "balanced_accuracy", "macro_f1"),
+        *("log_loss", "brier", "ece"),
     ),
-    Metric(
-        name="macro_partial_auc",
-        heading="Macro partial AUC",
-        of="summary",
-        needs="average",
-        averages="partial_auc",
-        highest=1 - PARTIAL_FROM,
-        tail=1 - PARTIAL_FROM,
+    "terminal": ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "log_loss"),
+    "terminal pairs": (
+        *("accuracy", "balanced_accuracy", "macro_f1", "macro_auc"),
+        *("malignant_auc", "log_loss"),
     ),
-    Metric(
-        name="kappa",
-        heading="Cohen's kappa",
-        of="summary",
-        needs="confusion",
-        function=cohens_kappa,
-        highest=None,
-        rests_on="every class",
-    ),
-    Metric(
-        name="mcc",
-        heading="MCC",
-        of="summary",
-        needs="confusion",
-        function=matthews,
-        highest=None,
-        rests_on="every class",
-    ),
-    Metric(
-        name="top2_accuracy",
-        heading="Top-2 accuracy",
-        of="summary",
-        needs="images",
-        function=among_first(2),
-    ),
-    Metric(
-        name="top3_accuracy",
-        heading="Top-3 accuracy",
-        of="summary",
-        needs="images",
-        function=among_first(3),
-    ),
-    Metric(
-        name="log_loss",
-        heading="Log loss",
-        of="summary",
-        needs="images",
-        function=log_losses,
-        lower_is_better=True,
-        highest=None,
-        short="log-loss",
-        words="log-loss",
-        shown={
-            "terminal": 5,
-            "terminal pairs": 6,
-            "repeats": 5,
-            "variants": 4,
-            "calibration": 1,
-            "model card": 5,
-        },
-    ),
-    Metric(
-        name="brier",
-        heading="Brier score",
-        of="summary",
-        needs="images",
-        function=brier_scores,
-        lower_is_better=True,
-        highest=None,
-        shown={"calibration": 2, "model card": 6},
-    ),
-    Metric(
-        name="ece",
-        heading="Calibration error",
-        of="summary",
-        needs="bins",
-        function=confidence_gap,
-        lower_is_better=True,
-        highest=None,
-        words="expected calibration error",
-        shown={"calibration": 3, "model card": 7},
-    ),
-    Metric(
-        name="precision",
-        heading="Precision",
-        of="class",
-        needs="confusion",
-        function=lambda counts: ratio(counts.hits, counts.chosen),
-        rests_on="class",
-        shown={"terminal classes": 1},
-    ),
-    Metric(
-        name="recall",
-        heading="Recall (sensitivity)",
-        of="class",
-        needs="confusion",
-        function=lambda counts: ratio(counts.hits, counts.true),
-        rests_on="class",
-        shown={"terminal classes": 2, "model card classes": 1},
-    ),
-    Metric(
-        name="specificity",
-        heading="Specificity",
-        of="class",
-        needs="confusion",
-        function=specificities,
-        rests_on="others",
-        shown={"terminal classes": 3, "model card classes": 2},
-    ),
-    Metric(
-        name="f1",
-        heading="F1",
-        of="class",
-        needs="confusion",
-        function=lambda counts: ratio(2 * counts.hits, counts.true + counts.chosen),
-        rests_on="class",
-        shown={"terminal classes": 4},
-    ),
-    Metric(
-        name="auc",
-        heading="AUC",
-        of="class",
-        needs="ranking",
-        function=roc_area,
-        same_for_two=True,
-        shown={"terminal classes": 5, "model card classes": 3},
-    ),
-    Metric(
-        name="average_precision",
-        heading="Average precision",
-        of="class",
-        needs="ranking",
-        function=average_precision,
-    ),
-    Metric(
-        name="partial_auc",
-        heading="Partial AUC",
-        of="class",
-        needs="ranking",
-        function=partial_roc_area,
-        highest=1 - PARTIAL_FROM,
-        tail=1 - PARTIAL_FROM,
-    ),
-    Metric(
-        name="malignant_auc",
-        heading="Malignant AUC",
-        of="malignant",
-        needs="ranking",
-        function=roc_area,
-        shown={"terminal pairs": 5, "subgroups": 4, "reliance": 4},
-    ),
-    Metric(
-        name="sensitivity",
-        heading="Sensitivity",
-        of="point",
-        needs="calls",
-        function=lambda positive, called: (positive & called, positive),
-        shown={"subgroups": 5, "terminal points": 1},
-    ),
-    Metric(
-        name="specificity",
-        heading="Specificity",
-        of="point",
-        needs="calls",
-        function=lambda positive, called: (~positive & ~called, ~positive),
-        shown={"subgroups": 6, "terminal points": 2},
-    ),
-    Metric(
-        name="ppv",
-        heading="PPV",
-        of="point",
-        needs="calls",
-        function=lambda positive, called: (positive & called, called),
-        shown={"terminal points": 3},
-    ),
-    Metric(
-        name="npv",
-        heading="NPV",
-        of="point",
-        needs="calls",
-        function=lambda positive, called: (~positive & ~called, ~called),
-        shown={"terminal points": 4},
-    ),
-    Metric(
-        name="called",
-        heading="Called malignant",
-        of="point",
-        needs="calls",
-        function=lambda positive, called: (called, np.ones_like(called)),
-    ),
-)
+    "terminal points": ("sensitivity", "specificity", "ppv", "npv"),
+}
+"""Short table -> its metrics of all images of a split."""
+
+SHOWN_OF_CLASSES: dict[str, tuple[str, ...]] = {
+    "model card": ("recall", "specificity", "auc"),
+    "terminal": ("precision", "recall", "specificity", "f1", "auc"),
+}
+"""Short table -> its metrics of each class."""
+
+SUMMARY_METRICS = tuple(metric.name for metric in METRICS["summary"])
+CLASS_METRICS = tuple(metric.name for metric in METRICS["class"])
+AVERAGES = {m.name: m.averages for m in METRICS["summary"] if m.averages is not None}
+"""Each average over classes, and the class metric that it averages."""
 
 
 def metrics_of(of: Of, needs: Needs | None = None) -> list[Metric]:
     """The metrics of a kind, in the table's order; only those of one need, if it is given."""
-    return [m for m in METRICS if m.of == of and needs in (None, m.needs)]
+    return [metric for metric in METRICS[of] if needs in (None, metric.needs)]
 
 
-def metrics_shown(place: Place) -> list[Metric]:
-    """The metrics that are shown in a place, in the order of that place."""
-    return sorted((m for m in METRICS if place in m.shown), key=lambda m: m.shown[place])
+def metrics_shown(place: str) -> list[Metric]:
+    """The metrics of a split that a short table shows, in its order."""
+    known = {m.name: m for of in ("point", "malignant", "summary") for m in METRICS[of]}
+    return [known[name] for name in SHOWN[place]]
 
 
-def heading_of(name: str) -> str:
-    """The heading of a metric by its name."""
-    return next(metric.heading for metric in METRICS if metric.name == name)
+def class_metrics_shown(place: str) -> list[Metric]:
+    """The metrics of a class that a short table shows, in its order."""
+    return [class_metric(name) for name in SHOWN_OF_CLASSES[place]]
 
 
 def class_metric(name: str) -> Metric:
     """A metric of one class by its name."""
-    return next(metric for metric in metrics_of("class") if metric.name == name)
+    return next(metric for metric in METRICS["class"] if metric.name == name)
 
 
-SUMMARY_METRICS = tuple(metric.name for metric in metrics_of("summary"))
-CLASS_METRICS = tuple(metric.name for metric in metrics_of("class"))
-AVERAGES = {m.name: m.averages for m in metrics_of("summary", "average") if m.averages}
-"""Each average over classes, and the class metric that it averages."""
+def heading_of(name: str) -> str:
+    """The heading of a metric by its name."""
+    return next(m.heading for of in METRICS.values() for m in of if m.name == name)

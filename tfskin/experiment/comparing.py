@@ -16,7 +16,7 @@ from tfskin.evaluation.curve_plots import plot_malignant_roc
 from tfskin.evaluation.decision_fit import choose_malignant
 from tfskin.evaluation.intervals import metric_intervals
 from tfskin.evaluation.metric_table import heading_of, metrics_of
-from tfskin.evaluation.plots import save_figure
+from tfskin.evaluation.plots import format_value, save_figure
 from tfskin.evaluation.predictions import Predictions, headline_split
 from tfskin.evaluation.report import (
     Block,
@@ -182,18 +182,11 @@ def _warn_of_training_images(
 
 def _draw(models: dict[str, Predictions], bootstrap: Bootstrap, split: str) -> list[Plot]:
     """All runs' ROC curves of malignant against benign in one plot."""
-    curves, areas = {}, {}
-    for name, one in models.items():
-        if one.malignant_scores is not None:
-            curves[name] = (one.positive, one.malignant_scores)
-            areas[name] = score_metrics(one, bootstrap)["malignant_auc"]
-    if not curves:
+    areas = {name: score_metrics(one, bootstrap)["malignant_auc"] for name, one in models.items()}
+    if not next(iter(models.values())).malignant:
         return []
-    alt = ", ".join(
-        f"{name} {'none' if area['value'] is None else format(area['value'], '.3f')}"
-        for name, area in areas.items()
-    )
-    figure = plot_malignant_roc(curves, areas=areas)
+    alt = ", ".join(f"{name} {format_value(area)}" for name, area in areas.items())
+    figure = plot_malignant_roc(models, areas=areas)
     heading = f"Malignant against benign on {split}"
     return [Plot(heading=heading, figure=figure, alt=f"ROC curves. AUC: {alt}")]
 

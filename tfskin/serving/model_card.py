@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.metric_table import class_metrics_shown, metrics_shown
 from tfskin.inputs import Sample
 
 
@@ -146,7 +146,7 @@ def _figures_part(facts: ModelFacts) -> str:
     for name, figures in facts.figures.get("per_class", {}).items():
         lines += [
             _figure_row(f"{name}: {metric.name}", figures[metric.name])
-            for metric in metrics_shown("model card classes")
+            for metric in class_metrics_shown("model card")
             if metric.name in figures
         ]
     return "\n".join(lines)

@@ -37,7 +37,9 @@ def made_predictions(
     )
 
 
-def made_evaluation(predictions: dict[str, Predictions], decision: Decision) -> Evaluation:
+def made_evaluation(
+    predictions: dict[str, Predictions], decision: Decision, *, folder: Path = Path("made")
+) -> Evaluation:
     """An evaluation of a run that is nowhere."""
     nowhere: Any = None
     return Evaluation(
@@ -47,5 +49,5 @@ def made_evaluation(predictions: dict[str, Predictions], decision: Decision) -> 
         predictions=predictions,
         decision=decision,
         config=SMALL,
-        folder=Path("made"),
+        folder=folder,
     )

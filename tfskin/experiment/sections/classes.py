@@ -3,13 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfskin.evaluation.curve_plots import plot_precision_recall
+from tfskin.evaluation.curve_plots import plot_precision_recall, plot_roc
 from tfskin.evaluation.metric_table import metrics_of
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import (
     format_value,
     plot_confusion_matrix,
-    plot_roc,
     save_figure,
 )
 from tfskin.evaluation.predictions import Predictions

@@ -95,8 +95,6 @@ def _plots(evaluation: Evaluation, main: Mapping[str, Any], split: str) -> list[
         f"specificity {format_value(point['specificity'])}"
         for chosen, point in points.items()
     )
-    figure = plot_malignant_roc(
-        {name: (one.positive, one.malignant_scores)}, areas={name: main["auc"]}, points=points
-    )
+    figure = plot_malignant_roc({name: one}, areas={name: main["auc"]}, points=points)
     heading = f"ROC of malignant against benign ({split})"
     return [Plot(heading=heading, figure=figure, alt=f"AUC {format_value(main['auc'])}. {alt}")]

@@ -81,8 +81,6 @@ def _about_intervals(main: Mapping[str, Any], split: str) -> str:
 
 
 def _lower_is_better() -> str:
-    """``log loss, Brier score and calibration error``."""
-    names = [metric.heading for metric in metrics_of("summary") if metric.lower_is_better]
-    # A person's name keeps its capital.
-    words = [name if name.startswith("Brier") else name[0].lower() + name[1:] for name in names]
+    """``log-loss, Brier score and expected calibration error``."""
+    words = [metric.words for metric in metrics_of("summary") if metric.lower_is_better]
     return f"{', '.join(words[:-1])} and {words[-1]}"
