@@ -11,10 +11,10 @@ from tests.serving.conftest import MEMBERS, NAMES, build_members
 from tests.serving.pictures import encode, make_picture
 from tfskin.ensembling import Combiner, build_ensemble
 from tfskin.evaluation.decision import Decision
+from tfskin.evaluation.taps import find_units, run_tapped
 from tfskin.inputs.decode import decode_and_resize, decode_image
 from tfskin.serving.graph import GraphOptions, Served, dihedral_views, make_signatures
 from tfskin.serving.heat_map import find_boxes
-from tfskin.serving.taps import tap_model
 
 FILES = [encode(make_picture(seed)) for seed in range(3)]
 IMAGES = np.stack([decode_and_resize(tf.constant(data), (32, 32)).numpy() for data in FILES])
@@ -132,11 +132,18 @@ def test_the_heat_map_is_over_what_speaks_for_the_class():
     assert np.isfinite(outputs["probability"]).all()
 
 
+def map_shapes(model):
+    def call(images):
+        return model(images, training=False)
+
+    return [tuple(one.shape) for one in run_tapped(call, find_units(model), IMAGES).maps]
+
+
 def test_members_that_see_frequencies_have_no_share_in_the_heat_map(ensemble_model):
-    tapped = tap_model(ensemble_model)
-    assert tapped.map_weights == pytest.approx({0: 0.625, 1: 0.375})
+    shares = [unit.share for unit in find_units(ensemble_model)]
+    assert shares == pytest.approx([0.625, 0.375, 0])
     # After the fifth pooling of 32 px there is one place left, which says nothing of where.
-    assert tapped.model.output["map_0"].shape == (None, 2, 2, 8)
+    assert map_shapes(ensemble_model)[0] == (3, 2, 2, 8)
     spectral = build_members()[2]
     options = GraphOptions(image_size=(32, 32), decision=Decision(class_names=NAMES))
     assert "explain" not in make_signatures(Served(spectral, options))
@@ -146,7 +153,8 @@ def test_stacking_members_share_the_heat_map_equally():
     members = build_members()[:2]
     rows = tuple(tuple(float(v) for v in row) for row in np.eye(3, 6))
     combiner = Combiner("stacking", coefficients=rows, bias=(0.0, 0.0, 0.0))
-    assert tap_model(build_ensemble(members, combiner)).map_weights == {0: 0.5, 1: 0.5}
+    units = find_units(build_ensemble(members, combiner))
+    assert [unit.share for unit in units] == [0.5, 0.5]
 
 
 def test_a_nested_backbone_has_a_map_too():
@@ -155,7 +163,18 @@ def test_a_nested_backbone_has_a_map_too():
     image = keras.Input((32, 32, 3), name="image")
     pooled = keras.layers.GlobalAveragePooling2D()(inner(image))
     model = keras.Model(image, keras.layers.Dense(2, name="logits")(pooled))
-    assert tap_model(model).model.output["map_0"].shape == (None, 30, 30, 5)
+    assert map_shapes(model) == [(3, 30, 30, 5)]
+
+
+@pytest.mark.parametrize("poolings", [1, 2])
+def test_the_map_is_what_comes_before_the_last_poolings(poolings):
+    image = keras.Input((32, 32, 3), name="image")
+    x = keras.layers.Conv2D(5, 3, padding="same")(image)
+    for _ in range(poolings):
+        x = keras.layers.MaxPooling2D(2)(x)
+    pooled = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(pooled))
+    assert map_shapes(model) == [(3, 32, 32, 5)]
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
