@@ -8,7 +8,7 @@ show the few that :data:`SHOWN` names.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import KW_ONLY, dataclass
 from typing import Any, Literal
 
@@ -302,6 +302,11 @@ AVERAGES = {m.name: m.averages for m in METRICS["summary"] if m.averages is not 
 def metrics_of(of: Of, needs: Needs | None = None) -> list[Metric]:
     """The metrics of a kind, in the table's order; only those of one need, if it is given."""
     return [metric for metric in METRICS[of] if needs in (None, metric.needs)]
+
+
+def columns_of(metrics: Iterable[Metric]) -> dict[str, str]:
+    """Name -> heading, as the columns of a table."""
+    return {metric.name: metric.heading for metric in metrics}
 
 
 def metrics_shown(place: str) -> list[Metric]:

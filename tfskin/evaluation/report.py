@@ -68,6 +68,28 @@ class Table:
     marked: str | None = None
     kind: str = "table"
 
+    @classmethod
+    def of(
+        cls,
+        entries: Mapping[str, Mapping[str, Any]],
+        columns: Mapping[str, str],
+        *,
+        caption: str,
+        first: str,
+        marked: str | None = None,
+    ) -> Table:
+        """A row an entry: its name, then what it holds below the keys of ``columns``.
+
+        Args:
+            entries: name -> values by key.
+            columns: key -> heading.
+            caption: what the table shows.
+            first: the heading of the column of names.
+            marked: the name of the row that is set apart.
+        """
+        rows = [[name, *(one[key] for key in columns)] for name, one in entries.items()]
+        return cls(caption=caption, headings=[first, *columns.values()], rows=rows, marked=marked)
+
 
 @dataclass(frozen=True, kw_only=True)
 class Plot:

@@ -15,7 +15,7 @@ from tfskin.evaluation.comparison import compare_predictions
 from tfskin.evaluation.curve_plots import plot_malignant_roc
 from tfskin.evaluation.decision_fit import choose_malignant
 from tfskin.evaluation.intervals import metric_intervals
-from tfskin.evaluation.metric_table import heading_of, metrics_of
+from tfskin.evaluation.metric_table import columns_of, heading_of, metrics_of
 from tfskin.evaluation.plots import format_value, save_figure
 from tfskin.evaluation.predictions import Predictions, headline_split
 from tfskin.evaluation.report import (
@@ -192,13 +192,9 @@ def _draw(models: dict[str, Predictions], bootstrap: Bootstrap, split: str) -> l
 
 
 def _content(result: dict[str, Any], plots: list[Plot]) -> ReportContent:
-    metrics = metrics_of("summary")
-    rows = [[name, *(one[m.name] for m in metrics)] for name, one in result["runs"].items()]
-    table = Table(
-        caption=f"Figures on {result['split']}, {result['images']} images",
-        headings=["Run", *(metric.heading for metric in metrics)],
-        rows=rows,
-    )
+    caption = f"Figures on {result['split']}, {result['images']} images"
+    columns = columns_of(metrics_of("summary"))
+    table = Table.of(result["runs"], columns, caption=caption, first="Run")
     blocks: list[Block] = [table, *plots]
     pairs: list[Block] = [
         Paragraph(

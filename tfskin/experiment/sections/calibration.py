@@ -9,7 +9,7 @@ from tfskin.evaluation.calibration import calibrate, fit_isotonic, reliability, 
 from tfskin.evaluation.curve_plots import plot_reliability
 from tfskin.evaluation.decision import Decision, prediction_sets
 from tfskin.evaluation.intervals import metric_intervals
-from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.metric_table import columns_of, metrics_shown
 from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.report import Block, Paragraph, Plot, Table
 from tfskin.evaluation.sums import Floats
@@ -100,20 +100,17 @@ def _method(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
 
 
 def _calibration_blocks(found: Mapping[str, Any], split: str) -> list[Block]:
-    columns = metrics_shown("calibration")
     bins = {name: values["reliability"] for name, values in found["methods"].items()}
     alt = "; ".join(
         f"{name}: " + ", ".join(f"{b['score']:.2f} seen {b['observed']:.2f}" for b in values)
         for name, values in bins.items()
     )
     return [
-        Table(
+        Table.of(
+            found["methods"],
+            columns_of(metrics_shown("calibration")),
             caption="Before and after calibration",
-            headings=["Calibration", *(metric.heading for metric in columns)],
-            rows=[
-                [name, *(values[metric.name] for metric in columns)]
-                for name, values in found["methods"].items()
-            ],
+            first="Calibration",
             marked=found["chosen"],
         ),
         Paragraph(
@@ -132,12 +129,11 @@ def _calibration_blocks(found: Mapping[str, Any], split: str) -> list[Block]:
 def _set_blocks(sets: Mapping[str, Any], split: str) -> list[Block]:
     by_class = sets["splits"][split]["per_class"]
     return [
-        Table(
+        Table.of(
+            sets["splits"],
+            SET_HEADINGS,
             caption=f"Prediction sets made for a coverage of {sets['coverage']:.0%} of each class",
-            headings=["Split", *SET_HEADINGS.values()],
-            rows=[
-                [name, *(one[key] for key in SET_HEADINGS)] for name, one in sets["splits"].items()
-            ],
+            first="Split",
             marked=split,
         ),
         Table(

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfskin.evaluation.curve_plots import plot_precision_recall, plot_roc
-from tfskin.evaluation.metric_table import metrics_of
+from tfskin.evaluation.metric_table import columns_of, metrics_of
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import (
     format_value,
@@ -26,18 +26,13 @@ class ClassSection(ReportSection):
         """A row a class; confusion matrix, ROC curves, and precision against recall."""
         split = metrics["headline"]
         main = metrics["splits"][split]
-        columns = metrics_of("class")
-        rows = [
-            [name, values["images"], values["groups"], *(values[m.name] for m in columns)]
-            for name, values in main["per_class"].items()
-        ]
-        headings = ["Class", "Images", "Groups", *(metric.heading for metric in columns)]
+        columns = {"images": "Images", "groups": "Groups", **columns_of(metrics_of("class"))}
         text = (
             f"On {split}. The predicted class is the most probable one. A dash means that the "
             "figure has no value: no image of the class, or no prediction of it. Partial AUC: area "
             "above a sensitivity of 80 %, between 0 and 0.2."
         )
-        table = Table(caption="Figures by class", headings=headings, rows=rows)
+        table = Table.of(main["per_class"], columns, caption="Figures by class", first="Class")
         return [table, Paragraph(text=text), *_plots(evaluation.headline, main, split)]
 
     def save_plots(self, evaluation: Evaluation, metrics: Mapping[str, Any]) -> None:

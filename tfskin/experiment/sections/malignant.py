@@ -5,7 +5,7 @@ from typing import Any
 
 from tfskin.evaluation.binary import malignant_metrics
 from tfskin.evaluation.curve_plots import plot_malignant_roc
-from tfskin.evaluation.metric_table import metrics_of
+from tfskin.evaluation.metric_table import columns_of, metrics_of
 from tfskin.evaluation.plots import format_value
 from tfskin.evaluation.report import Block, Paragraph, Plot, Table
 from tfskin.experiment.sections.base import Evaluation, ReportSection
@@ -43,19 +43,17 @@ class MalignantSection(ReportSection):
                 "name them in evaluate.malignant."
             )
             return [Paragraph(text=text)]
-        ranking = metrics_of("class", "ranking")
+        ranking = columns_of(metrics_of("class", "ranking"))
         return [
             Paragraph(
                 text=f"Malignant: {', '.join(found['classes'])}. The score is the sum of their "
                 "probabilities."
             ),
-            Table(
+            Table.of(
+                found["splits"],
+                {"images": "Images", "malignant": "Malignant", **ranking},
                 caption="Malignant against benign",
-                headings=["Split", "Images", "Malignant", *(m.heading for m in ranking)],
-                rows=[
-                    [name, one["images"], one["malignant"], *(one[m.name] for m in ranking)]
-                    for name, one in found["splits"].items()
-                ],
+                first="Split",
                 marked=split,
             ),
             *_point_blocks(found["splits"][split], split),
@@ -65,18 +63,12 @@ class MalignantSection(ReportSection):
 
 def _point_blocks(main: Mapping[str, Any], split: str) -> list[Block]:
     """The table of operating points; nothing where there are none."""
-    shares = metrics_of("point")
-    rows = [
-        [name.replace("_", " "), point["threshold"]]
-        + [point[metric.name] for metric in shares]
-        + [point[count] for count in COUNTS]
-        for name, point in main["operating_points"].items()
-    ]
-    if not rows:
+    points = {name.replace("_", " "): one for name, one in main["operating_points"].items()}
+    if not points:
         return []
-    headings = ["Chosen for", "Threshold", *(m.heading for m in shares), *COUNTS.values()]
+    columns = {"threshold": "Threshold", **columns_of(metrics_of("point")), **COUNTS}
     return [
-        Table(caption=f"Operating points on {split}", headings=headings, rows=rows),
+        Table.of(points, columns, caption=f"Operating points on {split}", first="Chosen for"),
         Paragraph(
             text="Thresholds were chosen on the calibration split and applied unchanged: what "
             f"{split} reaches may differ from the target. Predictive values hold for the share "

@@ -7,7 +7,7 @@ import numpy as np
 
 from tfskin.evaluation.curve_plots import plot_corruptions
 from tfskin.evaluation.decision import decide
-from tfskin.evaluation.metric_table import heading_of, metrics_shown
+from tfskin.evaluation.metric_table import columns_of, heading_of, metrics_shown
 from tfskin.evaluation.plots import format_metric
 from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
 from tfskin.evaluation.report import Block, Paragraph, Plot, Table
@@ -70,7 +70,6 @@ class RelianceSection(ReportSection):
 
 
 def _tables(found: Mapping[str, Any]) -> list[Table]:
-    columns = metrics_shown("reliance")
     views = {
         "as it is": found["unchanged"],
         "lesion hidden": found["lesion_hidden"],
@@ -79,22 +78,23 @@ def _tables(found: Mapping[str, Any]) -> list[Table]:
     clean = "without a recorded artefact" if found["artefacts_recorded"] else "as they are"
     turns = {name: one for name, one in found["consistency"].items() if name != "batch"}
     return [
-        Table(
+        Table.of(
+            views,
+            columns_of(metrics_shown("reliance")),
             caption="Lesion and surroundings",
-            headings=["Picture", *(metric.heading for metric in columns)],
-            rows=[[name, *(one[m.name] for m in columns)] for name, one in views.items()],
+            first="Picture",
         ),
-        Table(
+        Table.of(
+            found["pasted"],
+            {"changed": "Another class", "mean_change": "Change of malignant score"},
             caption=f"Artefacts pasted into {found['clean_images']} pictures {clean}",
-            headings=["Artefact", "Another class", "Change of malignant score"],
-            rows=[
-                [name, one["changed"], one["mean_change"]] for name, one in found["pasted"].items()
-            ],
+            first="Artefact",
         ),
-        Table(
+        Table.of(
+            turns,
+            {"same": "Same class", "mean_difference": "Mean difference of the probabilities"},
             caption="Consistency",
-            headings=["Picture", "Same class", "Mean difference of the probabilities"],
-            rows=[[name, one["same"], one["mean_difference"]] for name, one in turns.items()],
+            first="Picture",
         ),
     ]
 

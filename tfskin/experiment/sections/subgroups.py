@@ -3,10 +3,12 @@
 from collections.abc import Mapping
 from typing import Any
 
-from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.metric_table import columns_of, metrics_shown
 from tfskin.evaluation.report import Block, Paragraph, Table
 from tfskin.evaluation.subgroups import subgroup_metrics
 from tfskin.experiment.sections.base import Evaluation, ReportSection
+
+COUNTS = {"images": "Images", "groups": "Groups", "malignant": "Malignant"}
 
 
 class SubgroupSection(ReportSection):
@@ -29,30 +31,16 @@ class SubgroupSection(ReportSection):
         """A table of each heading with a row a subgroup."""
         found = metrics["subgroups"]
         point = found["operating_point"]
+        columns = {**COUNTS, **columns_of(metrics_shown("subgroups")), "warning": "Warning"}
         blocks: list[Block] = []
         if point is not None:
             text = f"Sensitivity and specificity at the operating point {point.replace('_', ' ')}."
             blocks.append(Paragraph(text=f"On {metrics['headline']}. {text}"))
         for heading, one in found["headings"].items():
             if one["recorded"]:
-                blocks.append(_table(heading, one["groups"]))
+                caption, first = f"By {heading}", heading.capitalize()
+                blocks.append(Table.of(one["groups"], columns, caption=caption, first=first))
         missing = [name for name, one in found["headings"].items() if not one["recorded"]]
         if missing:
             blocks.append(Paragraph(text=f"Not recorded: {', '.join(missing)}."))
         return blocks
-
-
-def _table(heading: str, groups: Mapping[str, Any]) -> Table:
-    columns = metrics_shown("subgroups")
-    rows = [
-        [name, one["images"], one["groups"], one["malignant"]]
-        + [one[metric.name] for metric in columns]
-        + [one["warning"]]
-        for name, one in groups.items()
-    ]
-    counts = ["Images", "Groups", "Malignant"]
-    return Table(
-        caption=f"By {heading}",
-        headings=[heading.capitalize(), *counts, *(m.heading for m in columns), "Warning"],
-        rows=rows,
-    )
