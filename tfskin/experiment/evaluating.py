@@ -1,6 +1,5 @@
 """A run -> predictions, decisions, metrics with intervals, plots and a report."""
 
-import dataclasses
 import logging
 from collections.abc import Mapping
 from pathlib import Path
@@ -88,8 +87,7 @@ def evaluate(
         )
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
     model = as_float32(run.load_model())  # what is served and predicted with
-    predicted = _predict(run, model, config, external, output)
-    evaluation = dataclasses.replace(predicted, challenge=challenge)
+    evaluation = _predict(run, model, config, external, challenge, output)
     metrics = _describe(evaluation, facts) | compute_sections(evaluation)
     if external is None and evaluation.split != "test":
         logger.info(
@@ -116,6 +114,7 @@ def _predict(
     model: keras.Model,
     config: EvaluateConfig,
     external: ExternalConfig | None,
+    challenge: Challenge | None,
     output: Path | str | None,
 ) -> Evaluation:
     """The run with its predictions, of its own splits or of another data set."""
@@ -140,6 +139,7 @@ def _predict(
         config=config,
         folder=folder,
         external=external,
+        challenge=challenge,
     )
 
 
