@@ -12,9 +12,9 @@ import time
 
 import numpy as np
 
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import compute_metrics
-from tfskin.evaluation.resampling import Resampling
 
 
 def draw(images: int, classes: int, seed: int) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +37,7 @@ def main() -> None:
     options = parser.parse_args()
     names = [f"class {number}" for number in range(options.classes)]
     labels, probabilities, groups = draw(options.images, options.classes, seed=0)
-    resampling = Resampling.of(labels, groups, resamples=options.looped)
+    resampling = Bootstrap(resamples=options.looped).plan(labels, groups)
     weights = np.concatenate(list(resampling.blocks()), axis=1)
     whole, looped = [], []
     for _ in range(options.repeats):

@@ -61,7 +61,7 @@ def show(folder: Path, paths: list[Path], calls: int) -> None:
     )
 
     def keras_call(batch: np.ndarray) -> np.ndarray:
-        return graph.decisions.to_probabilities(model.predict_on_batch(batch))
+        return graph.decision.to_probabilities(model.predict_on_batch(batch))
 
     contenders: dict[str, Callable[[np.ndarray], np.ndarray]] = {"Keras": keras_call}
     sizes = {"Keras": (folder / "model.keras").stat().st_size}

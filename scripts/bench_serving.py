@@ -121,7 +121,7 @@ def keras_contender(run: Any) -> Contender:
 
     model, graph = run.load_model(), read_graph_options(run)
     decode = make_decode(graph)
-    return lambda files: graph.decisions.to_probabilities(model.predict_on_batch(decode(files)))
+    return lambda files: graph.decision.to_probabilities(model.predict_on_batch(decode(files)))
 
 
 def make_decode(graph: Any) -> Callable[[list[bytes]], np.ndarray]:

@@ -15,7 +15,7 @@ import time
 import numpy as np
 
 from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES, compute_metrics
+from tfskin.evaluation.metrics import CLASS_METRICS, SUMMARY_METRICS, compute_metrics
 
 NAMES = ["nevus", "melanoma", "carcinoma"]
 SHARES = (0.6, 0.25, 0.15)
@@ -75,10 +75,10 @@ def true_figures(
 
 def flatten(figures: dict) -> dict:
     """Every figure; three classes have no top 3."""
-    values = {name: figures[name] for name in SUMMARY_FIGURES if name != "top3_accuracy"}
+    values = {name: figures[name] for name in SUMMARY_METRICS if name != "top3_accuracy"}
     for name in NAMES:
         own = figures["per_class"][name]
-        values |= {f"{name} {figure}": own[figure] for figure in CLASS_FIGURES}
+        values |= {f"{name} {figure}": own[figure] for figure in CLASS_METRICS}
     return values
 
 

@@ -33,7 +33,7 @@ def main() -> None:
     import_tensorflow_quietly()
     import tensorflow as tf
 
-    from tfskin.experiment.evaluation_run import load_run_shards
+    from tfskin.experiment.run_predictions import load_run_shards
     from tfskin.runs import open_run
 
     run = open_run(options.run)

@@ -20,7 +20,7 @@ import pandas as pd
 from PIL import Image
 
 from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.metrics import SUMMARY_FIGURES
+from tfskin.evaluation.metrics import SUMMARY_METRICS
 
 WIDTHS = (32, 64, 128, 256, 256)
 
@@ -98,7 +98,7 @@ def main() -> None:
     groups = table.loc[table["split"] == "test", "group"]
     figures = bootstrap_intervals(y_test, probabilities, groups, list(names))
     print(f"{model.count_params():,} parameters, {minutes:.0f} processor minutes; test:")
-    for name in SUMMARY_FIGURES:
+    for name in SUMMARY_METRICS:
         entry = figures[name]
         print(f"{name:24}{entry['value']:.3f} ({entry['low']:.3f} to {entry['high']:.3f})")
 

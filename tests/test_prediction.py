@@ -13,6 +13,7 @@ import pytest
 
 from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
 from tfskin.errors import UserError
+from tfskin.evaluation.decision import Conformal, Decision
 from tfskin.inputs import Sample
 from tfskin.inputs.windows import cut_window
 from tfskin.prediction.answers import Answers, Prediction
@@ -28,16 +29,18 @@ from tfskin.prediction.stream import predict_images
 from tfskin.prediction.tables import RowWriter, predictions_table, write_predictions
 from tfskin.prediction.windows import cut_windows
 from tfskin.schema import WindowConfig
-from tfskin.serving.decisions import Decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
 NAMES = ["bkl", "mel", "nv"]
 SIZE = (16, 20)
-DECISIONS = Decisions(
-    tuple(NAMES), 1.3, malignant=("mel",), quantiles={"bkl": 1.0, "mel": 0.7, "nv": 0.1}
+DECISION = Decision(
+    class_names=tuple(NAMES),
+    temperature=1.3,
+    malignant=("mel",),
+    conformal=Conformal(coverage=0.9, per_class={"bkl": 1.0, "mel": 0.7, "nv": 0.1}),
 )
-GRAPH = GraphOptions(image_size=SIZE, decisions=DECISIONS)
+GRAPH = GraphOptions(image_size=SIZE, decision=DECISION)
 
 
 @pytest.fixture(scope="module")

@@ -22,7 +22,13 @@ if TYPE_CHECKING:
     import keras
     import pandas as pd
 
+    from tfskin.evaluation.decision import Decision
+
 SCHEMA_VERSION = 2
+
+HELD_OUT_FILE = "held_out.npy"
+"""In a run by stacking: (N, C) log-probabilities of calibration, each image's by a fit that has
+not seen its group."""
 
 
 class RunInputs(BaseModel):
@@ -114,16 +120,25 @@ class Run:
         except ValidationError as error:
             raise UserError(f"{path}: {error.errors()[0]['msg']}; train the run again") from None
 
-    def decision(self) -> dict[str, Any]:
-        """Temperature and the split that it comes from; temperature 1 where none was fitted."""
+    def decision(self, *, before_evaluation: bool = False) -> "Decision":
+        """What is done with the model's logits; temperature 1 where nothing was fitted.
+
+        Args:
+            before_evaluation: only what training or ensembling wrote, whatever is wrong with what
+                evaluation added.
+
+        Raises:
+            UserError: ``decision.json`` does not have the form of docs/metrics-schema.md.
+        """
+        from tfskin.evaluation.decision import parse_decision
+
         path = self.folder / "decision.json"
-        if not path.is_file():
-            return {"temperature": 1.0, "split": None}
-        decision = self._json(path.name)
-        temperature = decision.get("temperature") if isinstance(decision, dict) else None
-        if not isinstance(temperature, int | float) or not 0 < temperature < float("inf"):
-            raise UserError(f"{path}: must hold a 'temperature' above 0; train the run again")
-        return decision
+        values = {"temperature": 1.0, "split": None}
+        if path.is_file():
+            values = self._json(path.name)
+        return parse_decision(
+            values, self.class_names(), source=str(path), before_evaluation=before_evaluation
+        )
 
     def metrics(self) -> dict[str, Any]:
         """Every figure with its interval."""

@@ -2,10 +2,16 @@
 
 import keras
 import numpy as np
-import pytest
 from sklearn.isotonic import IsotonicRegression
 
-from tfskin.evaluation.calibration import calibrate, cross_calibrate, fit_isotonic, reliability
+from tfskin.evaluation.calibration import (
+    Calibration,
+    calibrate,
+    cross_calibrate,
+    fit_isotonic,
+    reliability,
+    softmax,
+)
 from tfskin.evaluation.metrics import compute_metrics
 
 NAMES = ["bcc", "mel", "nv"]
@@ -24,7 +30,7 @@ def test_knots_are_the_levels_of_scikit_learn_at_their_mean_score():
     labels, probabilities = overconfident(400, 0)
     fitted = fit_isotonic(labels, probabilities, NAMES)
     for c, name in enumerate(NAMES):
-        x, y = (np.array(fitted["classes"][name][key]) for key in "xy")
+        x, y = (np.array(getattr(fitted.classes[name], key)) for key in "xy")
         assert np.all(np.diff(x) >= 1e-3)
         assert np.all(np.diff(y) >= 0)
         levels = IsotonicRegression().fit_transform(probabilities[:, c], labels == c)
@@ -87,14 +93,10 @@ def test_cross_fitting_never_uses_an_images_own_group():
     assert not np.allclose(again[4:], found[4:])
 
 
-def test_unknown_methods_and_missing_classes_are_named():
+def test_without_isotonic_maps_probabilities_stay():
     probabilities = np.full((1, 2), 0.5)
     assert calibrate(probabilities, None, NAMES) is probabilities
-    assert calibrate(probabilities, {"method": "temperature"}, NAMES) is probabilities
-    with pytest.raises(ValueError, match="beta"):
-        calibrate(probabilities, {"method": "beta"}, NAMES)
-    with pytest.raises(ValueError, match="no class 'bcc'"):
-        calibrate(probabilities, {"method": "isotonic", "classes": {}}, NAMES)
+    assert calibrate(probabilities, Calibration(method="temperature"), NAMES) is probabilities
 
 
 def test_reliability_bins_hold_equally_many_images():
@@ -103,3 +105,10 @@ def test_reliability_bins_hold_equally_many_images():
     assert [entry["images"] for entry in bins] == [10] * 10
     assert [entry["observed"] for entry in bins] == [0] * 5 + [1] * 5
     assert len(reliability(np.array([True]), np.array([0.5]))) == 1
+
+
+def test_softmax_is_a_softmax():
+    logits = np.array([[1000.0, 1001.0], [0.0, 0.0]])
+    found = softmax(logits, temperature=2.0)
+    np.testing.assert_allclose(found[0], [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))])
+    np.testing.assert_array_equal(found[1], [0.5, 0.5])

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.comparison import compare_predictions, delong
+from tfskin.evaluation.predictions import Predictions
 
 
 def by_definition(positive, first, second):
@@ -63,10 +65,18 @@ def model(labels, skill, seed):
     return values / values.sum(axis=1, keepdims=True)
 
 
+def compare(labels, runs, groups=None, *, malignant=(), resamples):
+    models = {
+        name: Predictions.of(labels, values, ["a", "b", "c"], groups, malignant=malignant)
+        for name, values in runs.items()
+    }
+    return compare_predictions(models, Bootstrap(resamples=resamples))
+
+
 def test_averages_over_a_class_of_one_group_are_not_called_real():
     labels = np.array([0, 1] * 40 + [2])
     runs = {"good": model(labels, 0.8, 1), "poor": model(labels, 0.1, 2)}
-    (pair,) = compare_predictions(labels, runs, np.arange(81), resamples=200)
+    (pair,) = compare(labels, runs, resamples=200)
     for name in ("macro_auc", "balanced_accuracy", "macro_f1", "kappa"):
         assert pair["figures"][name]["real"] is None, name
         assert pair["figures"][name]["low"] is None, name
@@ -77,7 +87,7 @@ def test_real_differences_are_told_from_none():
     labels = np.random.default_rng(0).integers(0, 3, 300)
     runs = {"good": model(labels, 0.8, 1), "good too": model(labels, 0.8, 2)}
     runs["poor"] = model(labels, 0.1, 3)
-    pairs = compare_predictions(labels, runs, np.arange(300) // 2, malignant=[1], resamples=400)
+    pairs = compare(labels, runs, np.arange(300) // 2, malignant=["b"], resamples=400)
     assert [(pair["first"], pair["second"]) for pair in pairs] == [
         ("good", "good too"),
         ("good", "poor"),
@@ -101,7 +111,7 @@ def test_chance_is_called_real_about_one_time_in_twenty():
     for run in range(60):
         labels = np.random.default_rng(run).integers(0, 3, 90)
         runs = {"a": model(labels, 0.4, 2 * run), "b": model(labels, 0.4, 2 * run + 1)}
-        pair = compare_predictions(labels, runs, np.arange(90), resamples=100)[0]
+        pair = compare(labels, runs, resamples=100)[0]
         found += pair["figures"]["accuracy"]["real"]
     assert found <= 9
 
@@ -109,7 +119,7 @@ def test_chance_is_called_real_about_one_time_in_twenty():
 def test_figures_without_a_value_have_no_difference():
     labels = np.zeros(20, int)
     runs = {"a": model(labels, 0.4, 0), "b": model(labels, 0.4, 1)}
-    pair = compare_predictions(labels, runs, np.arange(20), malignant=[1], resamples=100)[0]
+    pair = compare(labels, runs, malignant=["b"], resamples=100)[0]
     assert pair["figures"]["macro_auc"] == {
         "value": None, "low": None, "high": None, "undefined": 100,
         "p": None, "p_holm": None, "real": None,

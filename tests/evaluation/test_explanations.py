@@ -8,7 +8,8 @@ import pytest
 
 from tests.models.test_contract import tiny
 from tfskin.ensembling import Combiner, as_float32, build_ensemble
-from tfskin.evaluation.explanations import embed, explain_pictures, find_units, nearest
+from tfskin.evaluation.explanations import embed, explain_pictures, nearest
+from tfskin.evaluation.taps import find_units
 from tfskin.experiment.explanation_run import ready_model
 from tfskin.models import MODELS, build_model
 
@@ -37,12 +38,10 @@ def test_grad_cam_is_its_formula():
     assert found.grad_cam is not None
     assert found.note == ""
     maps = keras.Model(model.input, model.get_layer("features").output).predict(shown, verbose=0)
-    probabilities = keras.ops.softmax(model(shown)).numpy()
     kernel = model.get_layer("logits").kernel.numpy()
     for n, label in enumerate([0, 2]):
-        # The slope of log p_c by logit j is [j = c] - p_j; each place has the same share.
-        slope = kernel @ (np.eye(3)[label] - probabilities[n])
-        cam = np.maximum((maps[n] * slope).sum(axis=2), 0)
+        # Each place has the same share in the average, so the slopes are the class's own weights.
+        cam = np.maximum((maps[n] * kernel[:, label]).sum(axis=2), 0)
         np.testing.assert_allclose(found.grad_cam[n], cam / cam.max(), atol=1e-4)
 
 
@@ -138,6 +137,21 @@ def test_ensembles_and_backbones_are_explained(policy):
     assert alone.grad_cam is None
     assert alone.note == "No Grad-CAM: its maps are of frequencies."
     assert np.abs(alone.gradients).max() > 0
+
+
+@pytest.mark.parametrize("weights", [(0.75, 0.25), (1.0, 0.0)])
+def test_an_ensembles_map_is_the_sum_of_its_members_by_their_weights(weights):
+    members = [plain((32, 32)) for _ in range(2)]
+    for seed, member in enumerate(members):
+        random = np.random.default_rng(seed)
+        member.set_weights([random.normal(size=w.shape) for w in member.get_weights()])
+    shown = pictures(1)
+    each = [explain_pictures(member, shown, [1], steps=1).grad_cam for member in members]
+    assert all(one is not None and one.any() for one in each)
+    expected = sum(weight * one for weight, one in zip(weights, each, strict=True))
+    ensemble = build_ensemble(members, Combiner("weights", weights=weights))
+    found = explain_pictures(ensemble, shown, [1], steps=1).grad_cam
+    np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
 
 
 def test_tokens_of_a_transformer_are_a_map():

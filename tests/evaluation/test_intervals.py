@@ -7,9 +7,9 @@ import pytest
 from scipy import stats
 
 from tests.scripts import load_script
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES, compute_metrics
-from tfskin.evaluation.resampling import Resampling
+from tfskin.evaluation.metrics import CLASS_METRICS, SUMMARY_METRICS, compute_metrics
 
 check_intervals = load_script("check_intervals")
 
@@ -28,13 +28,13 @@ def test_values_are_the_metrics_and_lie_within_their_intervals():
     metrics = compute_metrics(labels, probabilities, NAMES)
     figures = bootstrap_intervals(labels, probabilities, np.arange(120) // 2, NAMES)
     assert (figures["images"], figures["groups"], figures["resamples"]) == (120, 60, 1000)
-    for name in SUMMARY_FIGURES:
+    for name in SUMMARY_METRICS:
         assert figures[name]["value"] == metrics[name]
         if metrics[name] is not None:  # three classes have no top 3
             assert figures[name]["low"] <= metrics[name] <= figures[name]["high"]
             assert figures[name]["low"] < figures[name]["high"]
     for name in NAMES:
-        for figure in CLASS_FIGURES:
+        for figure in CLASS_METRICS:
             entry = figures["per_class"][name][figure]
             assert entry["value"] == metrics["per_class"][name][figure]
             assert entry["low"] <= entry["value"] <= entry["high"]
@@ -55,7 +55,7 @@ def test_same_seed_same_intervals():
 def test_a_resample_keeps_the_number_of_groups_of_each_class():
     labels = np.repeat([0, 1, 2], [30, 12, 3])
     groups = np.arange(45) // 2  # two groups mix classes: they belong to the rarer one
-    resampling = Resampling.of(labels, groups, resamples=100)
+    resampling = Bootstrap(resamples=100).plan(labels, groups)
     assert np.bincount(resampling.strata).tolist() == [2, 6, 15]
     weights = np.concatenate(list(resampling.blocks()), axis=1)
     assert weights.shape == (23, 100)
@@ -83,7 +83,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say():
     found = check_intervals.coverage(
         data_sets=120, lesions=250, resamples=100, seed=1, truth_lesions=100_000
     )
-    assert len(found) == len(SUMMARY_FIGURES) - 1 + 3 * len(CLASS_FIGURES)
+    assert len(found) == len(SUMMARY_METRICS) - 1 + 3 * len(CLASS_METRICS)
     short = {name: share for name, share in found.items() if not 0.89 <= share <= 1}
     assert not short
 

@@ -8,14 +8,15 @@ import pandas as pd
 import pytest
 from matplotlib.figure import Figure
 
+from tfskin.evaluation.curve_plots import plot_roc
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.plots import (
-    format_figure,
+    format_metric,
     plot_confusion_matrix,
     plot_curves,
-    plot_roc,
     save_figure,
 )
+from tfskin.evaluation.predictions import Predictions
 
 
 def predictions(classes, images=90):
@@ -54,18 +55,18 @@ def test_confusion_matrix_of_another_size_is_refused():
 def test_roc_names_each_class_with_its_area_and_interval(classes):
     labels, probabilities, names = predictions(classes)
     intervals = bootstrap_intervals(labels, probabilities, np.arange(90), names, resamples=50)
-    figure = plot_roc(labels, probabilities, names, figures=intervals)
+    figure = plot_roc(Predictions.of(labels, probabilities, names), metrics=intervals)
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert len(legend) == classes
     for name, text in zip(names, legend, strict=True):
-        assert text.endswith(format_figure(intervals["per_class"][name]["auc"]))
+        assert text.endswith(format_metric(intervals["per_class"][name]["auc"]))
     styles = {(line.get_color(), line.get_linestyle()) for line in figure.axes[0].lines[1:]}
     assert len(styles) == classes
 
 
 def test_roc_says_when_a_class_has_no_curve():
     labels, probabilities, names = predictions(3)
-    figure = plot_roc(np.minimum(labels, 1), probabilities, names)
+    figure = plot_roc(Predictions.of(np.minimum(labels, 1), probabilities, names))
     legend = [text.get_text() for text in figure.legends[0].get_texts()]
     assert "no AUC" in legend[2]
     assert np.size(figure.axes[0].lines[3].get_xdata()) == 0
@@ -135,4 +136,4 @@ def test_pyplot_knows_of_no_figure():
     ],
 )
 def test_figures_as_text(figure, text):
-    assert format_figure(figure) == text
+    assert format_metric(figure) == text

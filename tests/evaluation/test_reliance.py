@@ -5,6 +5,7 @@ import json
 import numpy as np
 import pytest
 
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.picture_changes import (
     TURNS,
     change_all,
@@ -13,7 +14,8 @@ from tfskin.evaluation.picture_changes import (
     keep_lesion,
     pasted,
 )
-from tfskin.evaluation.reliance import Probe, count_passes, reliance_figures
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
 
 NAMES = ["nevus", "melanoma"]
 
@@ -43,23 +45,16 @@ def corner_model(shown):
     return from_brightness(shown[:, :4, :4])
 
 
-def probe(predict, **changes):
+def check(predict, *, malignant=("melanoma",), clean=None, **options):
     labels, shown = pictures()
-    values = {
-        "predict": predict,
-        "pictures": shown,
-        "labels": labels,
-        "groups": np.arange(40),
-        "class_names": NAMES,
-        "malignant": ["melanoma"],
-        "resamples": 100,
-    }
-    return Probe(**{**values, **changes})
+    given = Predictions.of(labels, np.full((40, 2), 0.5), NAMES, malignant=malignant)
+    probe = Probe(predict=predict, images=shown, clean=clean)
+    return reliance_metrics(given, Bootstrap(resamples=100), probe, **options)
 
 
 def test_hiding_the_lesion_takes_the_answer_away():
     steps: list[int] = []
-    found = reliance_figures(probe(centre_model), advance=steps.append)
+    found = check(centre_model, advance=steps.append)
     assert sum(steps) == count_passes()
     assert found["unchanged"]["malignant_auc"]["value"] == 1
     assert found["lesion_hidden"]["balanced_accuracy"]["value"] == 0.5
@@ -75,7 +70,7 @@ def test_hiding_the_lesion_takes_the_answer_away():
 
 
 def test_a_model_that_looks_at_the_corner_is_found_out():
-    found = reliance_figures(probe(corner_model))
+    found = check(corner_model)
     assert found["unchanged"]["accuracy"] == found["lesion_hidden"]["accuracy"]
     dark = found["pasted"]["dark corners"]
     assert dark["changed"]["value"] > 0.7
@@ -86,9 +81,9 @@ def test_a_model_that_looks_at_the_corner_is_found_out():
 
 def test_artefacts_are_pasted_on_clean_pictures_only():
     clean = np.arange(40) < 10
-    found = reliance_figures(probe(centre_model, clean=clean))
+    found = check(centre_model, clean=clean)
     assert found["clean_images"] == 10
-    found = reliance_figures(probe(centre_model, clean=np.zeros(40, bool), malignant=()))
+    found = check(centre_model, clean=np.zeros(40, bool), malignant=())
     assert found["pasted"] == {}
     assert found["unchanged"]["malignant_auc"] is None
 
@@ -97,7 +92,7 @@ def test_a_batch_that_matters_is_seen():
     def leaky(shown):
         return centre_model(shown - shown.mean() + 150)
 
-    assert reliance_figures(probe(leaky))["consistency"]["batch"] > 0.01
+    assert check(leaky)["consistency"]["batch"] > 0.01
 
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (24, 40, 3)])

@@ -1,47 +1,47 @@
 """Subgroups, operating points and sets with intervals; what is missing is said."""
 
+import dataclasses
 import json
 
 import numpy as np
 import pandas as pd
 import pytest
 
-from tfskin.evaluation.binary import malignant_figures, set_figures
-from tfskin.evaluation.subgroups import Judged, age_band, subgroup_figures
+from tfskin.evaluation.binary import malignant_metrics, set_metrics
+from tfskin.evaluation.bootstrap import Bootstrap
+from tfskin.evaluation.decision import OperatingPoint
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.subgroups import age_band, subgroup_metrics
 
 NAMES = ["bcc", "mel", "nv"]
+BOOTSTRAP = Bootstrap(resamples=100)
 
 
-def judged(images=200, **changes):
+def predictions(*, images=200, labels=None, facts=None, malignant=("mel", "bcc")):
     random = np.random.default_rng(0)
-    labels = random.integers(0, 3, images)
-    probabilities = random.dirichlet(np.ones(3), images) + 0.5 * np.eye(3)[labels]
+    drawn = random.integers(0, 3, images)
+    probabilities = random.dirichlet(np.ones(3), images) + 0.5 * np.eye(3)[drawn]
     probabilities /= probabilities.sum(axis=1, keepdims=True)
-    facts = pd.DataFrame(
-        {
-            "age": random.integers(-1, 90, images).astype(float),
-            "sex": random.choice(["male", "female", ""], images),
-            "site": "",
-            "hair": (random.random(images) < 0.4).astype(int),
-            "dark_corners": random.integers(-1, 2, images),
-        }
-    )
-    values = {
-        "labels": labels,
-        "probabilities": probabilities,
-        "class_names": NAMES,
-        "groups": np.arange(images),
-        "facts": facts,
-        "malignant": ["mel", "bcc"],
-        "threshold": 0.6,
-        "resamples": 100,
+    table = {
+        "age": random.integers(-1, 90, images).astype(float),
+        "sex": random.choice(["male", "female", ""], images),
+        "site": "",
+        "hair": (random.random(images) < 0.4).astype(int),
+        "dark_corners": random.integers(-1, 2, images),
     }
-    return Judged(**{**values, **changes})
+    true = drawn if labels is None else labels
+    found = Predictions.of(true, probabilities, NAMES, malignant=malignant)
+    more = pd.DataFrame(table) if facts is None else facts
+    return dataclasses.replace(found, facts=pd.concat([found.facts, more], axis=1))
+
+
+def subgroups(given, *, threshold: float | None = 0.6):
+    return subgroup_metrics(given, BOOTSTRAP, threshold=threshold)
 
 
 def test_every_recorded_column_is_a_heading_with_its_groups():
-    given = judged()
-    found = subgroup_figures(given)
+    given = predictions()
+    found = subgroups(given)
     assert list(found["sex"]["groups"]) == ["female", "male", "unknown"]
     for heading in ("site", "skin type", "image type", "source"):
         assert found[heading] == {"recorded": False, "groups": {}}
@@ -59,36 +59,36 @@ def test_every_recorded_column_is_a_heading_with_its_groups():
 
 
 def test_images_with_and_without_artefacts_stand_side_by_side():
-    given = judged()
-    found = subgroup_figures(given)
+    given = predictions()
+    found = subgroups(given)
     flags = given.facts[["hair", "dark_corners"]] == 1
     groups = found["any artefact"]["groups"]
     assert groups["present"]["images"] == flags.any(axis=1).sum()
     assert groups["absent"]["images"] == (~flags.any(axis=1)).sum()
     assert set(found["hair"]["groups"]) == {"absent", "present"}
     assert set(found["dark corners"]["groups"]) == {"absent", "present", "unknown"}
-    without = subgroup_figures(judged(facts=given.facts[["sex"]]))
+    without = subgroups(predictions(facts=given.facts[["sex"]]))
     assert without["artefacts"] == {"recorded": False, "groups": {}}
     assert without["age"]["recorded"] is False
 
 
 def test_a_group_of_one_image_and_one_of_one_kind_are_warned_about():
     facts = pd.DataFrame({"sex": ["male"] + ["female"] * 199})
-    one = subgroup_figures(judged(facts=facts))["sex"]["groups"]["male"]
+    one = subgroups(predictions(facts=facts))["sex"]["groups"]["male"]
     assert one["images"] == 1
     assert one["accuracy"]["value"] in (0.0, 1.0)
     assert one["accuracy"]["low"] is None
     assert one["macro_auc"]["value"] is None
     assert "only 1 groups" in one["warning"]
-    benign = judged(labels=np.full(200, 2), facts=facts)
-    rest = subgroup_figures(benign)["sex"]["groups"]["female"]
+    benign = predictions(labels=np.full(200, 2), facts=facts)
+    rest = subgroups(benign)["sex"]["groups"]["female"]
     assert rest["warning"].startswith("only 0 malignant images")
     assert rest["malignant_auc"]["value"] is None
     assert rest["sensitivity"]["value"] is None
 
 
 def test_without_malignant_classes_there_is_no_sensitivity():
-    group = subgroup_figures(judged(malignant=(), threshold=None))["sex"]["groups"]["male"]
+    group = subgroups(predictions(malignant=()), threshold=None)["sex"]["groups"]["male"]
     assert group["malignant"] is None
     assert group["malignant_auc"] is None
     assert group["sensitivity"] is None
@@ -105,8 +105,11 @@ def test_age_bands(age, band):
 def test_operating_points_count_what_they_call():
     positive = np.array([True, True, True, False, False, False, False, False])
     scores = np.array([0.9, 0.8, 0.2, 0.85, 0.3, 0.1, 0.1, 0.0])
-    thresholds = {"mine": {"threshold": 0.5, "target": {"sensitivity": 0.6}}}
-    found = malignant_figures(positive, scores, np.arange(8), thresholds, resamples=200)
+    thresholds = {"mine": OperatingPoint(threshold=0.5, target={"sensitivity": 0.6})}
+    given = Predictions.of(
+        positive.astype(int), np.stack([1 - scores, scores], 1), ["nv", "mel"], malignant=["mel"]
+    )
+    found = malignant_metrics(given, Bootstrap(resamples=200), thresholds)
     point = found["operating_points"]["mine"]
     assert (point["true_positives"], point["false_negatives"]) == (2, 1)
     assert (point["false_positives"], point["true_negatives"]) == (1, 4)
@@ -116,18 +119,18 @@ def test_operating_points_count_what_they_call():
     assert point["npv"]["value"] == pytest.approx(4 / 5)
     assert point["called"]["value"] == pytest.approx(3 / 8)
     assert point["sensitivity"]["low"] < 2 / 3 < point["sensitivity"]["high"]
-    nobody = malignant_figures(
-        positive, scores, np.arange(8), {"none": {"threshold": 2.0, "target": {}}}, resamples=100
-    )["operating_points"]["none"]
+    nobody = malignant_metrics(given, BOOTSTRAP, {"none": OperatingPoint(threshold=2.0)})
+    nobody = nobody["operating_points"]["none"]
     assert nobody["ppv"]["value"] is None
     assert nobody["sensitivity"]["value"] == 0
     assert nobody["sensitivity"]["high"] == pytest.approx(1 - 0.025 ** (1 / 3))
 
 
-def test_set_figures():
+def test_set_metrics():
     labels = np.array([0, 0, 1, 2])
     sets = np.array([[1, 0, 0], [0, 1, 0], [1, 1, 0], [0, 0, 0]], bool)
-    found = set_figures(labels, sets, np.arange(4), NAMES, resamples=100)
+    given = Predictions.of(labels, np.full((4, 3), 1 / 3), NAMES)
+    found = set_metrics(given, BOOTSTRAP, sets)
     assert found["coverage"]["value"] == 0.5
     assert found["mean_size"]["value"] == 1
     assert found["single"]["value"] == 0.5

@@ -7,10 +7,10 @@ import pytest
 import tfskin
 from tfskin.ensembling import Combiner, as_float32, fit_combiner
 from tfskin.errors import UserError
-from tfskin.experiment.decision import HELD_OUT_FILE
-from tfskin.experiment.judging import load_run_shards, predict_logits, softmax
+from tfskin.evaluation.calibration import softmax
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.inputs import read_labels
-from tfskin.runs import open_run
+from tfskin.runs import HELD_OUT_FILE, open_run
 from tfskin.schema import EvaluateConfig
 
 QUICK = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
@@ -33,7 +33,7 @@ def check_run(run, combination):
     assert [member["name"] for member in metrics["members"]] == ["rgb", "hsv"]
     assert set(metrics["splits"]) == {"train", "val", "calibration", "test"}
     assert (run.folder / "report.html").is_file()
-    assert run.decision()["inside_the_model"]["method"] == combination
+    assert run.decision().inside_the_model["method"] == combination
     table = run.predictions("test")
     np.testing.assert_allclose(table[run.class_names()].sum(axis=1), 1, atol=1e-6)
 
@@ -59,7 +59,7 @@ def test_the_mean_is_the_mean_of_the_members(tiny_runs, mean_of_both):
     for folder in tiny_runs:
         member = open_run(folder)
         logits = np.log(member.predictions("test")[names].to_numpy())
-        logits *= member.decision()["temperature"]  # the members join without their temperature
+        logits *= member.decision().temperature  # the members join without their temperature
         powers = np.exp(logits)
         expected.append(powers / powers.sum(axis=1, keepdims=True))
     found = mean_of_both.predictions("test")[names].to_numpy()
@@ -79,7 +79,7 @@ def test_half_precision_members_are_weighed_as_they_are_joined(
     models = [as_float32(open_run(folder).load_model()) for folder in folders]
     logits = [predict_logits(model, shards, "calibration", run.inputs()) for model in models]
     expected = fit_combiner([softmax(one) for one in logits], labels, method="weights")
-    found = Combiner.from_dict(run.decision()["inside_the_model"])
+    found = Combiner.from_dict(run.decision().inside_the_model)
     np.testing.assert_allclose(found.weights, expected.combiner.weights, atol=1e-6)
     assert found.temperature == pytest.approx(expected.combiner.temperature, rel=1e-6)
 

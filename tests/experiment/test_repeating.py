@@ -12,7 +12,7 @@ from tests.news import hear
 from tfskin.config import read_config, split_sweep
 from tfskin.errors import DivergenceError, UserError
 from tfskin.experiment import repeating as room
-from tfskin.experiment.repeating import FIGURES, train_several
+from tfskin.experiment.repeating import REPORTED, train_several
 from tfskin.runs import Run, open_run
 from tfskin.schema import ComparisonConfig
 from tfskin.training.options import Repeats
@@ -103,7 +103,7 @@ def test_seeds_of_a_sweep_are_one_row_a_setting(tmp_path, trained):
     assert len(found.rows) == 4
     assert [row["runs"] for row in found.summary] == [2, 2]
     assert all(row["auc_spread"] is not None for row in found.summary)
-    assert set(FIGURES) <= {key.removeprefix("val_") for key in found.summary[0]}
+    assert set(REPORTED) <= {key.removeprefix("val_") for key in found.summary[0]}
 
 
 VARIANTS = """

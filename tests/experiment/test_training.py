@@ -18,7 +18,7 @@ from tfskin.config import describe_difference
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import compute_metrics
 from tfskin.experiment.fitting.data import fit_data
-from tfskin.experiment.judging import input_options
+from tfskin.experiment.run_predictions import input_options
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
 from tfskin.runs import only_trainer, open_run, remove_run
@@ -244,7 +244,7 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
         seen.append(batch_size)
         return input_options(inputs, batch_size=batch_size)
 
-    for module in ("judging", "checking_batch_norm"):
+    for module in ("run_predictions", "checking_batch_norm"):
         monkeypatch.setattr(f"tfskin.experiment.{module}.input_options", spy)
     more = ("evaluate.batch_size=3", "train.recalibrate=10", "train.epochs=1")
     tfskin.train(tiny_config(phantom_shards, *more), output=tmp_path / "run")

@@ -11,9 +11,10 @@ from tests.conftest import TINY
 from tfskin.datasets.pictures import shrink_picture
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
+from tfskin.evaluation.decision import decide
 from tfskin.experiment.fitting.data import fit_data
-from tfskin.experiment.judging import decide, load_run_shards, predict_logits
 from tfskin.experiment.predicting import load_predictor, stream_predictions
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.files import write_json
 from tfskin.inputs import InputOptions, class_names, make_dataset, read_labels, read_samples
 from tfskin.prediction.stream import predict_images
@@ -81,7 +82,8 @@ def test_an_images_probabilities_are_the_mean_of_its_windows(run):
 
 
 def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_path):
-    decision = run.decision() | {"temperature": 2.5}  # what follows the mean must follow it
+    # What follows the mean must follow it.
+    decision = run.decision().to_dict() | {"temperature": 2.5}
     names = run.class_names()
     decision |= {"malignant": names[:1], "conformal": {"coverage": 0.9}}
     decision["conformal"]["per_class"] = dict.fromkeys(names, 0.6)
@@ -94,7 +96,7 @@ def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_pat
         paths.append(tmp_path / f"{number}.jpg")
         paths[-1].write_bytes(sample.data)
     logits = predict_logits(run.load_model(), shards, "train", run.inputs())[:3]
-    expected = decide(logits, decision, names)
+    expected = decide(logits, run.decision()).probabilities
     rows = list(stream_predictions(load_predictor(run), paths))
     np.testing.assert_allclose([row.probabilities for row in rows], expected, atol=1e-5)
     scores = [row.malignancy or 0.0 for row in rows]
@@ -115,13 +117,13 @@ def test_an_ensembles_temperature_is_that_of_the_mean(run, tmp_path):
     )
     both = tfskin.ensemble(config, output=tmp_path / "both")
     decision, shards = both.decision(), load_run_shards(run)
-    assert decision["inside_the_model"]["temperature"] == 1
+    assert decision.inside_the_model["temperature"] == 1
     logits = predict_logits(both.load_model(), shards, "calibration", both.inputs())
     labels = read_labels(shards, "calibration", None)["label"].to_numpy()
-    assert decision["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
+    assert decision.temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
     table = both.predictions("calibration")[both.class_names()]
-    np.testing.assert_allclose(table, decide(logits, decision, both.class_names()), atol=1e-6)
-    assert f"temperature {decision['temperature']:.3f}" in both.metrics()["combination"]
+    np.testing.assert_allclose(table, decide(logits, decision).probabilities, atol=1e-6)
+    assert f"temperature {decision.temperature:.3f}" in both.metrics()["combination"]
     stacking = config.model_copy(update={"combination": "stacking"})
     with pytest.raises(UserError, match=r"trained on windows.*choose another combination"):
         tfskin.ensemble(stacking, output=tmp_path / "never")

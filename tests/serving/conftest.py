@@ -6,10 +6,11 @@ import pytest
 
 from tests.serving.pictures import encode, make_picture
 from tfskin.ensembling import Combiner, build_ensemble
+from tfskin.evaluation.calibration import Calibration, Knots
+from tfskin.evaluation.decision import Conformal, Decision, OperatingPoint
 from tfskin.inputs import Sample
 from tfskin.models.five_layer import build_five_layer
 from tfskin.schema import ColorSpaceName
-from tfskin.serving.decisions import Decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
@@ -35,16 +36,18 @@ def ensemble_model():
 
 @pytest.fixture(scope="session")
 def ensemble_graph():
-    knots = {"x": [0.1, 0.3, 0.9], "y": [0.05, 0.4, 0.8]}
-    decisions = Decisions(
-        NAMES,
-        calibration={"method": "isotonic", "classes": dict.fromkeys(NAMES, knots)},
+    knots = Knots(x=(0.1, 0.3, 0.9), y=(0.05, 0.4, 0.8))
+    decision = Decision(
+        class_names=NAMES,
+        calibration=Calibration(method="isotonic", classes=dict.fromkeys(NAMES, knots)),
         malignant=("mel", "bkl"),
-        thresholds={"sensitivity_0.95": 0.2, "specificity_0.9": 0.99},
-        quantiles={"bkl": 0.5, "mel": 0.66, "nv": 1.0},
-        coverage=0.9,
+        thresholds={
+            "sensitivity_0.95": OperatingPoint(threshold=0.2),
+            "specificity_0.9": OperatingPoint(threshold=0.99),
+        },
+        conformal=Conformal(coverage=0.9, per_class={"bkl": 0.5, "mel": 0.66, "nv": 1.0}),
     )
-    return GraphOptions(image_size=(32, 32), decisions=decisions, member_names=MEMBERS)
+    return GraphOptions(image_size=(32, 32), decision=decision, member_names=MEMBERS)
 
 
 @pytest.fixture(scope="session")

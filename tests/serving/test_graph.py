@@ -10,12 +10,11 @@ import tensorflow as tf
 from tests.serving.conftest import MEMBERS, NAMES, build_members
 from tests.serving.pictures import encode, make_picture
 from tfskin.ensembling import Combiner, build_ensemble
-from tfskin.errors import UserError
+from tfskin.evaluation.decision import Decision
+from tfskin.evaluation.taps import find_units, run_tapped
 from tfskin.inputs.decode import decode_and_resize, decode_image
-from tfskin.serving.decisions import Decisions, read_decisions
 from tfskin.serving.graph import GraphOptions, Served, dihedral_views, make_signatures
 from tfskin.serving.heat_map import find_boxes
-from tfskin.serving.taps import tap_model
 
 FILES = [encode(make_picture(seed)) for seed in range(3)]
 IMAGES = np.stack([decode_and_resize(tf.constant(data), (32, 32)).numpy() for data in FILES])
@@ -34,7 +33,7 @@ def answers(served):
 
 def test_probabilities_and_members_are_those_of_the_model(answers, ensemble_model, ensemble_graph):
     logits = ensemble_model(IMAGES, training=False)
-    expected = ensemble_graph.decisions.to_probabilities(logits)
+    expected = ensemble_graph.decision.to_probabilities(logits)
     np.testing.assert_allclose(answers["probabilities"][:3], expected, atol=1e-5)
     assert answers["member_names"][0].tolist() == [name.encode() for name in MEMBERS]
     for number in range(3):
@@ -120,7 +119,7 @@ def test_the_heat_map_is_over_what_speaks_for_the_class():
     picture = make_picture(0, height=32, width=32).convert("L").convert("RGB")
     picture.paste((255, 0, 0), (20, 4, 28, 12))
     grey = make_picture(0, height=32, width=32).convert("L").convert("RGB")
-    options = GraphOptions(image_size=(32, 32), decisions=Decisions(("other", "red")))
+    options = GraphOptions(image_size=(32, 32), decision=Decision(class_names=("other", "red")))
     explain = make_signatures(Served(build_spotter(), options))["explain"]
     outputs = explain(tf.constant([encode(picture, "PNG"), encode(grey, "PNG"), b""]))
     assert outputs["class_name"].numpy().tolist() == [b"red", b"other", b""]
@@ -133,13 +132,20 @@ def test_the_heat_map_is_over_what_speaks_for_the_class():
     assert np.isfinite(outputs["probability"]).all()
 
 
+def map_shapes(model):
+    def call(images):
+        return model(images, training=False)
+
+    return [tuple(one.shape) for one in run_tapped(call, find_units(model), IMAGES).maps]
+
+
 def test_members_that_see_frequencies_have_no_share_in_the_heat_map(ensemble_model):
-    tapped = tap_model(ensemble_model)
-    assert tapped.map_weights == pytest.approx({0: 0.625, 1: 0.375})
+    shares = [unit.share for unit in find_units(ensemble_model)]
+    assert shares == pytest.approx([0.625, 0.375, 0])
     # After the fifth pooling of 32 px there is one place left, which says nothing of where.
-    assert tapped.model.output["map_0"].shape == (None, 2, 2, 8)
+    assert map_shapes(ensemble_model)[0] == (3, 2, 2, 8)
     spectral = build_members()[2]
-    options = GraphOptions(image_size=(32, 32), decisions=Decisions(NAMES))
+    options = GraphOptions(image_size=(32, 32), decision=Decision(class_names=NAMES))
     assert "explain" not in make_signatures(Served(spectral, options))
 
 
@@ -147,7 +153,8 @@ def test_stacking_members_share_the_heat_map_equally():
     members = build_members()[:2]
     rows = tuple(tuple(float(v) for v in row) for row in np.eye(3, 6))
     combiner = Combiner("stacking", coefficients=rows, bias=(0.0, 0.0, 0.0))
-    assert tap_model(build_ensemble(members, combiner)).map_weights == {0: 0.5, 1: 0.5}
+    units = find_units(build_ensemble(members, combiner))
+    assert [unit.share for unit in units] == [0.5, 0.5]
 
 
 def test_a_nested_backbone_has_a_map_too():
@@ -156,7 +163,18 @@ def test_a_nested_backbone_has_a_map_too():
     image = keras.Input((32, 32, 3), name="image")
     pooled = keras.layers.GlobalAveragePooling2D()(inner(image))
     model = keras.Model(image, keras.layers.Dense(2, name="logits")(pooled))
-    assert tap_model(model).model.output["map_0"].shape == (None, 30, 30, 5)
+    assert map_shapes(model) == [(3, 30, 30, 5)]
+
+
+@pytest.mark.parametrize("poolings", [1, 2])
+def test_the_map_is_what_comes_before_the_last_poolings(poolings):
+    image = keras.Input((32, 32, 3), name="image")
+    x = keras.layers.Conv2D(5, 3, padding="same")(image)
+    for _ in range(poolings):
+        x = keras.layers.MaxPooling2D(2)(x)
+    pooled = keras.layers.GlobalAveragePooling2D()(x)
+    model = keras.Model(image, keras.layers.Dense(2, name="logits")(pooled))
+    assert map_shapes(model) == [(3, 32, 32, 5)]
 
 
 @pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
@@ -179,8 +197,8 @@ def test_test_time_augmentation_is_the_mean_of_eight_views(ensemble_model, ensem
     outputs = Served(ensemble_model, options).classify(tf.constant(IMAGES))
     views = [np.rot90(IMAGES, turn, (1, 2)) for turn in range(4)]
     views += [view[:, :, ::-1] for view in views]
-    decisions = ensemble_graph.decisions
-    each = [decisions.to_probabilities(ensemble_model(view.copy())) for view in views]
+    decision = ensemble_graph.decision
+    each = [decision.to_probabilities(ensemble_model(view.copy())) for view in views]
     np.testing.assert_allclose(outputs["probabilities"], np.mean(each, axis=0), atol=1e-5)
     turned = Served(ensemble_model, options).classify(tf.constant(views[1].copy()))
     np.testing.assert_allclose(outputs["probabilities"], turned["probabilities"], atol=1e-5)
@@ -197,27 +215,3 @@ def test_float16_weights_are_half_the_bytes_and_compute_in_float32(ensemble_mode
     assert half.dtype == tf.float32
     np.testing.assert_allclose(half, full, atol=5e-3)
     assert np.abs(half - full).max() > 0
-
-
-def test_decision_json_is_read_and_what_is_wrong_in_it_is_named():
-    knots = {"x": [0.0, 1.0], "y": [0.1, 0.9]}
-    decision = {
-        "temperature": 2.0,
-        "calibration": {"method": "isotonic", "classes": {"a": knots, "b": knots}},
-        "malignant": ["b"],
-        "thresholds": {"cost_10": {"score": "malignant", "threshold": 0.3}},
-        "conformal": {"coverage": 0.9, "per_class": {"a": 0.5, "b": 0.4}},
-        "something": "new",
-    }
-    read = read_decisions(decision, ["a", "b"])
-    assert (read.temperature, read.thresholds, read.coverage) == (2.0, {"cost_10": 0.3}, 0.9)
-    plain = read_decisions({"temperature": 1.0}, ["a", "b"])
-    assert (plain.malignant, plain.quantiles, plain.calibration) == ((), {}, None)
-    for key, value in (
-        ("malignant", ["c"]),
-        ("conformal", {"coverage": 0.9, "per_class": {"a": 0.5}}),
-        ("calibration", {"method": "isotonic", "classes": {"a": knots}}),
-        ("thresholds", {"x": {}}),
-    ):
-        with pytest.raises(UserError, match=r"decision\.json"):
-            read_decisions({**decision, key: value}, ["a", "b"])

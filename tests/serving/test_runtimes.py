@@ -39,7 +39,7 @@ def test_another_runtime_gives_the_ensemble_s_probabilities(
     options = RuntimeExport(ensemble_graph, tmp_path, "lesions", runtime)
     path = export_runtime(ensemble_model, options=options, samples=SAMPLES)
     images = np.random.default_rng(0).uniform(0, 255, (5, 32, 32, 3)).astype(np.float32)
-    expected = ensemble_graph.decisions.to_probabilities(ensemble_model.predict_on_batch(images))
+    expected = ensemble_graph.decision.to_probabilities(ensemble_model.predict_on_batch(images))
     run = LOADERS[runtime](path)
     np.testing.assert_allclose(run(images), expected, atol=1e-4)
     np.testing.assert_allclose(run(images[:1]), expected[:1], atol=1e-4)

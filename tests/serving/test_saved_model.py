@@ -10,11 +10,11 @@ from tensorflow_serving.apis import prediction_log_pb2
 
 from tests.serving.pictures import broken_files, encode, make_picture
 from tfskin.errors import UserError
+from tfskin.evaluation.decision import Decision
 from tfskin.inputs import Sample
 from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving import saved_model
 from tfskin.serving.checks import Checked, check_export
-from tfskin.serving.decisions import Decisions
 from tfskin.serving.graph import GraphOptions, Served, make_signatures
 from tfskin.serving.robust_decode import REASONS
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
@@ -64,8 +64,8 @@ GRAPH = ("class_names", "temperature", "image_size", "resize", "max_pixels")
 
 
 def make_graph(*, class_names=NAMES, temperature=1.7, image_size=SIZE, **changes):
-    decisions = Decisions(tuple(class_names), temperature)
-    return GraphOptions(image_size=image_size, decisions=decisions, **changes)
+    decision = Decision(class_names=tuple(class_names), temperature=temperature)
+    return GraphOptions(image_size=image_size, decision=decision, **changes)
 
 
 def make_options(folder, **changes):
@@ -260,7 +260,7 @@ def test_half_weights_and_averaged_views_are_what_the_loaded_export_does(options
     assert tf.float32 not in kinds
     image = decode_and_resize(tf.constant(images[0]), SIZE, "squash").numpy()
     views = np.stack([image, image[:, ::-1], image[::-1], image[::-1, ::-1]])
-    expected = graph.decisions.to_probabilities(model(views)).mean(axis=0)
+    expected = graph.decision.to_probabilities(model(views)).mean(axis=0)
     found = serve(path, images)["probabilities"][0]
     np.testing.assert_allclose(found, expected, atol=5e-3)
     card = (path / "assets.extra" / "MODEL_CARD.md").read_text("utf-8")
@@ -326,5 +326,5 @@ def test_real_images_are_served_as_predicted(resize, real_ham10000, real_isic_ar
     assert outputs["valid"].numpy().all()
     for path, probabilities in zip(paths, outputs["probabilities"].numpy(), strict=True):
         image = decode_and_resize(tf.constant(path.read_bytes()), SIZE, resize)
-        expected = graph.decisions.to_probabilities(model(image[None]))[0]
+        expected = graph.decision.to_probabilities(model(image[None]))[0]
         np.testing.assert_allclose(probabilities, expected, atol=1e-5)

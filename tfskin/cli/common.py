@@ -99,18 +99,17 @@ def print_json(value: Any) -> None:
 
 def print_figures(rows: list[tuple[str, dict[str, Any]]], *, title: str) -> None:
     """A table on standard output: one row a run or split, a figure with its interval a column."""
-    shown = {
-        "accuracy": "accuracy",
-        "balanced_accuracy": "balanced acc.",
-        "macro_f1": "macro F1",
-        "macro_auc": "macro AUC",
-        "log_loss": "log-loss",
-    }
+    from tfskin.evaluation.metric_table import metrics_shown
+
+    shown = metrics_shown("terminal")
     cells = [
-        (name, str(figures["images"]), *(show_interval(figures[key]) for key in shown))
+        (
+            *(name, str(figures["images"])),
+            *(show_interval(figures[metric.name]) for metric in shown),
+        )
         for name, figures in rows
     ]
-    headings = ("", "images", *shown.values())
+    headings = ("", "images", *(metric.short for metric in shown))
     print_cells(headings, cells, title=title, justify="lr", whole=True)
 
 

@@ -7,8 +7,6 @@ import typer
 
 from tfskin.cli.common import Json, print_cells, print_figures, print_json, run, show_interval
 
-SHOWN = ("accuracy", "balanced_accuracy", "macro_f1", "macro_auc", "malignant_auc", "log_loss")
-
 
 def compare_command(
     runs: Annotated[
@@ -35,13 +33,15 @@ def compare_command(
 
 
 def _print_pair(pair: dict[str, Any]) -> None:
+    from tfskin.evaluation.metric_table import metrics_shown
+
     cells = []
-    for name in SHOWN:
-        entry = pair["figures"].get(name)
+    for metric in metrics_shown("terminal pairs"):
+        entry = pair["figures"].get(metric.name)
         if entry is None or entry["p_holm"] is None:
             continue
         verdict = "yes" if entry["real"] else "no"
-        cells.append((name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict))
+        cells.append((metric.name, show_interval(entry), f"{entry['p_holm']:.3f}", verdict))
     title = f"{pair['first']} minus {pair['second']}"
     print_cells(("figure", "difference", "p (Holm)", "real"), cells, title=title)
     if pair["delong"] is not None and pair["delong"]["p"] is not None:

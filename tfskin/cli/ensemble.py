@@ -40,8 +40,8 @@ def ensemble_command(
     if combination is not None:
         values = config.model_dump(mode="json") | {"combination": combination}
         config = parse_config(values, EnsembleConfig, source="--combination")
+    from tfskin.evaluation.predictions import headline_split
     from tfskin.experiment import ensemble
-    from tfskin.experiment.evaluation_run import headline_split
 
     with stoppable():
         finished = ensemble(config, overrides=overrides, output=output, overwrite=overwrite)
@@ -49,7 +49,7 @@ def ensemble_command(
     if json:
         print_json({"run": finished.folder, **metrics})
         return
-    split = headline_split(metrics)
+    split = headline_split(metrics["splits"])
     rows = [(member["name"], member["splits"][split]) for member in metrics["members"]]
     rows.append((finished.name, metrics["splits"][split]))
     print_figures(rows, title=f"{finished.folder} on {split}")

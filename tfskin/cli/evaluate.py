@@ -63,9 +63,7 @@ def evaluate_command(
         print_json(metrics)
         return
     print_figures(list(metrics["splits"].items()), title=f"{folder}")
-    from tfskin.experiment.evaluation_run import headline_split
-
-    split = headline_split(metrics)
+    split = metrics["headline"]
     _print_classes(metrics["splits"][split], split)
     if metrics["malignant"] is not None:
         _print_points(metrics["malignant"]["splits"][split], split)
@@ -85,7 +83,7 @@ def _read_arguments(
     external = read_config(rest[0], rest[1:], ExternalConfig) if rest else None
     if not own:
         return external, None
-    from tfskin.experiment.evaluation_run import EXTERNAL_KEYS, stored_config
+    from tfskin.experiment.evaluating import EXTERNAL_KEYS, stored_config
     from tfskin.runs import open_run
 
     changes = read_config(None, [word.removeprefix("evaluate.") for word in own], EvaluateConfig)
@@ -101,7 +99,9 @@ def _read_arguments(
 
 
 def _print_classes(figures: dict[str, Any], split: str) -> None:
-    shown = ("precision", "recall", "specificity", "f1", "auc")
+    from tfskin.evaluation.metric_table import class_metrics_shown
+
+    shown = [metric.name for metric in class_metrics_shown("terminal")]
     cells = [
         (name, str(values["images"]), *(show_interval(values[key]) for key in shown))
         for name, values in figures["per_class"].items()
@@ -110,7 +110,9 @@ def _print_classes(figures: dict[str, Any], split: str) -> None:
 
 
 def _print_points(figures: dict[str, Any], split: str) -> None:
-    shown = ("sensitivity", "specificity", "ppv", "npv")
+    from tfskin.evaluation.metric_table import metrics_shown
+
+    shown = [metric.name for metric in metrics_shown("terminal points")]
     cells = [
         (
             *(name.replace("_", " "), f"{point['threshold']:.3f}"),

@@ -7,14 +7,6 @@ from tfskin.cli.common import print_rows
 if TYPE_CHECKING:
     from tfskin.experiment.repeating import SeveralRuns
 
-SHORT = {
-    "macro_auc": "macro AUC",
-    "balanced_accuracy": "balanced acc.",
-    "accuracy": "accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log-loss",
-}
-
 MONITORED = {"auc": "macro AUC", "f1": "macro F1", "balanced_accuracy": "balanced accuracy"}
 """What a monitor is called, where its key is no word."""
 
@@ -42,28 +34,35 @@ def _setting(row: dict[str, Any], split: str, monitor: str) -> dict[str, str]:
     """The keys of a setting, then ``mean ± spread`` of each figure."""
     end = list(row).index("runs")
     cells = {key: str(value) for key, value in list(row.items())[:end]}
-    headings = list(SHORT.values())
+    headings = list(_headings().values())
     if monitor == "loss":
         headings.insert(0, "val loss")
     if row["failed"]:
         return cells | dict.fromkeys(headings, "-") | {headings[0]: "failed"}
     if monitor == "loss":
         cells["val loss"] = _number(row[monitor], row[f"{monitor}_spread"])
-    for figure, heading in SHORT.items():
+    for figure, heading in _headings().items():
         name = f"{split}_{figure}"
         cells[heading] = _number(row[name], row[f"{name}_spread"])
     return cells
 
 
 def _run(row: dict[str, Any], split: str) -> dict[str, str]:
-    figures = {heading: _number(row[f"{split}_{key}"]) for key, heading in SHORT.items()}
+    figures = {heading: _number(row[f"{split}_{key}"]) for key, heading in _headings().items()}
     return {"run": row["run"], "best epoch": str(row["best_epoch"])} | figures
 
 
 def _overall(row: dict[str, Any], split: str, part: str) -> dict[str, str]:
     end = "_spread" if part == "spread" else ""
-    figures = {heading: _number(row[f"{split}_{key}{end}"]) for key, heading in SHORT.items()}
+    figures = {heading: _number(row[f"{split}_{key}{end}"]) for key, heading in _headings().items()}
     return {"run": part, "best epoch": ""} | figures
+
+
+def _headings() -> dict[str, str]:
+    """Metric -> its heading in these tables."""
+    from tfskin.evaluation.metric_table import metrics_shown
+
+    return {metric.name: metric.short for metric in metrics_shown("repeats")}
 
 
 def _number(value: float | None, spread: float | None = None) -> str:

@@ -2,70 +2,65 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from tfskin.evaluation.figures import RANKING_FIGURES, Floats, Ints, Ranking
-from tfskin.evaluation.intervals import SCALES, groups_of_ranking
-from tfskin.evaluation.resampling import Resampling, interval, ratio_intervals
+from tfskin.evaluation.bootstrap import Bootstrap, Resampling, interval, ratio_intervals
+from tfskin.evaluation.decision import OperatingPoint
+from tfskin.evaluation.intervals import groups_of_ranking
+from tfskin.evaluation.metric_table import Of, metrics_of
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.sums import Flags, Floats, Ranking
+from tfskin.evaluation.weighted_metrics import ranking_metrics
 
 
 def ranking_intervals(
-    positive: npt.NDArray[np.bool_],
-    scores: Floats,
-    resampling: Resampling,
-    *,
-    confidence: float = 0.95,
-) -> dict[str, Any]:
-    """``auc``, ``average_precision`` and ``partial_auc`` of (N,) scores, each with its interval."""
+    positive: Flags, scores: Floats, resampling: Resampling, *, of: Of = "class"
+) -> dict[str, dict[str, Any]]:
+    """The metrics of a ranking of (N,) scores, each with its interval.
+
+    Args:
+        positive: (N,) which images are positive.
+        scores: (N,) numbers, higher for positives.
+        resampling: of the images.
+        of: whose metrics: those that a class against the rest has, or the ``malignant`` ones.
+    """
     ranking = Ranking.of(positive, scores, resampling.group_of, resampling.count)
-    values = ranking.figures(np.ones((resampling.count, 1)))
-    drawn = resampling.run(ranking.figures)
+    values = ranking_metrics(ranking, np.ones((resampling.count, 1)), of)
+    drawn = resampling.run(lambda weights: ranking_metrics(ranking, weights, of))
     positives = len(np.unique(resampling.group_of[positive]))
     negatives = len(np.unique(resampling.group_of[~positive]))
     return {
-        name: interval(
-            float(values[name][0]) if np.isfinite(values[name][0]) else None,
-            drawn[name],
-            confidence=confidence,
-            groups=groups_of_ranking(name, positives, negatives),
-            scale=SCALES[name],
-            unbias=name == "partial_auc",
+        metric.name: interval(
+            float(values[metric.name][0]) if np.isfinite(values[metric.name][0]) else None,
+            drawn[metric.name],
+            confidence=resampling.bootstrap.confidence,
+            groups=groups_of_ranking(metric, positives, negatives),
+            scale=metric.highest,
+            unbias=metric.tail < 1,
         )
-        for name in RANKING_FIGURES
+        for metric in metrics_of(of, "ranking")
     }
 
 
 def operating_point(
-    positive: npt.NDArray[np.bool_],
-    scores: Floats,
-    threshold: float,
-    resampling: Resampling,
-    *,
-    confidence: float = 0.95,
+    positive: Flags, scores: Floats, threshold: float, resampling: Resampling
 ) -> dict[str, Any]:
     """What calling malignant at or above a threshold gives, each share with its interval.
 
     Returns:
-        ``sensitivity``, ``specificity``, ``ppv``, ``npv`` (the predictive values at the share of
-        malignant images that there is here), ``called`` (the share that is called malignant), and
-        the counts ``true_positives, false_negatives, false_positives, true_negatives``.
+        ``threshold``, every metric of an operating point (``sensitivity``, ``specificity``,
+        ``ppv``, ``npv`` at the share of malignant images that there is here, ``called``, the share
+        that is called malignant), and the counts ``true_positives, false_negatives,
+        false_positives, true_negatives``.
     """
     called = scores >= threshold
-    everyone = np.ones(len(scores), bool)
-    parts = {
-        "sensitivity": (positive & called, positive),
-        "specificity": (~positive & ~called, ~positive),
-        "ppv": (positive & called, called),
-        "npv": (~positive & ~called, ~called),
-        "called": (called, everyone),
-    }
+    parts = {metric.name: metric.compute(positive, called) for metric in metrics_of("point")}
     return {
         "threshold": threshold,
-        **ratio_intervals(resampling, parts, confidence=confidence),
+        **ratio_intervals(resampling, parts),
         "true_positives": int((positive & called).sum()),
         "false_negatives": int((positive & ~called).sum()),
         "false_positives": int((~positive & called).sum()),
@@ -73,53 +68,58 @@ def operating_point(
     }
 
 
-def malignant_figures(
-    positive: npt.NDArray[np.bool_],
-    scores: Floats,
-    groups: npt.ArrayLike,
-    thresholds: Mapping[str, Mapping[str, Any]],
-    *,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+def malignant_metrics(
+    predictions: Predictions,
+    bootstrap: Bootstrap,
+    thresholds: Mapping[str, OperatingPoint],
 ) -> dict[str, Any]:
-    """Ranking figures and every operating point of ``decision.json`` on one set of images.
+    """The metrics of the malignant score's ranking, and of every operating point.
 
     Args:
-        positive: (N,) whether each image is malignant.
-        scores: (N,) the malignant score.
-        groups: (N,) values; images with the same value are drawn together.
-        thresholds: name -> ``{"threshold", "target", ...}``.
-        resamples: bootstrap resamples.
-        confidence: coverage of the intervals.
-        seed: of the resamples.
+        predictions: with malignant classes and malignant scores.
+        bootstrap: how the intervals are made.
+        thresholds: name -> operating point.
+
+    Raises:
+        ValueError: the malignant classes or scores are not known.
     """
-    resampling = Resampling.of(positive.astype(int), groups, resamples=resamples, seed=seed)
+    positive, scores = predictions.positive, predictions.malignant_scores
+    if scores is None:
+        raise ValueError("the malignant classes and scores of these predictions are not known")
+    resampling = bootstrap.plan(positive.astype(int), predictions.groups)
     return {
         "images": len(positive),
         "malignant": int(positive.sum()),
         "groups": resampling.count,
-        **ranking_intervals(positive, scores, resampling, confidence=confidence),
+        **ranking_intervals(positive, scores, resampling),
         "operating_points": {
-            name: {"target": entry["target"]}
-            | operating_point(
-                positive, scores, entry["threshold"], resampling, confidence=confidence
-            )
-            for name, entry in thresholds.items()
+            name: {"target": point.target}
+            | operating_point(positive, scores, point.threshold, resampling)
+            for name, point in thresholds.items()
         },
     }
 
 
-def set_figures(
-    labels: Ints,
-    sets: npt.NDArray[np.bool_],
-    groups: npt.ArrayLike,
-    class_names: Sequence[str],
-    *,
-    resamples: int = 1000,
-    confidence: float = 0.95,
-    seed: int = 0,
+def score_metrics(
+    predictions: Predictions, bootstrap: Bootstrap, *, threshold: float | None = None
 ) -> dict[str, Any]:
+    """Few metrics of the malignant score by name: ``malignant_auc``, and those of one threshold.
+
+    Each has its interval. Where the malignant score is not known, and for the metrics of an
+    operating point without a threshold, it is None.
+    """
+    found: dict[str, Any] = {m.name: None for m in (*metrics_of("malignant"), *metrics_of("point"))}
+    if predictions.malignant_scores is None:
+        return found
+    positive, scores = predictions.positive, predictions.malignant_scores
+    resampling = bootstrap.plan(positive.astype(int), predictions.groups)
+    found |= ranking_intervals(positive, scores, resampling, of="malignant")
+    if threshold is not None:
+        found |= operating_point(positive, scores, threshold, resampling)
+    return found
+
+
+def set_metrics(predictions: Predictions, bootstrap: Bootstrap, sets: Flags) -> dict[str, Any]:
     """How often (N, C) prediction sets hold the true class, and how large they are.
 
     Returns:
@@ -127,7 +127,8 @@ def set_figures(
         one class and with none), ``per_class`` (coverage of each class's images), each with its
         interval.
     """
-    resampling = Resampling.of(labels, groups, resamples=resamples, seed=seed)
+    labels = predictions.labels
+    resampling = bootstrap.plan(labels, predictions.groups)
     inside = sets[np.arange(len(labels)), labels]
     size, everyone = sets.sum(axis=1), np.ones(len(labels), bool)
     shares = {
@@ -135,12 +136,12 @@ def set_figures(
         "single": (size == 1, everyone),
         "empty": (size == 0, everyone),
     }
-    by_class = {name: (inside & (labels == c), labels == c) for c, name in enumerate(class_names)}
-    found = ratio_intervals(resampling, shares, confidence=confidence)
+    by_class = {
+        name: (inside & (labels == c), labels == c)
+        for c, name in enumerate(predictions.class_names)
+    }
     return {
-        **found,
-        **ratio_intervals(
-            resampling, {"mean_size": (size, everyone)}, confidence=confidence, scale=None
-        ),
-        "per_class": ratio_intervals(resampling, by_class, confidence=confidence),
+        **ratio_intervals(resampling, shares),
+        **ratio_intervals(resampling, {"mean_size": (size, everyone)}, scale=None),
+        "per_class": ratio_intervals(resampling, by_class),
     }

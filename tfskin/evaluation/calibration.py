@@ -2,22 +2,71 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Sequence
+from itertools import pairwise
+from typing import Annotated, Any, Literal
 
 import numpy as np
 import numpy.typing as npt
+import scipy.special
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from tfskin.evaluation.metrics import Floats, Ints, check_predictions
 
 FOLDS = 5
 LEAST_GAP = 1e-3
 
+Number = Annotated[float, Field(strict=True, allow_inf_nan=False)]
+
+
+class Knots(BaseModel):
+    """The line that one class's probability is mapped along.
+
+    Attributes:
+        x: two or more probabilities, rising.
+        y: what each becomes, above 0 and at most 1.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    x: tuple[Number, ...]
+    y: tuple[Number, ...]
+
+    @model_validator(mode="after")
+    def _check(self) -> Knots:
+        if len(self.x) < 2 or len(self.x) != len(self.y):
+            raise ValueError("'x' and 'y' must hold as many numbers as each other, two or more")
+        if not all(low < high for low, high in pairwise(self.x)):
+            raise ValueError("'x' must rise")
+        if not 0 < min(self.y) <= max(self.y) <= 1:
+            raise ValueError("'y' must lie above 0 and not above 1")
+        return self
+
+
+class Calibration(BaseModel):
+    """What follows the softmax with its temperature.
+
+    Attributes:
+        method: ``temperature`` for nothing more, or ``isotonic``.
+        classes: class -> its knots, of isotonic calibration.
+    """
+
+    model_config = ConfigDict(frozen=True)
+
+    method: Literal["temperature", "isotonic"] = "temperature"
+    classes: dict[str, Knots] = Field(default_factory=dict)
+
+
+def softmax(logits: npt.ArrayLike, *, temperature: float = 1.0) -> Floats:
+    """(N, C) float64 probabilities of (N, C) logits divided by a temperature."""
+    scaled = np.asarray(logits, np.float64) / temperature
+    return np.asarray(scipy.special.softmax(scaled, axis=1))
+
 
 def fit_isotonic(
     labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Sequence[str]
-) -> dict[str, Any]:
-    """The isotonic calibration of each class against the rest, as ``decision.json`` holds it.
+) -> Calibration:
+    """The isotonic calibration of each class against the rest.
 
     Pool-adjacent-violators, then the classes are brought to sum 1 when it is applied (Zadrozny
     and Elkan, Transforming classifier scores into accurate multiclass probability estimates, KDD
@@ -33,9 +82,7 @@ def fit_isotonic(
         probabilities: (N, C) floats; each row sums to 1.
         class_names: C names.
 
-    Returns:
-        ``{"method": "isotonic", "classes": {name: {"x": [...], "y": [...]}}}``: knots that rise in
-        x and never fall in y. A class without images, or with nothing else, keeps its probability.
+    A class without images, or with nothing else, keeps its probability.
     """
     from sklearn.isotonic import IsotonicRegression
 
@@ -51,8 +98,8 @@ def fit_isotonic(
             x, y = _join_blocks(values[:, c], fitted)
         if len(x) < 2:  # constant scores have one knot
             x, y = np.array([0.0, 1.0]), np.repeat(y[:1], 2)
-        knots[name] = {"x": x.tolist(), "y": np.clip(y, least, 1 - least).tolist()}
-    return {"method": "isotonic", "classes": knots}
+        knots[name] = Knots(x=tuple(x.tolist()), y=tuple(np.clip(y, least, 1 - least).tolist()))
+    return Calibration(method="isotonic", classes=knots)
 
 
 def _join_blocks(scores: Floats, fitted: Floats) -> tuple[Floats, Floats]:
@@ -74,36 +121,28 @@ def _join_blocks(scores: Floats, fitted: Floats) -> tuple[Floats, Floats]:
 
 def calibrate(
     probabilities: Any,
-    calibration: Mapping[str, Any] | None,
+    calibration: Calibration | None,
     class_names: Sequence[str],
     *,
     ops: Any = np,
 ) -> Any:
-    """(N, C) probabilities after the calibration of ``decision.json``.
+    """(N, C) probabilities after a calibration.
 
     Each class is interpolated between its knots, ``q = y_0 + sum_k s_k clip(p - x_k, 0, d_k)``
     with ``d_k = x_{k+1} - x_k`` and ``s_k = (y_{k+1} - y_k) / d_k``, and ``q`` brought to sum 1.
 
     Args:
         probabilities: (N, C) array or tensor; each row sums to 1.
-        calibration: of :func:`fit_isotonic`; ``{"method": "temperature"}`` and None change nothing.
+        calibration: of :func:`fit_isotonic`; the method ``temperature`` and None change nothing.
         class_names: C names, in the order of the columns.
         ops: ``numpy``, or ``keras.ops`` for a graph.
-
-    Raises:
-        ValueError: an unknown method, or a class without knots.
     """
-    method = (calibration or {}).get("method", "temperature")
-    if calibration is None or method == "temperature":
+    if calibration is None or calibration.method == "temperature":
         return probabilities
-    if method != "isotonic":
-        raise ValueError(f"calibration method {method!r}: expected 'temperature' or 'isotonic'")
     columns = []
     for c, name in enumerate(class_names):
-        if name not in calibration["classes"]:
-            raise ValueError(f"the isotonic calibration has no class '{name}'")
-        x = np.asarray(calibration["classes"][name]["x"], np.float64)
-        y = np.asarray(calibration["classes"][name]["y"], np.float64)
+        x = np.asarray(calibration.classes[name].x, np.float64)
+        y = np.asarray(calibration.classes[name].y, np.float64)
         steps = np.diff(x)
         slopes = np.diff(y) / steps
         kind = getattr(probabilities, "dtype", None)

@@ -25,7 +25,8 @@ import pandas as pd
 
 from tfskin.errors import UserError
 from tfskin.evaluation.diagnoses import challenge_class
-from tfskin.evaluation.figures import PARTIAL_FROM, Floats
+from tfskin.evaluation.metric_table import PARTIAL_FROM
+from tfskin.evaluation.sums import Floats
 
 Challenge = Literal["2018", "2019", "2020", "2024"]
 YEARS: tuple[Challenge, ...] = get_args(Challenge)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from itertools import combinations
 from typing import Any
 
@@ -10,9 +10,12 @@ import numpy as np
 import numpy.typing as npt
 from scipy import stats
 
-from tfskin.evaluation.figures import SUMMARY_FIGURES, Floats, Ints, Ranking, Statistics
+from tfskin.evaluation.bootstrap import Bootstrap, Resampling, interval
 from tfskin.evaluation.intervals import groups_of_classes, rests_on_lone_group
-from tfskin.evaluation.resampling import Resampling, interval
+from tfskin.evaluation.metric_table import metrics_of
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.sums import Floats, Ranking
+from tfskin.evaluation.weighted_metrics import Statistics
 
 
 def delong(
@@ -92,32 +95,21 @@ def _clustered_variance(
 
 
 def compare_predictions(
-    labels: Ints,
-    probabilities: Mapping[str, Floats],
-    groups: npt.ArrayLike,
-    *,
-    malignant: Sequence[int] = (),
-    resamples: int = 2000,
-    confidence: float = 0.95,
-    seed: int = 0,
+    models: Mapping[str, Predictions], bootstrap: Bootstrap
 ) -> list[dict[str, Any]]:
-    """Every pair of models: the difference of each figure, its interval and its p-values.
+    """Every pair of models: the difference of each metric, its interval and its p-values.
 
     All models are judged on the same resamples of the same groups, so that what is hard about an
     image cancels out. The bootstrap's p is twice the smaller share of differences on either side
-    of 0, counted with one resample more. Holm's method (1979) corrects the p-values of a figure
+    of 0, counted with one resample more. Holm's method (1979) corrects the p-values of a metric
     for the number of pairs; a difference is called real where the corrected p is below
     ``1 - confidence``.
 
     Args:
-        labels: (N,) int64.
-        probabilities: two models or more: name -> (N, C) float64.
-        groups: (N,) values; images with the same value are drawn together.
-        malignant: indices of malignant classes; where given, the AUC of their summed probability
-            is compared too (``malignant_auc``), and by DeLong's test.
-        resamples: of the bootstrap.
-        confidence: coverage of the intervals.
-        seed: of the resamples.
+        models: two or more: name -> its predictions of the same images in the same order. Where
+            the malignant classes are known, the AUC of the malignant score is compared too
+            (``malignant_auc``), and by DeLong's test.
+        bootstrap: how the intervals are made.
 
     Returns:
         One entry a pair: ``{"first", "second", "figures": {name: {"value" (first minus second),
@@ -125,63 +117,61 @@ def compare_predictions(
         malignant classes or images of both kinds. Averages over classes have neither interval nor p
         where a class has one group only.
     """
-    resampling = Resampling.of(labels, groups, resamples=resamples, seed=seed)
-    positive = np.isin(labels, list(malignant))
+    one = next(iter(models.values()))
+    resampling = bootstrap.plan(one.labels, one.groups)
+    positive = one.positive
     two_sided = bool(positive.any() and not positive.all())
-    statistics, scores = {}, {}
-    for name, table in probabilities.items():
-        statistics[name] = Statistics.of(labels, table, resampling.group_of, resampling.count)
-        scores[name] = table[:, list(malignant)].sum(axis=1)
-    names = [*SUMMARY_FIGURES, *(["malignant_auc"] if two_sided else [])]
-    count = next(iter(probabilities.values())).shape[1]
-    sizes = groups_of_classes(np.asarray(labels), resampling, count)
-    values, drawn = _draw(statistics, scores, positive, resampling, two_sided=two_sided)
+    metrics = [*metrics_of("summary"), *(metrics_of("malignant") if two_sided else [])]
+    sizes = groups_of_classes(one.labels, resampling, len(one.class_names))
+    values, drawn = _draw(models, resampling, two_sided=two_sided)
     pairs: list[dict[str, Any]] = []
-    for first, second in combinations(probabilities, 2):
-        figures = {}
-        for name in names:
-            gap = float(values[first][name] - values[second][name])
-            gaps = drawn[first][name] - drawn[second][name]
+    for first, second in combinations(models, 2):
+        found = {}
+        for metric in metrics:
+            gap = float(values[first][metric.name] - values[second][metric.name])
+            gaps = drawn[first][metric.name] - drawn[second][metric.name]
             entry = interval(
                 gap if np.isfinite(gap) else None,
                 gaps,
-                confidence=confidence,
-                groups=1 if rests_on_lone_group(name, sizes) else resampling.count,
+                confidence=bootstrap.confidence,
+                groups=1 if rests_on_lone_group(metric, sizes) else resampling.count,
             )
-            figures[name] = entry | {"p": _two_sided_p(gaps) if entry["low"] is not None else None}
+            p = _two_sided_p(gaps) if entry["low"] is not None else None
+            found[metric.name] = entry | {"p": p}
+        scores = [models[name].malignant_scores for name in (first, second)]
         test = None
-        if two_sided:
-            test = delong(positive, scores[first], scores[second], groups)
-        pairs.append({"first": first, "second": second, "figures": figures, "delong": test})
-    for name in names:
-        _correct([pair["figures"][name] for pair in pairs], level=1 - confidence)
+        if two_sided and scores[0] is not None and scores[1] is not None:
+            test = delong(positive, scores[0], scores[1], one.groups)
+        pairs.append({"first": first, "second": second, "figures": found, "delong": test})
+    for metric in metrics:
+        _correct([p["figures"][metric.name] for p in pairs], level=1 - bootstrap.confidence)
     return pairs
 
 
 def _draw(
-    statistics: Mapping[str, Statistics],
-    scores: Mapping[str, Floats],
-    positive: npt.NDArray[np.bool_],
-    resampling: Resampling,
-    *,
-    two_sided: bool,
+    models: Mapping[str, Predictions], resampling: Resampling, *, two_sided: bool
 ) -> tuple[dict[str, dict[str, float]], dict[str, dict[str, Floats]]]:
-    """Model -> figure -> its value, and its (R,) values over resamples."""
+    """Model -> metric -> its value, and its (R,) values over resamples."""
     values, drawn = {}, {}
-    for name, statistic in statistics.items():
-        ranking = Ranking.of(positive, scores[name], resampling.group_of, resampling.count)
+    group_of, count = resampling.group_of, resampling.count
+    for name, one in models.items():
+        statistics = Statistics.of(one.labels, one.probabilities, group_of, count)
+        ranking = None
+        if two_sided and one.malignant_scores is not None:
+            ranking = Ranking.of(one.positive, one.malignant_scores, group_of, count)
 
-        def figures(
-            weights: Floats, own: Statistics = statistic, ranked: Ranking = ranking
+        def metrics(
+            weights: Floats, own: Statistics = statistics, malignant: Ranking | None = ranking
         ) -> dict[str, Floats]:
-            found = dict(own.figures(weights).summary)
-            if two_sided:
-                found["malignant_auc"] = ranked.figures(weights)["auc"]
+            found = dict(own.metrics(weights).summary)
+            ranked = malignant.weighted(weights) if malignant is not None else None
+            if ranked is not None:
+                found |= {m.name: m.compute(ranked) for m in metrics_of("malignant")}
             return found
 
-        once = figures(np.ones((resampling.count, 1)))
+        once = metrics(np.ones((count, 1)))
         values[name] = {key: float(value[0]) for key, value in once.items()}
-        drawn[name] = resampling.run(figures)
+        drawn[name] = resampling.run(metrics)
     return values, drawn
 
 
@@ -192,7 +182,7 @@ def _two_sided_p(gaps: Floats) -> float:
 
 
 def _correct(entries: list[dict[str, Any]], *, level: float) -> None:
-    """Add ``p_holm`` and ``real`` to the entries of one figure."""
+    """Add ``p_holm`` and ``real`` to the entries of one metric."""
     known = sorted((e for e in entries if e["p"] is not None), key=lambda e: e["p"])
     highest = 0.0
     for place, entry in enumerate(known):

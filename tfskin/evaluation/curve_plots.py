@@ -1,8 +1,8 @@
-"""More figures for people: precision-recall, calibration, corruption, several runs."""
+"""Plots of curves: ROC, precision and recall, calibration, corruption; images side by side."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -10,59 +10,67 @@ import numpy.typing as npt
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from tfskin.evaluation.figures import Floats
-from tfskin.evaluation.metrics import check_predictions
+from tfskin.evaluation.metrics import check_predictions, compute_metrics
 from tfskin.evaluation.plots import (
     GRID,
-    LINE_STYLES,
     MUTED,
     PALETTE,
     finish_figure,
-    format_figure,
+    format_metric,
+    line_style,
     wrap_name,
     wrap_text,
 )
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.sums import Flags, Floats
+
+Drawer = Callable[..., None]
+
+
+def plot_roc(
+    predictions: Predictions,
+    *,
+    metrics: Mapping[str, Any] | None = None,
+    title: str = "ROC, each class against the rest",
+) -> Figure:
+    """A figure with one ROC curve a class; the legend holds each area, with its interval if given.
+
+    Args:
+        predictions: of N images.
+        metrics: what ``metric_intervals`` or ``compute_metrics`` returned for these predictions;
+            computed without intervals unless given.
+        title: above the figure.
+
+    Raises:
+        ValueError: as ``compute_metrics``.
+    """
+    one = predictions
+    known = metrics or compute_metrics(one.labels, one.probabilities, one.class_names)
+    figure, axes = _class_curves(one, known, "auc", _draw_roc, "no AUC (one-sided)")
+    return _finish_roc(figure, axes, title)
 
 
 def plot_precision_recall(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    class_names: Sequence[str],
+    predictions: Predictions,
     *,
-    figures: Mapping[str, Any],
+    metrics: Mapping[str, Any],
     title: str = "Precision and recall, each class against the rest",
 ) -> Figure:
     """A figure with one curve a class; the legend holds each average precision.
 
     Args:
-        labels: (N,) integers.
-        probabilities: (N, C) floats; each row sums to 1.
-        class_names: C names.
-        figures: what ``bootstrap_intervals`` returned for these predictions.
+        predictions: of N images.
+        metrics: what ``metric_intervals`` returned for these predictions.
         title: above the figure.
     """
-    from sklearn.metrics import precision_recall_curve
-
-    true, values = check_predictions(labels, probabilities, class_names)
-    figure, axes = _square(len(class_names))
-    for c, name in enumerate(class_names):
-        entry = figures["per_class"][name]["average_precision"]
-        label = f"{wrap_name(name, 28)}: {format_figure(entry)}"
-        if (true == c).any():
-            precision, recall, _ = precision_recall_curve(true == c, values[:, c])
-            # Steps, as the average precision counts them.
-            axes.step(recall, precision, where="post", linewidth=1.8, label=label, **_style(c))
-        else:
-            axes.plot([], [], label=f"{wrap_name(name, 28)}: no image", **_style(c))
-    axes.set_xlabel("Recall (sensitivity)")
-    axes.set_ylabel("Precision (positive predictive value)")
-    _legend(figure, "Average precision")
-    finish_figure(figure, axes, title)
-    return figure
+    drawn, missing = _draw_precision_recall, "no average precision (one-sided)"
+    figure, axes = _class_curves(predictions, metrics, "average_precision", drawn, missing)
+    axes.set(xlabel="Recall (sensitivity)", ylabel="Precision (positive predictive value)")
+    return _finish(figure, axes, title, "Average precision")
 
 
 def plot_malignant_roc(
-    curves: Mapping[str, tuple[npt.NDArray[np.bool_], Floats]],
+    models: Mapping[str, Predictions],
     *,
     areas: Mapping[str, Any],
     points: Mapping[str, Mapping[str, Any]] | None = None,
@@ -71,22 +79,19 @@ def plot_malignant_roc(
     """A figure with one ROC curve a model, and operating points on the first.
 
     Args:
-        curves: model -> (N,) whether malignant, (N,) scores.
+        models: model -> predictions with malignant scores.
         areas: model -> its AUC, with its interval.
         points: operating point -> ``sensitivity`` and ``specificity`` with intervals.
         title: above the figure.
     """
-    from sklearn.metrics import roc_curve
-
-    figure, axes = _square(len(curves) + len(points or {}))
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
-    for place, (name, (positive, scores)) in enumerate(curves.items()):
-        label = f"{wrap_name(name, 36)}: {format_figure(areas[name])}"
-        if positive.all() or not positive.any():
-            axes.plot([], [], label=f"{wrap_name(name, 36)}: no AUC", **_style(place))
-            continue
-        false_rate, true_rate, _ = roc_curve(positive, scores)
-        axes.plot(false_rate, true_rate, linewidth=1.8, label=label, **_style(place))
+    figure, axes = _square(len(models) + len(points or {}), diagonal=True)
+    for place, (name, one) in enumerate(models.items()):
+        label, style, scores = wrap_name(name, 36), line_style(place), one.malignant_scores
+        if scores is None or one.positive.all() or not one.positive.any():
+            axes.plot([], [], label=f"{label}: no AUC", **style)
+        else:
+            shown = f"{label}: {format_metric(areas[name])}"
+            _draw_roc(axes, one.positive, scores, label=shown, **style)
     for place, (name, point) in enumerate((points or {}).items()):
         sensitivity, specificity = point["sensitivity"]["value"], point["specificity"]["value"]
         if sensitivity is not None and specificity is not None:
@@ -99,11 +104,7 @@ def plot_malignant_roc(
                 color=PALETTE[(place + 1) % len(PALETTE)],
                 label=name.replace("_", " "),
             )
-    axes.set_xlabel("1 − specificity (false positive rate)")
-    axes.set_ylabel("Sensitivity (true positive rate)")
-    _legend(figure, "AUC")
-    finish_figure(figure, axes, title)
-    return figure
+    return _finish_roc(figure, axes, title)
 
 
 def plot_reliability(
@@ -116,8 +117,7 @@ def plot_reliability(
         what: what the predicted probability is of.
         title: above the figure.
     """
-    figure, axes = _square(len(methods))
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
+    figure, axes = _square(len(methods), diagonal=True)
     for place, (name, bins) in enumerate(methods.items()):
         axes.plot(
             [entry["score"] for entry in bins],
@@ -126,13 +126,10 @@ def plot_reliability(
             ms=5,
             linewidth=1.5,
             label=name,
-            **_style(place),
+            **line_style(place),
         )
-    axes.set_xlabel(f"Predicted probability of {what}")
-    axes.set_ylabel("Observed share")
-    _legend(figure, "Probabilities")
-    finish_figure(figure, axes, title)
-    return figure
+    axes.set(xlabel=f"Predicted probability of {what}", ylabel="Observed share")
+    return _finish(figure, axes, title, "Probabilities")
 
 
 def plot_corruptions(
@@ -142,13 +139,13 @@ def plot_corruptions(
     name: str,
     heading: str,
 ) -> Figure:
-    """A figure with a panel a corruption: a figure of the model, level by level, with intervals.
+    """A figure with a panel a corruption: a metric of the model, level by level, with intervals.
 
     Args:
         corruptions: kind -> ``{"level", name: interval}`` from the mildest level on.
-        unchanged: the same figures on pictures as they are; drawn as a line across.
-        name: of the figure.
-        heading: of the figure, in words.
+        unchanged: the same metrics on images as they are; drawn as a line across.
+        name: of the metric.
+        heading: of the metric, in words.
     """
     figure = Figure(figsize=(8.4, 5.6), layout="constrained")
     grid = figure.subplots(2, 2, sharey=True).ravel()
@@ -170,24 +167,61 @@ def plot_corruptions(
     return figure
 
 
-def _square(entries: int) -> tuple[Figure, Axes]:
+def _class_curves(
+    predictions: Predictions, metrics: Mapping[str, Any], metric: str, draw: Drawer, missing: str
+) -> tuple[Figure, Axes]:
+    """A curve a class, whose label holds the metric, or says what is missing."""
+    names = predictions.class_names
+    true, values = check_predictions(predictions.labels, predictions.probabilities, names)
+    figure, axes = _square(len(names), diagonal=metric == "auc")
+    for c, name in enumerate(names):
+        entry, label = metrics["per_class"][name][metric], wrap_name(name, 28)
+        known = (entry["value"] if isinstance(entry, Mapping) else entry) is not None
+        if known:
+            label = f"{label}: {format_metric(entry)}"
+            draw(axes, true == c, values[:, c], label=label, **line_style(c))
+        else:
+            axes.plot([], [], label=f"{label}: {missing}", **line_style(c))
+    return figure, axes
+
+
+def _draw_roc(axes: Axes, positive: Flags, scores: Floats, **style: Any) -> None:
+    from sklearn.metrics import roc_curve  # takes half a second to import
+
+    false_rate, true_rate, _ = roc_curve(positive, scores)
+    axes.plot(false_rate, true_rate, linewidth=1.8, **style)
+
+
+def _draw_precision_recall(axes: Axes, positive: Flags, scores: Floats, **style: Any) -> None:
+    from sklearn.metrics import precision_recall_curve
+
+    precision, recall, _ = precision_recall_curve(positive, scores)
+    # Steps, as the average precision counts them.
+    axes.step(recall, precision, where="post", linewidth=1.8, **style)
+
+
+def _square(entries: int, *, diagonal: bool) -> tuple[Figure, Axes]:
     figure = Figure(figsize=(5.6, 5.4 + 0.24 * entries), layout="constrained")
     axes = figure.add_subplot()
     axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
     axes.grid(color=GRID, linewidth=0.8)
+    if diagonal:
+        axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)))
     return figure, axes
 
 
-def _style(place: int) -> dict[str, Any]:
-    return {
-        "color": PALETTE[place % len(PALETTE)],
-        "linestyle": LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)],
-    }
+def _finish_roc(figure: Figure, axes: Axes, title: str) -> Figure:
+    axes.set_xlabel("1 − specificity (false positive rate)")
+    axes.set_ylabel("Sensitivity (true positive rate)")
+    return _finish(figure, axes, title, "AUC")
 
 
-def _legend(figure: Figure, title: str) -> None:
-    legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, title=title)
+def _finish(figure: Figure, axes: Axes, title: str, legend_title: str) -> Figure:
+    legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9)
+    legend.set_title(legend_title)
     legend.set_alignment("left")
+    finish_figure(figure, axes, title)
+    return figure
 
 
 def _or(value: float | None, other: float) -> float:

@@ -1,16 +1,13 @@
 """Where a model looks: Grad-CAM, integrated gradients, and the training images nearest to one.
 
 For every functional Keras model, models within models included (an ensemble's members, a backbone).
-What flows through an inner layer is taken down while the model runs, so that no graph has to be
-rebuilt. A mixed-precision model is to be given as float32 (``tfskin.ensembling.as_float32``): its
-gradients would underflow.
+A mixed-precision model is to be given as float32 (``tfskin.ensembling.as_float32``): its gradients
+would underflow.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -19,27 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
+from tfskin.evaluation.taps import Flow, Unit, find_units, run_tapped
+
 Pictures = npt.NDArray[np.float32]
 
 STEPS = 32
-
-
-@dataclass(frozen=True)
-class Unit:
-    """One network in a model: the model itself, or a member of an ensemble.
-
-    Attributes:
-        name: of the network.
-        head: its last dense layer, whose input is the embedding; None where it has none.
-        features: the last layer with a map of two or more by two or more places; None where
-            there is none.
-        spectral: the map's axes are frequencies, not places.
-    """
-
-    name: str
-    head: keras.layers.Layer | None
-    features: keras.layers.Layer | None
-    spectral: bool
 
 
 @dataclass(frozen=True)
@@ -70,16 +51,13 @@ def explain_pictures(
     *,
     steps: int = STEPS,
 ) -> Explanation:
-    """Grad-CAM and integrated gradients of the log-probability of a class.
+    """Grad-CAM and integrated gradients of a class.
 
-    Grad-CAM: Selvaraju et al., ICCV 2017, eq. 1 and 2, on each network's last map of features,
-    brought to the picture's size and, for an ensemble, averaged over the members; scaled to a
-    maximum of 1, and 0 everywhere where no place speaks for the class. Members whose maps are of
-    frequencies (FFT) have no places and are left out.
+    Grad-CAM: :func:`grad_cam`.
 
-    Integrated gradients: Sundararajan et al., ICML 2017, eq. 1, by the midpoint rule. The baseline
-    is not black, which is the colour of a lesion, but the picture's own skin: a plain picture of
-    the median colour of its border.
+    Integrated gradients of the class's log-probability: Sundararajan et al., ICML 2017, eq. 1, by
+    the midpoint rule. The baseline is not black, which is the colour of a lesion, but the image's
+    own skin: a plain image of the median colour of its border.
 
     Args:
         model: float32 (N, H, W, 3) in 0..255 to (N, C) logits.
@@ -87,46 +65,87 @@ def explain_pictures(
         classes: N indices.
         steps: of the integral.
     """
-    units = find_units(model)
-    places = [unit for unit in units if unit.features is not None and not unit.spectral]
-    chosen = np.asarray(classes, np.int64)
+    units, chosen = find_units(model), np.asarray(classes, np.int64)
+    run_cam, run_gradients = _cam_function(model, units), _gradient_function(model)
     cam, gradients, completeness = [], [], []
-    run_cam = _grad_cam_function(model, places)
-    run_gradients = _gradient_function(model)
     for picture, label in zip(pictures, chosen, strict=True):
-        if places:
+        if run_cam is not None:
             cam.append(run_cam(tf.constant(picture[None]), tf.constant([label]))[0].numpy())
         found, share = _integrate(run_gradients, picture, int(label), steps)
         gradients.append(found)
         completeness.append(share)
     return Explanation(
         classes=chosen,
-        grad_cam=np.stack([_to_unit(one) for one in cam]) if cam else None,
+        grad_cam=np.stack(cam) if cam else None,
         gradients=np.stack(gradients) if gradients else np.zeros(pictures.shape[:3], np.float32),
         completeness=np.array(completeness),
-        note=_note(units, places),
+        note=_note(units),
     )
+
+
+def grad_cam(
+    run: Callable[[tf.Tensor], Flow],
+    units: Sequence[Unit],
+    images: tf.Tensor,
+    classes: tf.Tensor,
+) -> tf.Tensor:
+    """float32 (N, H, W) heat maps in 0..1 of one class an image.
+
+    Of each network ``relu(sum_k a_k A_k)``, with the channels ``A_k`` of its last map of features
+    before pooling and ``a_k`` the mean over places of the gradient of the class's logit, before the
+    softmax (Selvaraju et al., ICCV 2017, eq. 1 and 2). Each network's map is brought to a highest
+    value of 1 and enlarged to the size of the images by bilinear interpolation. An ensemble's maps
+    are then added by the members' shares: the paper knows no ensembles, and a member's own logit
+    says what that member saw, whatever the others did. Members whose maps are of frequencies (FFT)
+    have no places and are left out. The sum's highest value is 1 again; a map stays 0 where no
+    place speaks for the class.
+
+    Args:
+        run: images to what flows inside the model, by :func:`tfskin.evaluation.taps.run_tapped`.
+        units: of the model; the share of one or more is above 0.
+        images: float32 (N, H, W, 3) in 0..255.
+        classes: (N,) integers.
+    """
+    with tf.GradientTape() as tape:
+        # Frozen weights are not watched, and then no map of features would be either.
+        tape.watch(images)
+        flow = run(images)
+        seen = [place for place, unit in enumerate(units) if unit.share]
+        # No logit depends on another network's map, so one sum has all of their gradients.
+        score = tf.add_n([tf.gather(flow.logits[m], classes, batch_dims=1) for m in seen])
+    maps = [flow.maps[m] for m in seen]
+    slopes = tape.gradient(score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
+    total = tf.zeros_like(images[..., 0])
+    for m, features, slope in zip(seen, maps, slopes, strict=True):
+        importance = tf.reduce_mean(slope, axis=(1, 2), keepdims=True)
+        cam = tf.nn.relu(tf.reduce_sum(importance * features, axis=3, keepdims=True))
+        total += units[m].share * tf.image.resize(_to_one(cam), images.shape[1:3])[..., 0]
+    return _to_one(total)
+
+
+def _to_one(maps: tf.Tensor) -> tf.Tensor:
+    """Maps (N, h, w, ...), none below 0, brought to a highest value of 1; zeros stay zeros."""
+    highest = tf.reduce_max(maps, axis=tuple(range(1, maps.shape.rank)), keepdims=True)
+    return tf.math.divide_no_nan(maps, highest)
 
 
 def embed(
     model: keras.Model, batches: Iterator[Any], *, advance: Callable[[int], None] = lambda _: None
 ) -> npt.NDArray[np.float32]:
-    """(N, D) float32 embeddings: what enters the last dense layer, of length 1.
+    """(N, D) float32 embeddings: what enters the layer that gives the logits, of length 1.
 
-    An ensemble's are its members' set side by side. A model without such a layer gives its logits.
+    An ensemble's are its members' set side by side.
 
     Args:
         model: float32 (N, H, W, 3) in 0..255 to logits.
         batches: of pictures.
         advance: called with the number of pictures after each batch.
     """
-    heads = [unit.head for unit in find_units(model) if unit.head is not None]
+    units = find_units(model)
 
     @tf.function(reduce_retracing=True)
     def run(images: tf.Tensor) -> tf.Tensor:
-        with _watching(heads, inputs=True) as seen:
-            logits = model(images, training=False)
-        found = [seen[id(head)] for head in heads] or [logits]
+        found = run_tapped(lambda given: model(given, training=False), units, images).embeddings
         flat = [tf.reshape(one, (tf.shape(one)[0], -1)) for one in found]
         return tf.concat([tf.math.l2_normalize(one, axis=1) for one in flat], axis=1)
 
@@ -147,124 +166,17 @@ def nearest(
     return order, np.take_along_axis(similarity, order, axis=1)
 
 
-def find_units(model: keras.Model) -> list[Unit]:
-    """The networks of a model: its members where it joins models with logits of their own."""
-    members = [
-        layer
-        for layer in getattr(model, "layers", [])
-        if isinstance(layer, keras.Model) and _find(layer, "logits") is not None
-    ]
-    return [_unit(network) for network in members or [model]]
+def _cam_function(model: keras.Model, units: Sequence[Unit]) -> Any:
+    """Images and classes to heat maps; None where no network has a map of places."""
+    if not any(unit.share for unit in units):
+        return None
 
+    def flow(images: tf.Tensor) -> Flow:
+        return run_tapped(lambda given: model(given, training=False), units, images)
 
-def _unit(network: keras.Model) -> Unit:
-    leaves = list(_leaves(network))
-    heads = [leaf for leaf in leaves if isinstance(leaf, keras.layers.Dense)]
-    maps = [leaf for leaf in leaves if _map_side(leaf) >= 2]
-    spectral = any(getattr(leaf, "space", None) == "fft" for leaf in leaves)
-    return Unit(network.name, heads[-1] if heads else None, maps[-1] if maps else None, spectral)
-
-
-def _leaves(model: keras.Model) -> Iterator[keras.layers.Layer]:
-    """The layers that are no models, in the order in which they run."""
-    nodes = getattr(getattr(model, "_functional", None) or model, "_nodes_by_depth", None)
-    if nodes is None:
-        layers = list(model.layers)
-    else:
-        ordered = [node for depth in sorted(nodes, reverse=True) for node in nodes[depth]]
-        layers = list(dict.fromkeys(n.operation for n in ordered if not n.is_input))
-    for layer in layers:
-        if isinstance(layer, keras.Model):
-            yield from _leaves(layer)
-        elif isinstance(layer, keras.layers.Layer):
-            yield layer
-
-
-def _map_side(layer: keras.layers.Layer) -> int:
-    """The shorter side of the map that a layer gives; 0 where it gives none."""
-    try:
-        shape = tuple(layer.output.shape)
-    except (AttributeError, ValueError):
-        return 0
-    if len(shape) == 4 and None not in shape[1:3]:
-        return min(shape[1:3])
-    if len(shape) == 3 and shape[1]:  # tokens of a transformer, with or without a class token
-        return max(_token_side(shape[1])[0], 0)
-    return 0
-
-
-def _token_side(tokens: int) -> tuple[int, int]:
-    """The side of a square of tokens, and how many tokens stand before it; (0, 0) for none."""
-    for extra in (0, 1):
-        side = math.isqrt(tokens - extra)
-        if side >= 2 and side * side == tokens - extra:
-            return side, extra
-    return 0, 0
-
-
-def _find(model: keras.Model, name: str) -> keras.layers.Layer | None:
-    return next((layer for layer in model.layers if layer.name == name), None)
-
-
-@contextmanager
-def _watching(
-    layers: Sequence[keras.layers.Layer], *, inputs: bool = False
-) -> Iterator[dict[int, Any]]:
-    """What the layers give (or are given) while the model runs: id of the layer -> tensor."""
-    seen: dict[int, Any] = {}
-    originals = {id(layer): layer.call for layer in layers}
-
-    def watch(layer: keras.layers.Layer) -> Callable[..., Any]:
-        original = originals[id(layer)]
-
-        def call(*arguments: Any, **options: Any) -> Any:
-            result = original(*arguments, **options)
-            seen[id(layer)] = arguments[0] if inputs else result
-            return result
-
-        return call
-
-    for layer in layers:
-        layer.call = watch(layer)
-    try:
-        yield seen
-    finally:
-        for layer in layers:
-            del layer.call  # the class's own again
-
-
-def _grad_cam_function(model: keras.Model, units: Sequence[Unit]) -> Any:
-    layers = [unit.features for unit in units]
-    size = model.input_shape[1:3]
-
-    @tf.function(reduce_retracing=True)
-    def run(images: tf.Tensor, labels: tf.Tensor) -> tf.Tensor:
-        with tf.GradientTape() as tape, _watching(layers) as seen:
-            tape.watch(images)
-            score = _score(model, images, labels)
-        maps = [seen[id(layer)] for layer in layers]
-        slopes = tape.gradient(score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
-        found = [_cam(one, slope, size) for one, slope in zip(maps, slopes, strict=True)]
-        return tf.add_n(found) / len(found)
-
-    return run
-
-
-def _cam(features: tf.Tensor, slopes: tf.Tensor, size: tuple[int, int]) -> tf.Tensor:
-    """(N, H, W): the positive part of the map weighted by its mean slopes, its maximum 1."""
-    features, slopes = _as_map(features), _as_map(slopes)
-    weights = tf.reduce_mean(slopes, axis=(1, 2), keepdims=True)
-    cam = tf.nn.relu(tf.reduce_sum(features * weights, axis=3, keepdims=True))
-    cam = tf.image.resize(cam, size)[..., 0]
-    return cam / tf.maximum(tf.reduce_max(cam, axis=(1, 2), keepdims=True), 1e-12)
-
-
-def _as_map(features: tf.Tensor) -> tf.Tensor:
-    features = tf.cast(features, tf.float32)
-    if len(features.shape) == 3:
-        side, extra = _token_side(features.shape[1])
-        features = tf.reshape(features[:, extra:], (-1, side, side, features.shape[2]))
-    return features
+    return tf.function(
+        lambda images, classes: grad_cam(flow, units, images, classes), reduce_retracing=True
+    )
 
 
 def _gradient_function(model: keras.Model) -> Any:
@@ -300,11 +212,8 @@ def _integrate(run: Any, picture: Pictures, label: int, steps: int) -> tuple[Pic
     return found.sum(axis=2), share
 
 
-def _to_unit(cam: Pictures) -> Pictures:
-    return np.asarray(cam / max(float(cam.max()), 1e-12), np.float32)
-
-
-def _note(units: Sequence[Unit], places: Sequence[Unit]) -> str:
+def _note(units: Sequence[Unit]) -> str:
+    places = [unit for unit in units if unit.features is not None and not unit.spectral]
     if len(places) == len(units):
         return ""
     if not places:

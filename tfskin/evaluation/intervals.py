@@ -9,25 +9,12 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.figures import (
-    AVERAGES,
-    CLASS_FIGURES,
-    PARTIAL_FROM,
-    RANKING_FIGURES,
-    SUMMARY_FIGURES,
-    Floats,
-    Ints,
-    Statistics,
-)
+from tfskin.evaluation.bootstrap import Bootstrap, Resampling, deviation_interval, interval
+from tfskin.evaluation.metric_table import Metric, class_metric, metrics_of
 from tfskin.evaluation.metrics import check_predictions, compute_metrics
-from tfskin.evaluation.resampling import Resampling, deviation_interval, interval
-
-# The highest value of the figures whose lowest is 0; kappa, MCC and the losses have no such range.
-SCALES = {
-    **dict.fromkeys((*SUMMARY_FIGURES, *CLASS_FIGURES), 1.0),
-    **dict.fromkeys(("macro_partial_auc", "partial_auc"), 1 - PARTIAL_FROM),
-    **dict.fromkeys(("kappa", "mcc", "log_loss", "brier", "ece")),
-}
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.sums import Floats, Ints
+from tfskin.evaluation.weighted_metrics import Statistics
 
 
 def bootstrap_intervals(
@@ -40,13 +27,7 @@ def bootstrap_intervals(
     confidence: float = 0.95,
     seed: int = 0,
 ) -> dict[str, Any]:
-    """Every figure of :func:`~tfskin.evaluation.metrics.compute_metrics` with its interval.
-
-    Images of one lesion are not independent, so a resample draws groups and takes each one's
-    images as often as it was drawn; it draws within classes, so that each keeps its number of
-    groups. See :class:`~tfskin.evaluation.resampling.Resampling` and
-    :func:`~tfskin.evaluation.resampling.interval` for both and their sources. An interval is about
-    other images of the same mix of classes, from the same source.
+    """What :func:`metric_intervals` returns, for plain arrays.
 
     Args:
         labels: (N,) integers, the index of each image's class.
@@ -57,95 +38,84 @@ def bootstrap_intervals(
         confidence: coverage, between 0 and 1.
         seed: same seed, same intervals.
 
+    Raises:
+        ValueError: as ``compute_metrics``; groups of another length; ``resamples`` below 1;
+            ``confidence`` not between 0 and 1.
+    """
+    bootstrap = Bootstrap(resamples=resamples, confidence=confidence, seed=seed)
+    return metric_intervals(Predictions.of(labels, probabilities, class_names, groups), bootstrap)
+
+
+def metric_intervals(predictions: Predictions, bootstrap: Bootstrap) -> dict[str, Any]:
+    """Every metric of :func:`~tfskin.evaluation.metrics.compute_metrics` with its interval.
+
+    Images of one lesion are not independent, so a resample draws groups and takes each one's
+    images as often as it was drawn; it draws within classes, so that each keeps its number of
+    groups. See :class:`~tfskin.evaluation.bootstrap.Resampling` and
+    :func:`~tfskin.evaluation.bootstrap.interval` for both and their sources. An interval is about
+    other images of the same mix of classes, from the same source.
+
     Returns:
-        The nesting of ``compute_metrics``, each figure being ``{"value", "low", "high",
-        "undefined"}``: ``undefined`` counts the resamples left out because the figure had no value
+        The nesting of ``compute_metrics``, each metric being ``{"value", "low", "high",
+        "undefined"}``: ``undefined`` counts the resamples left out because the metric had no value
         there (a class may never be predicted in one). ``low`` and ``high`` are None where the
-        figure has no value, or rests on a class of one group, which says nothing about the spread;
+        metric has no value, or rests on a class of one group, which says nothing about the spread;
         an average over classes does when any class has one group only. They are None, too, where
         every resample gives the same number. Beside ``images``:
         ``groups`` (also of each class), ``resamples`` and ``confidence``.
 
     Raises:
-        ValueError: as ``compute_metrics``; groups of another length; ``resamples`` below 1;
-            ``confidence`` not between 0 and 1.
+        ValueError: as ``compute_metrics``; groups of another length.
     """
-    true, values = check_predictions(labels, probabilities, class_names)
-    if not 0 < confidence < 1:
-        raise ValueError(f"confidence={confidence}: expected a number between 0 and 1")
-    resampling = Resampling.of(true, groups, resamples=resamples, seed=seed)
+    names = predictions.class_names
+    true, values = check_predictions(predictions.labels, predictions.probabilities, names)
+    resampling = bootstrap.plan(true, predictions.groups)
     statistics = Statistics.of(true, values, resampling.group_of, resampling.count)
     drawn = resampling.run(lambda weights: _flat(statistics, weights))
-    metrics = compute_metrics(true, values, class_names)
-    sizes = groups_of_classes(true, resampling, len(class_names))
-    result = {**metrics, "groups": resampling.count, "resamples": resamples}
-    result["confidence"] = confidence
-    for name in SUMMARY_FIGURES:
-        result[name] = interval(
-            metrics[name],
-            drawn[name],
-            confidence=confidence,
-            groups=_groups_of_figure(name, drawn, sizes, resampling),
-            scale=SCALES[name],
-            unbias=name == "macro_partial_auc",
-        )
-    if resampling.varying >= 2:
-        result["ece"] = deviation_interval(
-            metrics["ece"],
-            statistics.calibration_gaps(),
-            confidence=confidence,
-            resamples=resamples,
-            seed=seed,
+    metrics = compute_metrics(true, values, names)
+    sizes = groups_of_classes(true, resampling, len(names))
+    result = {**metrics, "groups": resampling.count, "resamples": bootstrap.resamples}
+    result["confidence"] = bootstrap.confidence
+    for metric in metrics_of("summary"):
+        if metric.needs == "bins" and resampling.varying >= 2:
+            gaps = statistics.calibration_gaps()
+            result[metric.name] = deviation_interval(metrics[metric.name], gaps, bootstrap)
+            continue
+        result[metric.name] = interval(
+            metrics[metric.name],
+            drawn[metric.name],
+            confidence=bootstrap.confidence,
+            groups=_groups_of_metric(metric, drawn, sizes, resampling),
+            scale=metric.highest,
+            unbias=metric.tail < 1,
         )
     result["per_class"] = {
-        name: _class_intervals(metrics["per_class"][name], c, drawn, sizes, confidence)
-        for c, name in enumerate(class_names)
+        name: _class_intervals(metrics["per_class"][name], c, drawn, sizes, bootstrap.confidence)
+        for c, name in enumerate(names)
     }
     return result
 
 
-def rests_on_lone_group(figure: str, sizes: Ints) -> bool:
-    """Whether a summary figure needs every class, and one of them has a single group.
+def rests_on_lone_group(metric: Metric, sizes: Ints) -> bool:
+    """Whether a metric needs every class, and one of them has a single group.
 
     Args:
-        figure: of ``SUMMARY_FIGURES``.
+        metric: of a summary, or of malignant against benign, which needs no class.
         sizes: (2, C) of :func:`groups_of_classes`.
     """
-    return figure in (*AVERAGES, "kappa", "mcc") and sizes[0][sizes[0] > 0].min() < 2
+    every = metric.needs == "average" or metric.rests_on == "every class"
+    return bool(every and sizes[0][sizes[0] > 0].min() < 2)
 
 
-def groups_of_ranking(figure: str, positives: int, negatives: int) -> int:
-    """How many groups a ranking figure rests on: of the rarer kind, and of the tail it is made of.
+def groups_of_ranking(metric: Metric, positives: int, negatives: int) -> int:
+    """How many groups a metric of a ranking rests on: of the rarer kind, and of its tail of it.
 
     A partial AUC above a sensitivity of 0.8 is the mean over the fifth of the positives that rank
     lowest.
     """
-    if figure == "partial_auc" and positives >= 2:
-        positives = max(2, math.ceil((1 - PARTIAL_FROM) * positives))
+    if metric.tail < 1 and positives >= 2:
+        positives = max(2, math.ceil(metric.tail * positives))
     return min(positives, negatives)
-
-
-def _class_intervals(
-    metrics: Mapping[str, Any],
-    place: int,
-    drawn: Mapping[str, Floats],
-    sizes: Ints,
-    confidence: float,
-) -> dict[str, Any]:
-    """The figures of one class: images, groups, and each figure with its interval."""
-    own, others = int(sizes[0, place]), int(sizes[1, place])
-    entry: dict[str, Any] = {"images": metrics["images"], "groups": own}
-    for figure in CLASS_FIGURES:
-        rests_on = groups_of_ranking(figure, own, others) if figure in RANKING_FIGURES else own
-        entry[figure] = interval(
-            metrics[figure],
-            drawn[f"class {figure}"][:, place],
-            confidence=confidence,
-            groups=others if figure == "specificity" else rests_on,
-            scale=SCALES[figure],
-            unbias=figure == "partial_auc",
-        )
-    return entry
 
 
 def groups_of_classes(labels: Ints, resampling: Resampling, count: int) -> Ints:
@@ -156,31 +126,57 @@ def groups_of_classes(labels: Ints, resampling: Resampling, count: int) -> Ints:
     return np.stack([inside.sum(axis=0), (several - inside > 0).sum(axis=0)])
 
 
-def _groups_of_figure(
-    name: str, drawn: Mapping[str, Floats], sizes: Ints, resampling: Resampling
+def _class_intervals(
+    metrics: Mapping[str, Any],
+    place: int,
+    drawn: Mapping[str, Floats],
+    sizes: Ints,
+    confidence: float,
+) -> dict[str, Any]:
+    """The metrics of one class: images, groups, and each metric with its interval."""
+    own, others = int(sizes[0, place]), int(sizes[1, place])
+    entry: dict[str, Any] = {"images": metrics["images"], "groups": own}
+    for metric in metrics_of("class"):
+        groups = others if metric.rests_on == "others" else own
+        if metric.needs == "ranking":
+            groups = groups_of_ranking(metric, own, others)
+        entry[metric.name] = interval(
+            metrics[metric.name],
+            drawn[f"class {metric.name}"][:, place],
+            confidence=confidence,
+            groups=groups,
+            scale=metric.highest,
+            unbias=metric.tail < 1,
+        )
+    return entry
+
+
+def _groups_of_metric(
+    metric: Metric, drawn: Mapping[str, Floats], sizes: Ints, resampling: Resampling
 ) -> float:
-    """How many groups a summary figure rests on.
+    """How many groups a summary metric rests on.
 
     A mean over classes has the degrees of freedom of Satterthwaite (Biometrics Bulletin 2, 1946),
     ``(sum v_c)^2 / sum v_c^2 / (n_c - 1)`` of the classes' variances v and numbers of groups n: a
     rare class counts as much as it varies. A class whose resamples are all alike varies at least
-    as a share of ``1 / (n + 2)`` does. A ranking figure of a class rests on the rarer kind, the
+    as a share of ``1 / (n + 2)`` does. A ranking metric of a class rests on the rarer kind, the
     class or the others; the AUCs of two classes are one number.
     """
     present = sizes[0][sizes[0] > 0]
-    if rests_on_lone_group(name, sizes):
+    if rests_on_lone_group(metric, sizes):
         return 1
-    if name in ("kappa", "mcc"):
+    if metric.rests_on == "every class":
         return int(present.min())
-    if name not in AVERAGES:
+    if metric.averages is None:
         return resampling.varying
-    values = drawn[f"class {AVERAGES[name]}"][:, sizes[0] > 0] / (SCALES[name] or 1.0)
+    averaged = class_metric(metric.averages)
+    values = drawn[f"class {averaged.name}"][:, sizes[0] > 0] / (metric.highest or 1.0)
     if not np.isfinite(values).any(axis=0).all():
         return 1
     counts = present
-    if AVERAGES[name] in RANKING_FIGURES:
+    if averaged.needs == "ranking":
         counts = sizes[:, sizes[0] > 0].min(axis=0)
-    if counts.min() < 2 or (name == "macro_auc" and len(counts) == 2):
+    if counts.min() < 2 or (averaged.same_for_two and len(counts) == 2):
         return int(counts.min())
     rare = 1 / (present + 2)
     variances = np.maximum(np.nanvar(values, axis=0), rare * (1 - rare) / present)
@@ -188,8 +184,8 @@ def _groups_of_figure(
 
 
 def _flat(statistics: Statistics, weights: Floats) -> dict[str, Floats]:
-    figures = statistics.figures(weights)
+    found = statistics.metrics(weights)
     return {
-        **figures.summary,
-        **{f"class {name}": values for name, values in figures.per_class.items()},
+        **found.summary,
+        **{f"class {name}": values for name, values in found.per_class.items()},
     }

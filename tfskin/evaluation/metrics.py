@@ -1,9 +1,9 @@
-"""Figures of a classifier from labels and probabilities, or from a confusion matrix.
+"""Metrics of a classifier from labels and probabilities, or from a confusion matrix.
 
-One convention for figures that have no value: they are ``None`` (never NaN, never a silent 0).
+A metric that has no value is ``None``, never NaN and never a silent 0.
 
 ====================  =============================================================
-figure                has no value where
+metric                has no value where
 ====================  =============================================================
 recall                the class has no image
 precision             the class was never predicted
@@ -17,7 +17,7 @@ top2_, top3_accuracy  there are no more than 2 or 3 classes
 ====================  =============================================================
 
 ``balanced_accuracy`` (mean recall), ``macro_f1``, ``macro_auc``, ``macro_average_precision`` and
-``macro_partial_auc`` average the classes where the figure has a value; ``left_out`` names the
+``macro_partial_auc`` average the classes where the metric has a value; ``left_out`` names the
 others. The partial AUC is the area below the ROC curve and above a sensitivity of 0.8, between 0
 and 0.2 (ISIC 2024). ``kappa`` is Cohen's, ``mcc`` Matthews' for several classes (Gorodkin, 2004),
 ``brier`` the sum of squared errors over classes, between 0 and 2, ``ece`` the expected calibration
@@ -35,20 +35,17 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from tfskin.evaluation.figures import (
-    AVERAGES,
-    CLASS_FIGURES,
-    SUMMARY_FIGURES,
-    FigureArrays,
-    Floats,
-    Ints,
-    figures_from_confusions,
-    weighted_figures,
+from tfskin.evaluation.metric_table import AVERAGES, CLASS_METRICS, SUMMARY_METRICS
+from tfskin.evaluation.sums import Floats, Ints
+from tfskin.evaluation.weighted_metrics import (
+    MetricArrays,
+    metrics_from_confusions,
+    weighted_metrics,
 )
 
 __all__ = [
-    "CLASS_FIGURES",
-    "SUMMARY_FIGURES",
+    "CLASS_METRICS",
+    "SUMMARY_METRICS",
     "Floats",
     "Ints",
     "check_predictions",
@@ -65,7 +62,7 @@ SUM_TOLERANCE = 1e-3
 def compute_metrics(
     labels: npt.ArrayLike, probabilities: npt.ArrayLike, class_names: Sequence[str]
 ) -> dict[str, Any]:
-    """Every figure of one set of predictions, as plain numbers ready for JSON.
+    """Every metric of one set of predictions, as plain numbers ready for JSON.
 
     Args:
         labels: (N,) integers, the index of each image's class.
@@ -73,30 +70,30 @@ def compute_metrics(
         class_names: C names.
 
     Returns:
-        ``{"images": N, each of SUMMARY_FIGURES ("macro_auc" one-vs-rest, "log_loss" by the natural
+        ``{"images": N, each of SUMMARY_METRICS ("macro_auc" one-vs-rest, "log_loss" by the natural
         logarithm; probabilities below 2.2e-16 count as that), "per_class": {name: {"images", each
-        of CLASS_FIGURES}}, "left_out": {average: [names of classes without a value]}}``; a figure
+        of CLASS_METRICS}}, "left_out": {average: [names of classes without a value]}}``; a metric
         without a value is None, as the module's table says.
 
     Raises:
         ValueError: a wrong shape, labels that are not indices, probabilities that are not.
     """
     labels, probabilities = check_predictions(labels, probabilities, class_names)
-    figures = weighted_figures(labels, probabilities, np.ones((len(labels), 1)))
+    values = weighted_metrics(labels, probabilities, np.ones((len(labels), 1)))
     counts = np.bincount(labels, minlength=len(class_names))
-    return _as_dict(figures, class_names, counts)
+    return _as_dict(values, class_names, counts)
 
 
 def metrics_from_confusion(matrix: npt.ArrayLike, class_names: Sequence[str]) -> dict[str, Any]:
-    """The figures of :func:`compute_metrics` that a confusion matrix determines.
+    """The metrics of :func:`compute_metrics` that a confusion matrix determines.
 
     Args:
         matrix: (C, C) counts, rows the true class and columns the predicted one.
         class_names: C names.
 
     Returns:
-        As :func:`compute_metrics`, without the figures that need probabilities. An empty matrix
-        has no figure: all are None.
+        As :func:`compute_metrics`, without the metrics that need probabilities. For an empty
+        matrix all are None.
 
     Raises:
         ValueError: not square, not of C classes, or a negative or fractional count.
@@ -108,7 +105,7 @@ def metrics_from_confusion(matrix: npt.ArrayLike, class_names: Sequence[str]) ->
     if not np.all(np.isfinite(counts)) or np.any(counts < 0) or np.any(counts % 1):
         raise ValueError("a confusion matrix holds counts: whole numbers, none below 0")
     return _as_dict(
-        figures_from_confusions(counts[None]), class_names, counts.sum(axis=1).astype(int)
+        metrics_from_confusions(counts[None]), class_names, counts.sum(axis=1).astype(int)
     )
 
 
@@ -152,7 +149,7 @@ def check_predictions(
     if len(indices) != len(values):
         raise ValueError(f"{len(indices)} labels for {len(values)} rows of probabilities")
     if not len(indices):
-        raise ValueError("no images: figures need at least one")
+        raise ValueError("no images: metrics need at least one")
     return indices, values
 
 
@@ -193,18 +190,18 @@ def _check_indices(values: npt.ArrayLike, size: int, what: str) -> Ints:
     return indices.astype(np.int64)
 
 
-def _as_dict(figures: FigureArrays, names: Sequence[str], counts: Ints) -> dict[str, Any]:
+def _as_dict(found: MetricArrays, names: Sequence[str], counts: Ints) -> dict[str, Any]:
     result: dict[str, Any] = {"images": int(counts.sum())}
-    result |= {name: _plain(values[0]) for name, values in figures.summary.items()}
+    result |= {name: _plain(values[0]) for name, values in found.summary.items()}
     result["per_class"] = {
         name: {"images": int(counts[c])}
-        | {figure: _plain(values[0, c]) for figure, values in figures.per_class.items()}
+        | {metric: _plain(values[0, c]) for metric, values in found.per_class.items()}
         for c, name in enumerate(names)
     }
     result["left_out"] = {
-        average: [name for name in names if result["per_class"][name][figure] is None]
-        for average, figure in AVERAGES.items()
-        if average in figures.summary
+        average: [name for name in names if result["per_class"][name][metric] is None]
+        for average, metric in AVERAGES.items()
+        if average in found.summary
     }
     return result
 

@@ -1,4 +1,4 @@
-"""Figures for people: confusion matrix, ROC curves, training curves.
+"""Plots of counts and of trainings, and the house style of all plots.
 
 Matplotlib's object-oriented side only: nothing is registered with pyplot, so no figure has to be
 closed and no display is needed. Colours are Okabe and Ito's, told apart by colour-blind readers,
@@ -8,7 +8,7 @@ with a different line style for each repetition of the palette.
 from __future__ import annotations
 
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,6 @@ from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from tfskin.evaluation.metrics import check_predictions, compute_metrics
 from tfskin.files import replace_file
 
 INK, MUTED, GRID = "#1f2933", "#616e7c", "#e4e7eb"
@@ -92,58 +91,6 @@ def plot_confusion_matrix(
     return figure
 
 
-def plot_roc(
-    labels: npt.ArrayLike,
-    probabilities: npt.ArrayLike,
-    class_names: Sequence[str],
-    *,
-    figures: dict[str, Any] | None = None,
-    title: str = "ROC, each class against the rest",
-) -> Figure:
-    """A figure with one ROC curve a class; the legend holds each area, with its interval if given.
-
-    Args:
-        labels: (N,) integers.
-        probabilities: (N, C) floats; each row sums to 1.
-        class_names: C names.
-        figures: what ``bootstrap_intervals`` or ``compute_metrics`` returned for these
-            predictions; computed without intervals unless given.
-        title: above the figure.
-
-    Raises:
-        ValueError: as ``compute_metrics``.
-    """
-    # Takes half a second to import.
-    from sklearn.metrics import roc_curve
-
-    true, values = check_predictions(labels, probabilities, class_names)
-    known = (figures or compute_metrics(true, values, class_names))["per_class"]
-    figure = Figure(figsize=(5.6, 5.4 + 0.24 * len(class_names)), layout="constrained")
-    axes = figure.add_subplot()
-    axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (2, 3)), label="_chance")
-    for c, name in enumerate(class_names):
-        area = known[name]["auc"]
-        style: dict[str, Any] = {
-            "color": PALETTE[c % len(PALETTE)],
-            "linestyle": LINE_STYLES[c // len(PALETTE) % len(LINE_STYLES)],
-        }
-        positive = true == c
-        if positive.all() or not positive.any():
-            axes.plot([], [], label=f"{wrap_name(name, 28)}: no AUC (one-sided)", **style)
-            continue
-        false_rate, true_rate, _ = roc_curve(positive, values[:, c])
-        label = f"{wrap_name(name, 28)}: {format_figure(area)}"
-        axes.plot(false_rate, true_rate, linewidth=1.8, label=label, **style)
-    axes.set(xlim=(-0.01, 1.01), ylim=(-0.01, 1.01), aspect="equal")
-    axes.set_xlabel("1 − specificity (false positive rate)")
-    axes.set_ylabel("Sensitivity (true positive rate)")
-    axes.grid(color=GRID, linewidth=0.8)
-    legend = figure.legend(loc="outside lower center", frameon=False, fontsize=9, title="AUC")
-    legend.set_alignment("left")
-    finish_figure(figure, axes, title)
-    return figure
-
-
 def plot_curves(history: pd.DataFrame, *, title: str = "Training") -> Figure:
     """A figure of what a run's ``history.csv`` tells, epoch by epoch, training against val.
 
@@ -192,11 +139,10 @@ def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
             axes.plot(
                 history["epoch"],
                 pd.to_numeric(history[column], errors="coerce"),
-                color=PALETTE[number % len(PALETTE)],
-                linestyle=LINE_STYLES[number // len(PALETTE) % len(LINE_STYLES)],
                 marker="o" if len(history) < 20 else None,
                 ms=3.5,
                 label=name.replace("$", r"\$"),
+                **line_style(number),
             )
         axes.set_title(heading, loc="left", fontsize=10, color=INK)
         axes.set_xlabel("Epoch")
@@ -221,15 +167,20 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -
         figure.savefig(temporary, dpi=dots_per_inch, facecolor="white", metadata=metadata)
 
 
-def format_figure(figure: float | dict[str, Any] | None, *, digits: int = 3) -> str:
+def format_metric(metric: float | dict[str, Any] | None, *, digits: int = 3) -> str:
     """``0.912``, or ``0.912 (0.880–0.941)`` with an interval, or a dash without a value."""
-    entry = figure if isinstance(figure, dict) else {"value": figure}
+    entry = metric if isinstance(metric, dict) else {"value": metric}
     if entry["value"] is None:
         return "–"
     text = f"{entry['value']:.{digits}f}"
     if entry.get("low") is None or entry.get("high") is None:
         return text
     return f"{text} ({entry['low']:.{digits}f}–{entry['high']:.{digits}f})"
+
+
+def format_value(metric: Mapping[str, Any]) -> str:
+    """``0.912`` without the interval, or "none" without a value."""
+    return "none" if metric["value"] is None else f"{metric['value']:.3f}"
 
 
 def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None) -> None:
@@ -252,6 +203,14 @@ def _draw_curves(axes: Axes, history: pd.DataFrame, train: str, val: str | None)
     axes.grid(color=GRID, linewidth=0.8)
     if val is not None:
         axes.legend(frameon=False, fontsize=9)
+
+
+def line_style(place: int) -> dict[str, Any]:
+    """Colour and dashes of the line at a place: the palette, then again with other dashes."""
+    return {
+        "color": PALETTE[place % len(PALETTE)],
+        "linestyle": LINE_STYLES[place // len(PALETTE) % len(LINE_STYLES)],
+    }
 
 
 def finish_figure(figure: Figure, axes: Axes, title: str) -> None:

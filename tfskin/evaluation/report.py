@@ -20,7 +20,6 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
-from tfskin.evaluation.plots import format_figure
 from tfskin.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -68,6 +67,28 @@ class Table:
     rows: Sequence[Sequence[Any]]
     marked: str | None = None
     kind: str = "table"
+
+    @classmethod
+    def of(
+        cls,
+        entries: Mapping[str, Mapping[str, Any]],
+        columns: Mapping[str, str],
+        *,
+        caption: str,
+        first: str,
+        marked: str | None = None,
+    ) -> Table:
+        """A row an entry: its name, then what it holds below the keys of ``columns``.
+
+        Args:
+            entries: name -> values by key.
+            columns: key -> heading.
+            caption: what the table shows.
+            first: the heading of the column of names.
+            marked: the name of the row that is set apart.
+        """
+        rows = [[name, *(one[key] for key in columns)] for name, one in entries.items()]
+        return cls(caption=caption, headings=[first, *columns.values()], rows=rows, marked=marked)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -189,7 +210,6 @@ def _template() -> Template:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters["figure"] = format_figure
     environment.filters["figure_uri"] = figure_uri
     environment.filters["picture_uri"] = picture_uri
     environment.filters["sides"] = _sides

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
-from tfskin.evaluation.binary import malignant_figures
-from tfskin.evaluation.figures import Floats, Ints
-from tfskin.evaluation.intervals import bootstrap_intervals
+from tfskin.evaluation.binary import score_metrics
+from tfskin.evaluation.bootstrap import Bootstrap
+from tfskin.evaluation.intervals import metric_intervals
+from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.predictions import Predictions
 
 AGE_BANDS = ((0, 30), (30, 45), (45, 60), (60, 75), (75, 200))
 FEW_GROUPS = 30
@@ -31,59 +31,39 @@ COLUMNS = {
 }
 ARTEFACTS = tuple(DETECTORS)
 """Columns that say whether an artefact is present: 1 or true, 0 or false, -1 where unknown."""
-SHOWN = ("accuracy", "balanced_accuracy", "macro_auc")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Judged:
-    """Predictions and what is known of their images.
-
-    Attributes:
-        labels: (N,) int64.
-        probabilities: (N, C) float64.
-        class_names: C names.
-        groups: (N,) values; images with the same value are drawn together.
-        facts: N rows with whatever columns are recorded.
-        malignant: names of the malignant classes; empty where that is not known.
-        scores: (N,) the malignant score; None for the sum over the malignant classes.
-        threshold: of the malignant score, for sensitivity and specificity; None without one.
-        resamples: bootstrap resamples.
-        confidence: coverage of the intervals.
-    """
-
-    labels: Ints
-    probabilities: Floats
-    class_names: Sequence[str]
-    groups: npt.NDArray[Any]
-    facts: pd.DataFrame
-    malignant: Sequence[str] = ()
-    scores: Floats | None = None
-    threshold: float | None = None
-    resamples: int = 1000
-    confidence: float = 0.95
-
-
-def subgroup_figures(judged: Judged) -> dict[str, Any]:
-    """Heading -> ``{"recorded", "groups": {value: figures}}`` for all that subgroups are made of.
+def subgroup_metrics(
+    predictions: Predictions, bootstrap: Bootstrap, *, threshold: float | None = None
+) -> dict[str, Any]:
+    """Heading -> ``{"recorded", "groups": {value: metrics}}`` for all that subgroups are made of.
 
     ``recorded`` is false where the shards lack the column, or it is empty for every image; then
     there are no groups. An image without a value is in the group "unknown". Artefacts are the
     columns of :data:`ARTEFACTS`; ``any artefact`` is present where one of them is.
 
-    Figures of a group: ``images``, ``groups``, ``malignant`` (images, None where unknown),
-    ``accuracy``, ``balanced_accuracy``, ``macro_auc``, ``malignant_auc``, ``sensitivity``,
-    ``specificity`` with intervals (None for the last three without malignant classes or
+    Of a group there are ``images``, ``groups``, ``malignant`` (images, None where unknown), every
+    metric that the table of metrics shows for subgroups, with its interval (None for those of the
+    malignant score where that is not known, and for those of an operating point without a
     threshold), and ``warning``: why the group is too small to say anything, or empty.
+
+    Args:
+        predictions: whose facts hold whatever columns are recorded.
+        bootstrap: how the intervals are made.
+        threshold: of the malignant score, for sensitivity and specificity; None without one.
     """
     found: dict[str, Any] = {}
-    for heading, values in _columns(judged.facts).items():
+    for heading, values in _columns(predictions.facts).items():
         if values is None:
             found[heading] = {"recorded": False, "groups": {}}
             continue
         names = [name for name in dict.fromkeys(_sorted(values)) if name]
         found[heading] = {
             "recorded": True,
-            "groups": {name: _figures(judged, values == name) for name in names},
+            "groups": {
+                name: _metrics(predictions.take(values == name), bootstrap, threshold)
+                for name in names
+            },
         }
     return found
 
@@ -134,40 +114,28 @@ def _sorted(values: npt.NDArray[Any]) -> list[str]:
     return sorted(set(values), key=lambda name: (name == UNKNOWN, name))
 
 
-def _figures(judged: Judged, inside: npt.NDArray[np.bool_]) -> dict[str, Any]:
-    labels, probabilities = judged.labels[inside], judged.probabilities[inside]
-    groups = judged.groups[inside]
-    options: Mapping[str, Any] = {
-        "resamples": judged.resamples,
-        "confidence": judged.confidence,
+def _metrics(
+    predictions: Predictions, bootstrap: Bootstrap, threshold: float | None
+) -> dict[str, Any]:
+    found = metric_intervals(predictions, bootstrap)
+    found |= score_metrics(predictions, bootstrap, threshold=threshold)
+    known = predictions.malignant_scores is not None
+    result = {
+        "images": len(predictions),
+        "groups": found["groups"],
+        "malignant": int(predictions.positive.sum()) if known else None,
+        **{metric.name: found[metric.name] for metric in metrics_shown("subgroups")},
     }
-    all_figures = bootstrap_intervals(labels, probabilities, groups, judged.class_names, **options)
-    result = {"images": int(inside.sum()), "groups": all_figures["groups"], "malignant": None}
-    result |= {name: all_figures[name] for name in SHOWN}
-    result |= dict.fromkeys(("malignant_auc", "sensitivity", "specificity"))
-    if judged.malignant:
-        chosen = [list(judged.class_names).index(name) for name in judged.malignant]
-        positive = np.isin(labels, chosen)
-        known = judged.scores
-        scores = probabilities[:, chosen].sum(axis=1) if known is None else known[inside]
-        points = {}
-        if judged.threshold is not None:
-            points["point"] = {"threshold": judged.threshold, "target": {}}
-        binary = malignant_figures(positive, scores, groups, points, **options)
-        result |= {"malignant": int(positive.sum()), "malignant_auc": binary["auc"]}
-        if points:
-            point = binary["operating_points"]["point"]
-            result |= {name: point[name] for name in ("sensitivity", "specificity")}
     return result | {"warning": _warning(result)}
 
 
-def _warning(figures: Mapping[str, Any]) -> str:
-    if figures["groups"] < FEW_GROUPS:
-        return f"only {figures['groups']} groups: too few"
-    malignant = figures["malignant"]
+def _warning(found: Mapping[str, Any]) -> str:
+    if found["groups"] < FEW_GROUPS:
+        return f"only {found['groups']} groups: too few"
+    malignant = found["malignant"]
     if malignant is None:
         return ""
-    for count, kind in ((malignant, "malignant"), (figures["images"] - malignant, "benign")):
+    for count, kind in ((malignant, "malignant"), (found["images"] - malignant, "benign")):
         if count < FEW_OF_A_KIND:
             return f"only {count} {kind} images: too few"
     return ""

@@ -6,9 +6,9 @@ import_tensorflow_quietly()
 
 from tfskin.datasets.options import PrepareOptions  # noqa: E402
 from tfskin.experiment.auditing import audit  # noqa: E402
-from tfskin.experiment.comparison_run import compare  # noqa: E402
+from tfskin.experiment.comparing import compare  # noqa: E402
 from tfskin.experiment.ensembling import ensemble  # noqa: E402
-from tfskin.experiment.evaluation_run import evaluate  # noqa: E402
+from tfskin.experiment.evaluating import evaluate  # noqa: E402
 from tfskin.experiment.explanation_run import explain  # noqa: E402
 from tfskin.experiment.exporting import export  # noqa: E402
 from tfskin.experiment.predicting import predict  # noqa: E402

@@ -11,9 +11,9 @@ import numpy as np
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
+from tfskin.evaluation.calibration import softmax
 from tfskin.evaluation.metrics import compute_metrics
-from tfskin.experiment.evaluation_run import load_run_shards, predict_logits, softmax
-from tfskin.experiment.judging import input_options
+from tfskin.experiment.run_predictions import input_options, load_run_shards, predict_logits
 from tfskin.files import replace_file
 from tfskin.inputs import count_windows, damage_named, make_dataset, read_labels
 from tfskin.layers.parts import part_of

@@ -19,18 +19,22 @@ from tfskin.ensembling import (
     fit_temperature,
 )
 from tfskin.errors import UserError
-from tfskin.experiment.decision import HELD_OUT_FILE
-from tfskin.experiment.evaluation_run import (
-    evaluate,
-    load_run_shards,
-    predict_logits,
-    softmax,
-)
+from tfskin.evaluation.calibration import softmax
+from tfskin.evaluation.decision import Decision
+from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
-from tfskin.runs import Run, RunInputs, check_removable, open_run, write_environment
+from tfskin.runs import (
+    HELD_OUT_FILE,
+    Run,
+    RunInputs,
+    check_removable,
+    open_run,
+    write_environment,
+)
 from tfskin.schema import EnsembleConfig
 
 logger = logging.getLogger(__name__)
@@ -129,7 +133,7 @@ def check_members(members: Sequence[Run]) -> None:
     if len({member.folder.resolve() for member in members}) < len(members):
         raise UserError("a run is given twice; members of an ensemble must differ")
     for member in members:
-        if "inside_the_model" in member.decision():
+        if member.decision().inside_the_model:
             raise UserError(f"{member.folder}: is an ensemble; name its members instead")
     for other in members[1:]:
         pair = f"{first.folder} and {other.folder}"
@@ -272,14 +276,13 @@ def _write_run(
     if combiner.method == "stacking":
         np.save(run.folder / HELD_OUT_FILE, np.log(joined.fitted.held_out))
     write_json(run.folder / "class_names.json", members[0].class_names())
-    write_json(
-        run.folder / "decision.json",
-        {
-            "temperature": joined.temperature,
-            "split": "calibration",
-            "inside_the_model": combiner.to_dict(),
-        },
+    decision = Decision(
+        class_names=tuple(members[0].class_names()),
+        temperature=joined.temperature,
+        split="calibration",
+        inside_the_model=combiner.to_dict(),
     )
+    write_json(run.folder / "decision.json", decision.to_dict())
     more = {"members": [str(member.folder) for member in members]}
     imports = sorted({module for member in members for module in member.imports()})
     more |= {"imports": imports} if imports else {}

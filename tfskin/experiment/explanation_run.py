@@ -11,27 +11,21 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.pictures import read_picture
-from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.curve_plots import plot_explanation
+from tfskin.evaluation.decision import decide
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
 from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
-from tfskin.evaluation.report import Case
-from tfskin.experiment.judging import (
-    Predictions,
-    decide,
-    external_parts,
+from tfskin.experiment.run_predictions import (
     input_options,
     load_run_shards,
-    read_pictures,
 )
 from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
 from tfskin.prediction.find import find_images
 from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
-from tfskin.schema import EvaluateConfig, ExternalConfig
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +89,7 @@ def explain(
     paths = find_images(images)
     model = ready_model(run.load_model())
     pictures = np.stack([_read(path, run) for path in paths])
-    probabilities = decide(model.predict(pictures, verbose=0), run.decision(), names)
+    probabilities = decide(model.predict(pictures, verbose=0), run.decision()).probabilities
     chosen = probabilities.argmax(axis=1)
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))
@@ -111,7 +105,9 @@ def explain(
     for n, path in enumerate(paths):
         target = folder / f"{n + 1:03d}_{path.stem}.png"
         title = f"{path.name}: {names[chosen[n]]} {probabilities[n, chosen[n]]:.2f}"
-        shown = [(caption, picture) for caption, _, picture in _views(pictures[n], found, n, names)]
+        shown = [
+            (caption, picture) for caption, _, picture in views_of(pictures[n], found, n, names)
+        ]
         shown += [(caption, picture) for caption, _, picture in near[n]]
         save_figure(plot_explanation(shown, title=title), target)
         rows.append(
@@ -124,55 +120,6 @@ def explain(
             ]
         )
     return pd.DataFrame(rows, columns=["path", "predicted", "probability", "explained", "picture"])
-
-
-def explain_worst(
-    run: Run,
-    model: keras.Model,
-    shards: Shards,
-    split: str,
-    judged: Predictions,
-    external: ExternalConfig | None,
-    config: EvaluateConfig,
-) -> tuple[list[Case], str]:
-    """The images of the highest log-loss with explanations, and what must be known of these.
-
-    For another data set only the first of its splits is looked at.
-    """
-    if not config.explained_images:
-        return [], ""
-    names, own = judged.class_names, run.class_names()
-    inputs = run.inputs()
-    rows = np.arange(len(judged.labels))
-    if external is not None:
-        inputs = inputs.model_copy(update={"classes": external.classes})
-        sizes = [
-            (part, len(read_labels(shards, part, external.classes)))
-            for part in external_parts(shards, external)
-        ]
-        split, count = next((part, size) for part, size in sizes if size)
-        rows = rows[:count]
-    truth = judged.probabilities[rows, judged.labels[rows]]
-    worst = rows[np.argsort(truth, kind="stable")][: config.explained_images]
-    pictures = read_pictures(shards, split, inputs, worst)
-    model = ready_model(model)
-    known, reason = find_known(run, model)
-    classes = judged.logits[worst].argmax(axis=1)
-    found = explain_pictures(model, pictures, classes)
-    near = nearest_pictures(model, pictures, known)
-    cases = []
-    for n, row in enumerate(worst):
-        label, chosen = judged.labels[row], judged.probabilities[row].argmax()
-        image_id = judged.facts["image_id"].iloc[row]
-        cases.append(
-            Case(
-                heading=f"{image_id}: {names[label]}, called {names[chosen]}",
-                text=f"Probability of {names[label]}: {judged.probabilities[row, label]:.3f}, of "
-                f"{names[chosen]}: {judged.probabilities[row, chosen]:.3f}.",
-                pictures=[*_views(pictures[n], found, n, own), *near[n]],
-            )
-        )
-    return cases, " ".join(part for part in (found.note, reason) if part)
 
 
 def ready_model(model: keras.Model) -> keras.Model:
@@ -235,7 +182,7 @@ def nearest_pictures(
     return result
 
 
-def _views(
+def views_of(
     picture: np.ndarray, found: Explanation, n: int, names: Sequence[str]
 ) -> list[tuple[str, str, np.ndarray]]:
     """The picture, and the explanations laid over it."""

@@ -8,11 +8,11 @@ from pathlib import Path
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.evaluation.report_sections import member_names
-from tfskin.experiment.evaluation_run import headline_split, load_run_shards
+from tfskin.evaluation.predictions import headline_split
+from tfskin.experiment.run_predictions import load_run_shards
+from tfskin.experiment.sections.summary import member_names
 from tfskin.inputs import count_images, read_labels, read_samples
 from tfskin.runs import Run, open_run
-from tfskin.serving.decisions import read_decisions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.model_card import ModelFacts
 from tfskin.serving.options import ExportFormat, ServingOptions
@@ -94,7 +94,7 @@ def read_graph_options(run: Run, options: ServingOptions | None = None) -> Graph
     chosen = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}
     return GraphOptions(
         image_size=inputs.image_size,
-        decisions=read_decisions(run.decision(), run.class_names()),
+        decision=run.decision(),
         resize=inputs.resize,
         test_time_augmentation=options.test_time_augmentation,
         float16_weights=options.float16_weights,
@@ -106,7 +106,7 @@ def read_graph_options(run: Run, options: ServingOptions | None = None) -> Graph
 def read_facts(run: Run, shards: Shards) -> ModelFacts:
     """What a run knows of its model, for the model card."""
     metrics = run.metrics() if run.finished else {"splits": {}}
-    split = headline_split(metrics) if metrics["splits"] else ""
+    split = headline_split(metrics["splits"]) if metrics["splits"] else ""
     classes = run.inputs().classes
     # Members that held out different folds were taught by all of them.
     taught = [part for part in shards.counts if part == "train" or fold_number(part) is not None]

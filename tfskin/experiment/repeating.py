@@ -16,6 +16,7 @@ from tfskin.config import change_config, dump_config
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import load_shards
 from tfskin.errors import DivergenceError, UserError
+from tfskin.evaluation.metric_table import metrics_shown
 from tfskin.experiment.fitting.job import refuse_distribution
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, write_json, write_text
@@ -26,7 +27,7 @@ from tfskin.training.options import Repeats
 logger = logging.getLogger(__name__)
 
 _VARIANT = "variant"
-FIGURES = ("macro_auc", "balanced_accuracy", "accuracy", "macro_f1", "log_loss")
+REPORTED = [metric.name for metric in metrics_shown("repeats")]
 
 
 @dataclass(frozen=True)
@@ -222,12 +223,12 @@ def _row(
     for split in ("val",) if only_val else ("val", "test"):
         if split in metrics["splits"]:
             figures = metrics["splits"][split]
-            row |= {f"{split}_{figure}": figures[figure]["value"] for figure in FIGURES}
+            row |= {f"{split}_{figure}": figures[figure]["value"] for figure in REPORTED}
     return row
 
 
 def _reported(rows: Sequence[Mapping[str, Any]]) -> tuple[str, ...]:
-    return tuple(split for split in ("val", "test") if f"{split}_{FIGURES[0]}" in rows[0])
+    return tuple(split for split in ("val", "test") if f"{split}_{REPORTED[0]}" in rows[0])
 
 
 def _summarise(
@@ -237,7 +238,7 @@ def _summarise(
     cells: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in rows:
         cells.setdefault(tuple(row[key] for key in keys), []).append(row)
-    names = [monitor, *(f"{split}_{figure}" for split in splits for figure in FIGURES)]
+    names = [monitor, *(f"{split}_{figure}" for split in splits for figure in REPORTED)]
     summary = []
     for values, of_cell in cells.items():
         cell = dict(zip(keys, values, strict=True)) | {"runs": len(of_cell)}

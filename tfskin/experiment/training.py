@@ -14,8 +14,9 @@ from tfskin.config import QUICKSTART, describe_difference, dump_config, read_con
 from tfskin.datasets.shards import Shards
 from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
+from tfskin.evaluation.decision import Decision
 from tfskin.experiment.checking_batch_norm import recalibrate_run
-from tfskin.experiment.evaluation_run import check_class_names, evaluate, predict_logits
+from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.fitting.features import feature_seconds
 from tfskin.experiment.fitting.job import (
     check_same_job,
@@ -24,6 +25,7 @@ from tfskin.experiment.fitting.job import (
 )
 from tfskin.experiment.fitting.network import build_network, check_parts, start_weights
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
+from tfskin.experiment.run_predictions import check_class_names, predict_logits
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import class_names, damage_named, read_labels, records_order
 from tfskin.progress import silence
@@ -253,7 +255,8 @@ def _fit_options(config: ExperimentConfig, run: Run, distribution: Replicas) -> 
 def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
     """Fit the temperature on the calibration split (Guo et al., arXiv:1706.04599)."""
     labels = read_labels(shards, "calibration", config.data.classes)
-    decision: dict[str, Any] = {"temperature": 1.0, "split": None}
+    names = tuple(run.class_names())
+    decision = Decision(class_names=names, temperature=1.0, split=None)
     if len(labels):
         logits = predict_logits(
             as_float32(run.load_model()),
@@ -263,5 +266,5 @@ def _write_decision(run: Run, config: ExperimentConfig, shards: Shards) -> None:
             batch_size=config.evaluate.batch_size,
         )
         temperature = fit_temperature(logits, labels["label"].to_numpy())
-        decision = {"temperature": temperature, "split": "calibration"}
-    write_json(run.folder / "decision.json", decision)
+        decision = Decision(class_names=names, temperature=temperature, split="calibration")
+    write_json(run.folder / "decision.json", decision.to_dict())

@@ -7,13 +7,14 @@ from typing import Any
 import pandas as pd
 
 from tfskin.config import list_experiments
-from tfskin.evaluation.plots import format_figure, plot_histories, save_figure
-from tfskin.experiment.evaluation_run import headline_split
+from tfskin.evaluation.metric_table import metrics_shown
+from tfskin.evaluation.plots import format_metric, plot_histories, save_figure
+from tfskin.evaluation.predictions import headline_split
 from tfskin.experiment.repeating import train_each
 from tfskin.files import replace_file
 from tfskin.schema import ComparisonConfig
 
-FIGURES = ("macro_auc", "accuracy", "balanced_accuracy", "log_loss")
+COMPARED = [metric.name for metric in metrics_shown("variants")]
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,7 @@ def train_variants(
     experiments = list_experiments(config)  # a wrong key is said before anything trains
     runs = train_each(experiments, folder, overwrite=overwrite)
     metrics = {name: run.metrics() for name, run in runs.items()}
-    split = headline_split(next(iter(metrics.values())))
+    split = headline_split(next(iter(metrics.values()))["splits"])
     numbers = [_numbers(name, found, split) for name, found in metrics.items()]
     rows = [_shown(row, metrics[row["variant"]]["splits"][split]) for row in numbers]
     with replace_file(folder / "comparison.csv") as temporary:
@@ -69,7 +70,7 @@ def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
     row = {"variant": name, "split": split, "images": figures["images"]}
     row |= {key: model[key] for key in ("parameters", "flops")}
     row |= {key: training[key] for key in ("epochs", "best_epoch", "minutes")}
-    for figure in FIGURES:
+    for figure in COMPARED:
         entry = figures[figure]
         row |= {
             figure: entry["value"],
@@ -82,5 +83,5 @@ def _numbers(name: str, metrics: dict[str, Any], split: str) -> dict[str, Any]:
 def _shown(numbers: dict[str, Any], figures: dict[str, Any]) -> dict[str, Any]:
     """A row of the table on the terminal: figures with their intervals as text."""
     keys = ("variant", "images", "parameters", "best_epoch", "minutes")
-    texts = {figure: format_figure(figures[figure]) for figure in FIGURES}
+    texts = {figure: format_metric(figures[figure]) for figure in COMPARED}
     return {key: numbers[key] for key in keys} | texts

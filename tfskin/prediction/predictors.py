@@ -108,7 +108,7 @@ def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predict
     def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
         return _as_arrays(signatures[signature](tf.constant(encoded, tf.string)))
 
-    names = options.decisions.class_names
+    names = options.decision.class_names
     default = signatures["serving_default"].get_concrete_function()
     # The others are traced when they are called: seconds that most calls need not spend.
     outputs = dict.fromkeys(signatures, ()) | {"serving_default": default.structured_outputs}
@@ -129,24 +129,21 @@ def window_predictor(
         windows: size and stride.
         max_side: pictures whose longer side has more pixels are shrunk to it first.
     """
-    import tensorflow as tf
+    from tfskin.evaluation.decision import Decision, decide
 
-    from tfskin.serving.decisions import Decisions, decide
-
-    decisions = options.decisions
+    decision = options.decision
 
     def answer(means: np.ndarray) -> Answers:
-        probabilities = decisions.to_probabilities(np.log(np.maximum(means, 1e-30)))
-        decided = _as_arrays(decide(decisions, tf.constant(probabilities, tf.float32), top=1))
+        found = decide(np.log(np.maximum(means, 1e-30)), decision)
         return Answers(
-            probabilities,
+            found.probabilities,
             np.ones(len(means), bool),
-            decided.get("malignancy"),
-            decided.get("prediction_set"),
+            found.malignancy,
+            found.prediction_set,
         )
 
-    plain = replace(options, decisions=Decisions(decisions.class_names))
-    extras = {"malignancy": decisions.malignant, "prediction_set": decisions.quantiles}
+    plain = replace(options, decision=Decision(class_names=decision.class_names))
+    extras = {"malignancy": decision.malignant, "prediction_set": decision.conformal}
     return replace(
         keras_predictor(model, options=plain),
         explain=None,

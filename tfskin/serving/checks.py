@@ -143,4 +143,4 @@ def _expected_rows(
         if options.test_time_augmentation:
             views = dihedral_views(views[0])
         logits = np.concatenate([np.asarray(model(view, training=False)) for view in views])
-        yield row, options.decisions.to_probabilities(logits).mean(axis=0)
+        yield row, options.decision.to_probabilities(logits).mean(axis=0)

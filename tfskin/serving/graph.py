@@ -1,18 +1,20 @@
 """What is served: signatures from encoded pictures, or pictures, to named outputs."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import keras
 import tensorflow as tf
 
+from tfskin.evaluation.decision import Decision
+from tfskin.evaluation.explanations import grad_cam
+from tfskin.evaluation.taps import Flow, find_units, run_tapped
 from tfskin.inputs.decode import resize_image
 from tfskin.schema import Resize
-from tfskin.serving.decisions import Decisions, decide, graph_probabilities
-from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
+from tfskin.serving.decisions import decide_in_graph
+from tfskin.serving.heat_map import find_boxes
 from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch
-from tfskin.serving.taps import TappedModel, tap_model, unique_names
 
 Tensors = dict[str, tf.Tensor]
 Function = Any
@@ -28,7 +30,7 @@ class GraphOptions:
 
     Attributes:
         image_size: height and width that the network takes.
-        decisions: from logits to probabilities and to what follows from them.
+        decision: from logits to probabilities and to what follows from them.
         resize: how a picture is brought to ``image_size``.
         max_pixels: the largest height times width that is decoded.
         test_time_augmentation: average over the picture's mirrored and turned copies: eight where
@@ -40,7 +42,7 @@ class GraphOptions:
     """
 
     image_size: tuple[int, int]
-    decisions: Decisions
+    decision: Decision
     resize: Resize = "squash"
     max_pixels: int = MAX_PIXELS
     test_time_augmentation: bool = False
@@ -59,58 +61,55 @@ class Served:
     """
 
     def __init__(self, model: keras.Model, options: GraphOptions) -> None:
-        self.options = options
-        self.tapped: TappedModel = tap_model(model)
-        self.member_names = self.tapped.member_names
-        if len(options.member_names) == len(self.member_names):
-            self.member_names = unique_names(options.member_names)
+        self.options, self.model = options, model
+        self.units = find_units(model)
+        self.member_names: tuple[str, ...] = ()
+        if len(self.units) > 1:
+            names = [unit.name.split("_", 2)[-1] for unit in self.units]
+            given = options.member_names
+            self.member_names = unique_names(given if len(given) == len(names) else names)
         self.decode = _decode_function(options).get_concrete_function()
-        network = self.tapped.model
+        self.variables = list(model.variables)
         if options.float16_weights:
-            self.variables = [
-                _halve(variable)
-                for variable in (*network.trainable_variables, *network.non_trainable_variables)
-            ]
-        else:
-            self.variables = list(network.variables)
+            weights = (*model.trainable_variables, *model.non_trainable_variables)
+            self.variables = [_halve(variable) for variable in weights]
 
-    def call(self, images: tf.Tensor) -> Tensors:
-        """Images (N, h, w, 3) to the outputs of :class:`TappedModel`."""
-        network = self.tapped.model
+    def flow(self, images: tf.Tensor) -> Flow:
+        """What flows inside the network for images (N, h, w, 3)."""
+        return run_tapped(self._logits, self.units, images)
+
+    def _logits(self, images: tf.Tensor) -> tf.Tensor:
         if not self.options.float16_weights:
-            return network(images, training=False)
+            return self.model(images, training=False)
         # The state of a Dropout's seed is no weight, and stays what it is.
         wide = [
             tf.cast(variable.value, tf.float32) if variable.dtype == "float16" else variable.value
             for variable in self.variables
         ]
-        count = len(network.trainable_variables)
-        outputs, _ = network.stateless_call(wide[:count], wide[count:], images, training=False)
-        return outputs
+        count = len(self.model.trainable_variables)
+        logits, _ = self.model.stateless_call(wide[:count], wide[count:], images, training=False)
+        return logits
 
     def classify(self, images: tf.Tensor) -> Tensors:
         """Images (N, h, w, 3) to the outputs of ``serving_default`` that need no file."""
-        views = [images]
+        decision, views = self.options.decision, [images]
         if self.options.test_time_augmentation:
             views = dihedral_views(images)
-        outputs = self.call(tf.concat(views, axis=0))
-        probabilities = _mean_of_views(
-            graph_probabilities(self.options.decisions, outputs["logits"]), len(views)
-        )
+        flow = self.flow(tf.concat(views, axis=0))
+        each = decision.to_probabilities(flow.output, ops=keras.ops)
+        probabilities = _mean_of_views(each, len(views))
         count = tf.shape(images)[0]
-        names = tf.constant(list(self.options.decisions.class_names))
+        names = tf.constant(list(decision.class_names))
         result = {
             "probabilities": probabilities,
             "class_names": tf.tile(names[tf.newaxis], [count, 1]),
             "model_version": tf.fill([count], tf.constant(self.options.model_version, tf.int64)),
-            **decide(self.options.decisions, probabilities, top=self.options.top),
+            **decide_in_graph(probabilities, decision, top=self.options.top),
         }
-        members = self.member_names
-        if members:
-            each = [tf.nn.softmax(outputs[f"member_{m}"]) for m in range(len(members))]
-            stacked = _mean_of_views(tf.stack(each, axis=1), len(views))
-            result["member_probabilities"] = stacked
-            result["member_names"] = tf.tile(tf.constant([list(members)]), [count, 1])
+        if self.member_names:
+            stacked = tf.stack([tf.nn.softmax(one) for one in flow.logits], axis=1)
+            result["member_probabilities"] = _mean_of_views(stacked, len(views))
+            result["member_names"] = tf.tile(tf.constant([list(self.member_names)]), [count, 1])
         return result
 
 
@@ -153,7 +152,7 @@ def make_signatures(served: Served) -> dict[str, Function]:
         "images_uint8": _images_function(served, tf.uint8),
         "features": _bytes_function(served, _embed_files(served)),
     }
-    if served.tapped.map_weights:
+    if any(unit.share for unit in served.units):
         functions["explain"] = _bytes_function(served, _explain_files(served))
     return functions
 
@@ -168,6 +167,14 @@ def dihedral_views(images: tf.Tensor) -> list[tf.Tensor]:
     if images.shape[1] == images.shape[2]:
         views += [tf.transpose(view, (0, 2, 1, 3)) for view in views]
     return views
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names with ``_2``, ``_3`` where one comes again."""
+    return tuple(
+        name if names[:place].count(name) == 0 else f"{name}_{names[:place].count(name) + 1}"
+        for place, name in enumerate(names)
+    )
 
 
 def _halve(variable: keras.Variable) -> keras.Variable:
@@ -241,7 +248,7 @@ def _classify_files(served: Served) -> Callable[[Decoded], Tensors]:
 
 
 def _embed_files(served: Served) -> Callable[[Decoded], Tensors]:
-    return lambda decoded: {"features": served.call(decoded.images)["features"]}
+    return lambda decoded: {"features": tf.concat(served.flow(decoded.images).embeddings, axis=-1)}
 
 
 def _explain_files(served: Served) -> Callable[[Decoded], Tensors]:
@@ -251,9 +258,7 @@ def _explain_files(served: Served) -> Callable[[Decoded], Tensors]:
         classified = served.classify(decoded.images)
         classes = classified["top_indices"][:, 0]
         return {
-            "heat_map": weigh_heat_maps(
-                served.call, decoded.images, classes, served.tapped.map_weights
-            ),
+            "heat_map": grad_cam(served.flow, served.units, decoded.images, classes),
             "box": find_boxes(decoded.sizes, options.image_size, options.resize),
             "class_index": classes,
             "class_name": classified["top_names"][:, 0],

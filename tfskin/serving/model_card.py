@@ -5,17 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from tfskin.evaluation.metric_table import class_metrics_shown, metrics_shown
 from tfskin.inputs import Sample
-
-_FIGURES = {
-    "macro_auc": "macro one-vs-rest AUC",
-    "accuracy": "accuracy",
-    "balanced_accuracy": "balanced accuracy",
-    "macro_f1": "macro F1",
-    "log_loss": "log-loss",
-    "brier": "Brier score",
-    "ece": "expected calibration error",
-}
 
 
 @dataclass(frozen=True)
@@ -148,15 +139,15 @@ def _figures_part(facts: ModelFacts) -> str:
         "|---|---|---|",
     ]
     lines += [
-        _figure_row(label, facts.figures[key])
-        for key, label in _FIGURES.items()
-        if isinstance(facts.figures.get(key), Mapping)
+        _figure_row(metric.words, facts.figures[metric.name])
+        for metric in metrics_shown("model card")
+        if isinstance(facts.figures.get(metric.name), Mapping)
     ]
     for name, figures in facts.figures.get("per_class", {}).items():
         lines += [
-            _figure_row(f"{name}: {key}", figures[key])
-            for key in ("recall", "specificity", "auc")
-            if key in figures
+            _figure_row(f"{name}: {metric.name}", figures[metric.name])
+            for metric in class_metrics_shown("model card")
+            if metric.name in figures
         ]
     return "\n".join(lines)
 

@@ -6,12 +6,12 @@ import keras
 import numpy as np
 from keras import ops
 
+from tfskin.evaluation.decision import Decision
 from tfskin.layers import ColorSpace
 from tfskin.layers.fourier import SPECTRUM_DEVIATION, SPECTRUM_MEAN
-from tfskin.serving.decisions import Decisions
 
 
-def build_portable(model: keras.Model, decisions: Decisions) -> keras.Model:
+def build_portable(model: keras.Model, decision: Decision) -> keras.Model:
     """A float32 model from images to calibrated probabilities, for ONNX and LiteRT.
 
     Input ``image`` (N, h, w, 3) float32 RGB in 0..255, output ``probabilities`` (N, C). The
@@ -20,7 +20,7 @@ def build_portable(model: keras.Model, decisions: Decisions) -> keras.Model:
 
     Args:
         model: float32, functional, its output the layer "logits"; nested models are rebuilt too.
-        decisions: temperature and calibration.
+        decision: temperature and calibration.
     """
 
     def copy_layer(layer: keras.layers.Layer) -> keras.layers.Layer:
@@ -31,7 +31,7 @@ def build_portable(model: keras.Model, decisions: Decisions) -> keras.Model:
     image = keras.Input(model.input_shape[1:], name="image", dtype="float32")
     copy = keras.models.clone_model(model, image, clone_function=copy_layer, recursive=True)
     copy.set_weights(model.get_weights())
-    outputs = Probabilities(decisions, name="probabilities")(copy.outputs[0])
+    outputs = Probabilities(decision, name="probabilities")(copy.outputs[0])
     return keras.Model(copy.inputs[0], outputs, name=model.name)
 
 
@@ -60,13 +60,13 @@ class PortableColorSpace(keras.layers.Layer):
 class Probabilities(keras.layers.Layer):
     """Logits (N, C) -> calibrated probabilities."""
 
-    def __init__(self, decisions: Decisions, **options: Any) -> None:
+    def __init__(self, decision: Decision, **options: Any) -> None:
         super().__init__(**{**options, "dtype": "float32"})
-        self.decisions = decisions
+        self.decision = decision
 
     def call(self, logits: Any) -> Any:
         """float32 (N, C), rows summing to 1."""
-        return self.decisions.to_probabilities(logits, ops=ops)
+        return self.decision.to_probabilities(logits, ops=ops)
 
 
 def _log_magnitude(images: Any) -> Any:

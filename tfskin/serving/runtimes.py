@@ -73,14 +73,14 @@ def export_runtime(
     exported = as_float32(model)
     encoded = [sample.data for sample in samples]
     check_companions(exported, encoded, options=graph, name=options.name)
-    portable = build_portable(exported, graph.decisions)
+    portable = build_portable(exported, graph.decision)
     images = np.stack(
         [
             decode_and_resize(tf.constant(data), graph.image_size, graph.resize).numpy()
             for data in encoded
         ]
     )
-    expected = graph.decisions.to_probabilities(exported.predict_on_batch(images))
+    expected = graph.decision.to_probabilities(exported.predict_on_batch(images))
     path = Path(options.output_dir) / f"{options.name}{SUFFIXES[options.runtime]}"
     write, load = (
         (_write_onnx, load_onnx) if options.runtime == "onnx" else (_write_litert, load_litert)
@@ -152,7 +152,8 @@ def _import(module: str, extra: str) -> Any:
 
 def _contract(options: RuntimeExport, difference: float, size: int) -> dict[str, Any]:
     """What a caller must do before and after the model."""
-    graph, decisions = options.graph, options.graph.decisions
+    graph, decision = options.graph, options.graph.decision
+    conformal = decision.conformal
     height, width = graph.image_size
     return {
         "name": options.name,
@@ -169,13 +170,16 @@ def _contract(options: RuntimeExport, difference: float, size: int) -> dict[str,
         "output": {
             "name": "probabilities",
             "dtype": "float32",
-            "shape": [None, len(decisions.class_names)],
+            "shape": [None, len(decision.class_names)],
             "meaning": "calibrated, in the order of class_names",
         },
-        "class_names": list(decisions.class_names),
-        "malignant": list(decisions.malignant),
-        "thresholds": decisions.thresholds,
-        "conformal": {"coverage": decisions.coverage, "per_class": decisions.quantiles},
+        "class_names": list(decision.class_names),
+        "malignant": list(decision.malignant),
+        "thresholds": {n: point.threshold for n, point in decision.thresholds.items()},
+        "conformal": {
+            "coverage": conformal.coverage if conformal else None,
+            "per_class": conformal.per_class if conformal else {},
+        },
         "max_difference_from_keras": difference,
         "bytes": size,
         "tfskin": tfskin.__version__,

@@ -14,6 +14,7 @@ import tensorflow as tf
 import tfskin
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
+from tfskin.evaluation.calibration import Calibration
 from tfskin.files import replace_folder
 from tfskin.inputs import Sample
 from tfskin.serving.checks import check_companions, check_export, computes_in_float32
@@ -120,7 +121,7 @@ def _check_options(model: keras.Model, options: ExportOptions) -> None:
     layer = getattr(model.outputs[0], "_keras_history", (None,))[0]
     if len(model.outputs) != 1 or getattr(layer, "name", None) != "logits":
         raise ValueError("the model's one output must be its layer 'logits'")
-    classes, names = model.outputs[0].shape[-1], options.graph.decisions.class_names
+    classes, names = model.outputs[0].shape[-1], options.graph.decision.class_names
     if classes != len(names):
         raise UserError(
             f"{options.name}: the model has {classes} outputs, but {len(names)} "
@@ -158,7 +159,7 @@ def _write(model: keras.Model, folder: Path, options: GraphOptions) -> list[str]
     with _quiet_tensorflow():
         archive.write_out(str(folder), verbose=False)
     (folder / "assets").mkdir(exist_ok=True)
-    text = "".join(f"{name}\n" for name in options.decisions.class_names)
+    text = "".join(f"{name}\n" for name in options.decision.class_names)
     (folder / "assets" / "class_names.txt").write_text(text, encoding="utf-8")
     return list(functions)
 
@@ -167,18 +168,18 @@ def _describe(
     name: str, options: GraphOptions, signatures: Sequence[str], difference: float
 ) -> dict[str, Any]:
     """What ``export.json`` says about a SavedModel to people and tools."""
-    decisions = options.decisions
+    decision = options.decision
     return {
         "name": name,
         "version": options.model_version,
-        "class_names": list(decisions.class_names),
+        "class_names": list(decision.class_names),
         "image_size": list(options.image_size),
         "resize": options.resize,
-        "temperature": decisions.temperature,
-        "calibration": (decisions.calibration or {"method": "temperature"})["method"],
-        "malignant": list(decisions.malignant),
-        "thresholds": decisions.thresholds,
-        "conformal_coverage": decisions.coverage,
+        "temperature": decision.temperature,
+        "calibration": (decision.calibration or Calibration()).method,
+        "malignant": list(decision.malignant),
+        "thresholds": {n: point.threshold for n, point in decision.thresholds.items()},
+        "conformal_coverage": decision.conformal.coverage if decision.conformal else None,
         "test_time_augmentation": options.test_time_augmentation,
         "float16_weights": options.float16_weights,
         "max_pixels": options.max_pixels,

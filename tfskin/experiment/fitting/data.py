@@ -9,8 +9,8 @@ import numpy as np
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.errors import UserError
 from tfskin.evaluation.metrics import (
-    CLASS_FIGURES,
-    SUMMARY_FIGURES,
+    CLASS_METRICS,
+    SUMMARY_METRICS,
     compute_metrics,
     metrics_from_confusion,
 )
@@ -178,7 +178,7 @@ def _check_last_step(images: int, step: int, replicas: int) -> None:
 def _flat(figures: dict[str, Any]) -> dict[str, float | None]:
     """``{"macro_auc": a, "per_class": {c: {...}}}`` -> ``{"auc": a, "recall_c": ...}``."""
     short = {"macro_auc": "auc", "macro_f1": "f1", "log_loss": "loss"}
-    flat = {short.get(k, k): figures[k] for k in SUMMARY_FIGURES if k in figures}
+    flat = {short.get(k, k): figures[k] for k in SUMMARY_METRICS if k in figures}
     for name, values in figures["per_class"].items():
-        flat |= {f"{k}_{name}": values[k] for k in CLASS_FIGURES if k in values}
+        flat |= {f"{k}_{name}": values[k] for k in CLASS_METRICS if k in values}
     return flat

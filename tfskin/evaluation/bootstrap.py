@@ -1,4 +1,4 @@
-"""Resamples of whole groups within classes, and the intervals that they give."""
+"""The bootstrap: resamples of whole groups within classes, and the intervals that they give."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import special, stats
 
-from tfskin.evaluation.figures import Floats, Ints, ratio
+from tfskin.evaluation.sums import Floats, Ints, ratio
 
 # Resamples that are drawn together: 10,000 groups then take 5 MB, which stays in the cache. Each
 # block has a seed of its own, so the size is part of the result.
@@ -18,43 +18,37 @@ BLOCK = 64
 
 
 @dataclass(frozen=True, kw_only=True)
-class Resampling:
-    """How groups are drawn.
-
-    A resample draws from each stratum as many groups as it has, with replacement: the mix of
-    classes stays what it was, and no class is missing (Davison and Hinkley, Bootstrap Methods and
-    their Application, 1997, section 3.2). A group's stratum is its rarest class. A group that
-    would be alone in its stratum joins the largest: it would be in every resample, and what it
-    does to the figures of other classes would seem certain.
+class Bootstrap:
+    """How the intervals of metrics are made.
 
     Attributes:
-        group_of: (N,) the group of each image, 0..count-1.
-        count: G, the number of groups.
-        strata: (G,) the stratum of each group.
-        resamples: R.
+        resamples: R, the number of resamples that are drawn.
+        confidence: coverage of the intervals, between 0 and 1.
         seed: same seed, same resamples.
+
+    Raises:
+        ValueError: ``resamples`` below 1; ``confidence`` not between 0 and 1.
     """
 
-    group_of: npt.NDArray[np.intp]
-    count: int
-    strata: Ints
-    resamples: int
+    resamples: int = 1000
+    confidence: float = 0.95
     seed: int = 0
 
-    @classmethod
-    def of(
-        cls, labels: npt.ArrayLike, groups: npt.ArrayLike, *, resamples: int, seed: int = 0
-    ) -> Resampling:
-        """Resampling of images with these labels (N,) and groups (N,) of any kind.
+    def __post_init__(self) -> None:
+        if not 0 < self.confidence < 1:
+            raise ValueError(f"confidence={self.confidence}: expected a number between 0 and 1")
+        if self.resamples < 1:
+            raise ValueError(f"resamples={self.resamples}: expected 1 or more")
+
+    def plan(self, labels: npt.ArrayLike, groups: npt.ArrayLike) -> Resampling:
+        """How images with these labels (N,) and groups (N,), of any kind, are drawn.
 
         Raises:
-            ValueError: groups of another length, or ``resamples`` below 1.
+            ValueError: groups of another length.
         """
         true, names = np.asarray(labels), np.asarray(groups)
         if names.shape != true.shape:
             raise ValueError(f"groups of shape {names.shape} for {len(true)} labels")
-        if resamples < 1:
-            raise ValueError(f"resamples={resamples}: expected 1 or more")
         unique, group_of = np.unique(names, return_inverse=True)
         group_of = group_of.reshape(-1)
         classes, class_of, sizes = np.unique(true, return_inverse=True, return_counts=True)
@@ -64,9 +58,30 @@ class Resampling:
         members = np.bincount(strata)
         if members.max() > 1:
             strata[members[strata] == 1] = members.argmax()
-        return cls(
-            group_of=group_of, count=len(unique), strata=strata, resamples=resamples, seed=seed
-        )
+        return Resampling(group_of=group_of, count=len(unique), strata=strata, bootstrap=self)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Resampling:
+    """How the groups of a set of images are drawn; :meth:`Bootstrap.plan` makes it.
+
+    A resample draws from each stratum as many groups as it has, with replacement: the mix of
+    classes stays what it was, and no class is missing (Davison and Hinkley, Bootstrap Methods and
+    their Application, 1997, section 3.2). A group's stratum is its rarest class. A group that
+    would be alone in its stratum joins the largest: it would be in every resample, and what it
+    does to the metrics of other classes would seem certain.
+
+    Attributes:
+        group_of: (N,) the group of each image, 0..count-1.
+        count: G, the number of groups.
+        strata: (G,) the stratum of each group.
+        bootstrap: how many resamples are drawn, the seed, and the coverage of intervals.
+    """
+
+    group_of: npt.NDArray[np.intp]
+    count: int
+    strata: Ints
+    bootstrap: Bootstrap
 
     @property
     def varying(self) -> int:
@@ -77,9 +92,9 @@ class Resampling:
     def blocks(self) -> Iterator[Floats]:
         """Weights (G, r) float64 of the resamples, block by block: how often each group counts."""
         members = [np.flatnonzero(self.strata == stratum) for stratum in np.unique(self.strata)]
-        for number, start in enumerate(range(0, self.resamples, BLOCK)):
-            size = min(BLOCK, self.resamples - start)
-            random = np.random.default_rng([self.seed, number])
+        for number, start in enumerate(range(0, self.bootstrap.resamples, BLOCK)):
+            size = min(BLOCK, self.bootstrap.resamples - start)
+            random = np.random.default_rng([self.bootstrap.seed, number])
             weights = np.empty((self.count, size))
             for inside in members:
                 drawn = random.integers(0, len(inside), (size, len(inside)))
@@ -103,16 +118,16 @@ def interval(
     scale: float | None = None,
     unbias: bool = False,
 ) -> dict[str, Any]:
-    """``{"value", "low", "high", "undefined"}`` of a figure and its (R,) values over resamples.
+    """``{"value", "low", "high", "undefined"}`` of a metric and its (R,) values over resamples.
 
-    A figure that lies between 0 and ``scale`` (a share, an AUC) gets
+    A metric that lies between 0 and ``scale`` (a share, an AUC) gets
     ``logit^-1(logit(v) +- t s)`` with the standard deviation s of the logits over resamples and
-    Student's t of as many groups: percentiles are too short near 1, where such figures live
+    Student's t of as many groups: percentiles are too short near 1, where such metrics live
     (Pepe, The Statistical Evaluation of Medical Tests, 2003, section 5.2; Boyd, Eng and Page,
     Area under the precision-recall curve, ECML 2013). At exactly 0 or ``scale`` there is no logit;
     the exact bound for ``groups`` trials takes its place (Clopper and Pearson, 1934).
 
-    Any other figure gets the percentile interval, its tails widened by the factor that Student's t
+    Any other metric gets the percentile interval, its tails widened by the factor that Student's t
     needs: ``Phi(sqrt(n / (n - 1)) t_{n-1}(a / 2))`` in place of ``a / 2`` (Hesterberg, What
     Teachers Should Know about the Bootstrap, The American Statistician 69, 2015, section 5.3).
 
@@ -120,13 +135,13 @@ def interval(
     (images right or wrong class by class): both say nothing about the spread.
 
     Args:
-        value: the figure; None where it has no value.
+        value: the metric; None where it has no value.
         drawn: its values over resamples; NaN where it had none, counted in ``undefined``.
         confidence: coverage, between 0 and 1.
-        groups: how many independent groups the figure rests on; need not be whole.
-        scale: the highest value of a figure whose lowest is 0; None for any other figure.
+        groups: how many independent groups the metric rests on; need not be whole.
+        scale: the highest value of a metric whose lowest is 0; None for any other metric.
         unbias: take the resamples' mean deviation off the middle of the logits (Davison and
-            Hinkley, section 5.2): for a figure of the tail of a ranking, which comes out too high
+            Hinkley, section 5.2): for a metric of the tail of a ranking, which comes out too high
             when few groups are drawn.
     """
     defined = drawn[np.isfinite(drawn)]
@@ -150,8 +165,8 @@ def interval(
 def _bounded_interval(
     value: float, drawn: Floats, *, tail: float, groups: float, unbias: bool
 ) -> tuple[float, float]:
-    """The interval of a figure between 0 and 1, which holds the figure."""
-    # Rounding takes a perfect figure past its end.
+    """The interval of a metric between 0 and 1, which holds its value."""
+    # Rounding takes a perfect metric past its end.
     value = min(max(value, 0.0), 1.0)
     room = min(value, 1 - value)
     if room < 1e-12:
@@ -168,9 +183,7 @@ def _bounded_interval(
     return min(float(low), value), max(float(high), value)
 
 
-def deviation_interval(
-    value: float, parts: Floats, *, confidence: float, resamples: int, seed: int = 0
-) -> dict[str, Any]:
+def deviation_interval(value: float, parts: Floats, bootstrap: Bootstrap) -> dict[str, Any]:
     """The interval of ``v = sum_b |sum_g part_bg|`` (an expected calibration error).
 
     Chance alone opens gaps between what was predicted and what was seen, so v is biased upwards
@@ -183,15 +196,14 @@ def deviation_interval(
     Args:
         value: v.
         parts: (B, G) of each group to each bin's gap.
-        confidence: coverage, between 0 and 1.
-        resamples: of the signs.
-        seed: of the signs.
+        bootstrap: how often the signs are drawn, by which seed, and the coverage.
     """
-    signs = np.random.default_rng(seed).choice([-1.0, 1.0], (parts.shape[1], resamples))
+    size = (parts.shape[1], bootstrap.resamples)
+    signs = np.random.default_rng(bootstrap.seed).choice([-1.0, 1.0], size)
     gaps, noise = parts.sum(axis=1)[:, None], parts @ signs
     factors = np.linspace(0, 2, 81)
     sums = np.stack([np.abs(factor * gaps + noise).sum(axis=0) for factor in factors])
-    tail = (1 - confidence) / 2
+    tail = (1 - bootstrap.confidence) / 2
     above, below = (sums >= value).mean(axis=1) > tail, (sums <= value).mean(axis=1) > tail
     low = float(factors[above].min(initial=1.0)) * value
     high = float(factors[below].max(initial=1.0)) * value
@@ -202,7 +214,6 @@ def ratio_intervals(
     resampling: Resampling,
     parts: Mapping[str, tuple[npt.ArrayLike, npt.ArrayLike]],
     *,
-    confidence: float,
     scale: float | None = 1.0,
 ) -> dict[str, dict[str, Any]]:
     """Name -> interval of ``sum numerator / sum denominator`` over images.
@@ -211,7 +222,6 @@ def ratio_intervals(
         resampling: of N images.
         parts: name -> (N,) numerators and (N,) denominators; booleans count as 0 and 1. For a
             share both are masks, the first within the second.
-        confidence: coverage.
         scale: see :func:`interval`; 1 for shares.
     """
     rows = [np.asarray(part, float) for pair in parts.values() for part in pair]
@@ -223,7 +233,7 @@ def ratio_intervals(
         name: interval(
             float(value[k]) if np.isfinite(value[k]) else None,
             drawn[:, k],
-            confidence=confidence,
+            confidence=resampling.bootstrap.confidence,
             groups=int((sums[2 * k + 1] > 0).sum()),
             scale=scale,
         )

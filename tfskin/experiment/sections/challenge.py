@@ -1,4 +1,4 @@
-"""Predictions of a run -> a challenge's submission file and its official score."""
+"""Section: the submission to an ISIC challenge, and its official score."""
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -16,15 +16,60 @@ from tfskin.evaluation.challenges import (
     score_submission,
     submission_table,
 )
-from tfskin.experiment.judging import Predictions
+from tfskin.evaluation.predictions import Predictions
+from tfskin.evaluation.report import Block, Paragraph, Table
+from tfskin.experiment.sections.base import Evaluation, ReportSection
 from tfskin.files import replace_file
+
+
+class ChallengeSection(ReportSection):
+    """The official score of a challenge, where one was asked for."""
+
+    heading = "Challenge"
+
+    def applies(self, evaluation: Evaluation) -> bool:
+        """Only if it is asked for."""
+        return evaluation.challenge is not None
+
+    def compute(self, evaluation: Evaluation) -> dict[str, Any]:
+        """``challenge``: the score; submission and truth are written to ``<folder>/challenge``."""
+        if evaluation.challenge is None:
+            return {}
+        found = write_challenge(
+            evaluation.challenge,
+            evaluation.headline,
+            evaluation.classes,
+            evaluation.folder / "challenge",
+        )
+        return {"challenge": found}
+
+    def show(self, evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[Block]:
+        """The score in a sentence, and a row a category."""
+        found = metrics["challenge"]
+        text = (
+            f"ISIC {found['year']}, {found['metric'].replace('_', ' ')}: {found['score']:.4f} on "
+            f"{found['images']} images, which are not the challenge's own test set unless the "
+            f"shards hold it. The submission is challenge/{found['submission']}."
+        )
+        if found["columns_without_a_class"]:
+            text += f" The model has no class for {', '.join(found['columns_without_a_class'])}."
+        blocks: list[Block] = [Paragraph(text=text)]
+        if found["per_category"]:
+            names = list(next(iter(found["per_category"].values())))
+            blocks.append(
+                Table(
+                    caption="As the official scorer gives them",
+                    headings=["Category", *(name.replace("_", " ") for name in names)],
+                    rows=[[name, *of.values()] for name, of in found["per_category"].items()],
+                )
+            )
+        return blocks
 
 
 def write_challenge(
     year: Challenge,
     predictions: Predictions,
     classes: Mapping[str, Sequence[str]],
-    malignant: Sequence[str],
     folder: Path,
 ) -> dict[str, Any]:
     """The official score of predictions: ``{"year", "metric", "score", "submission", ...}``.
@@ -36,13 +81,12 @@ def write_challenge(
         year: of the challenge.
         predictions: of the images that are submitted.
         classes: class -> diagnoses in it.
-        malignant: the malignant classes; empty where that is not known.
         folder: where both files go.
 
     Raises:
         UserError: classes that the challenge does not have, or truth of one kind only.
     """
-    columns = match_classes(year, classes, malignant)
+    columns = match_classes(year, classes, predictions.malignant)
     names, ids = predictions.class_names, predictions.facts["image_id"].tolist()
     submission = submission_table(year, ids, predictions.probabilities, columns, names)
     if year == "2024" and predictions.scores is not None:

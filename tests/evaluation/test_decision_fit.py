@@ -5,16 +5,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tfskin.evaluation.decisions import (
+from tfskin.evaluation.decision import Conformal, Decision, malignant_score, prediction_sets
+from tfskin.evaluation.decision_fit import (
     ABOVE_ALL,
     conformal_quantiles,
-    malignant_score,
-    prediction_sets,
     threshold_for_cost,
     threshold_for_sensitivity,
     threshold_for_specificity,
 )
 from tfskin.evaluation.diagnoses import is_malignant, malignant_classes
+
+
+def sets_of(probabilities, quantiles):
+    names = [str(c) for c in range(len(quantiles))]
+    per_class = dict(zip(names, quantiles.tolist(), strict=True))
+    conformal = Conformal(coverage=0.9, per_class=per_class)
+    return prediction_sets(probabilities, Decision(class_names=tuple(names), conformal=conformal))
 
 
 def shares(positive, scores, threshold):
@@ -73,7 +79,7 @@ def test_sets_cover_each_class_of_held_out_data(coverage):
         probabilities = random.dirichlet(np.ones(3), 900) + 0.4 * np.eye(3)[labels]
         probabilities /= probabilities.sum(axis=1, keepdims=True)
         quantiles = conformal_quantiles(labels[:400], probabilities[:400], coverage=coverage)
-        sets = prediction_sets(probabilities[400:], quantiles)
+        sets = sets_of(probabilities[400:], quantiles)
         inside = sets[np.arange(500), labels[400:]]
         found.append([inside[labels[400:] == c].mean() for c in range(3)])
         assert 1 <= sets.sum(axis=1).mean() < 3
@@ -87,7 +93,7 @@ def test_a_class_with_too_few_images_is_in_every_set():
     quantiles = conformal_quantiles(labels, probabilities, coverage=0.9)
     assert quantiles[1] == 1
     assert quantiles[0] == pytest.approx(0.1)
-    assert prediction_sets(np.array([[1.0, 0.0]]), quantiles)[0].tolist() == [True, True]
+    assert sets_of(np.array([[1.0, 0.0]]), quantiles)[0].tolist() == [True, True]
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,5 @@
 """What evaluation writes, decides and shows, and what it says where something is missing."""
 
-import dataclasses
 import json
 import shutil
 
@@ -8,34 +7,17 @@ import keras
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.metrics import roc_auc_score
 
 import tfskin
 from tests.browser import open_page
 from tfskin.ensembling import as_float32, fit_temperature
 from tfskin.errors import UserError
-from tfskin.evaluation.calibration import calibrate
-from tfskin.evaluation.challenges import YEARS, score_submission
-from tfskin.experiment.challenge_run import write_challenge
-from tfskin.experiment.decision import HELD_OUT_FILE, choose_malignant, fit_decision
-from tfskin.experiment.judging import (
-    Predictions,
-    external_parts,
-    image_keys,
-    load_run_shards,
-    predict_logits,
-    softmax,
-    training_images,
-)
+from tfskin.evaluation.calibration import Calibration, calibrate
+from tfskin.evaluation.decision_fit import choose_malignant, fit_decision
 from tfskin.experiment.predicting import load_predictor, stream_predictions
-from tfskin.experiment.sections import (
-    calibration_section,
-    conformal_section,
-    malignant_section,
-    subgroup_section,
-)
+from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.inputs import read_labels, read_samples
-from tfskin.runs import Run, open_run
+from tfskin.runs import HELD_OUT_FILE, open_run
 from tfskin.schema import EvaluateConfig
 
 SMALL = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
@@ -126,7 +108,7 @@ def test_isotonic_calibration_is_applied_to_every_prediction(tmp_path, tiny_runs
     run = open_run(tiny_runs[0])
     names = run.class_names()
     before = run.predictions("test")[names].to_numpy()  # after temperature alone
-    expected = calibrate(before, decision["calibration"], names)
+    expected = calibrate(before, Calibration.model_validate(decision["calibration"]), names)
     found = pd.read_csv(tmp_path / "predictions" / "test.csv")[names].to_numpy()
     np.testing.assert_allclose(found, expected, atol=1e-6)
 
@@ -145,44 +127,7 @@ def test_a_half_precision_run_is_judged_by_what_predicts(tmp_path, half_precisio
     # The temperature too comes from the copy that it is applied to.
     logits = predict_logits(as_float32(model), shards, "calibration", run.inputs())
     labels = read_labels(shards, "calibration", None)["label"].to_numpy()
-    assert run.decision()["temperature"] == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
-
-
-def predictions(names, images=40):
-    random = np.random.default_rng(0)
-    labels = np.arange(images) % len(names)
-    probabilities = random.dirichlet(np.ones(len(names)), images)
-    facts = pd.DataFrame(
-        {
-            "image_id": [f"ISIC_{number}" for number in range(images)],
-            "group": np.arange(images),
-            "label": labels,
-        }
-    )
-    return Predictions(
-        facts=facts,
-        class_names=names,
-        logits=np.log(probabilities),
-        probabilities=probabilities,
-        scores=probabilities[:, 0],
-    )
-
-
-@pytest.mark.parametrize("year", YEARS)
-def test_a_challenge_gets_its_submission_and_its_score(tmp_path, year):
-    classes = {"melanoma": ["mel"], "nevus": ["nv"], "keratosis": ["akiec"]}
-    one = predictions(list(classes))
-    found = write_challenge(year, one, classes, ["melanoma"], tmp_path)
-    submission, truth = (
-        pd.read_csv(tmp_path / f"{name}_{year}.csv") for name in ("submission", "truth")
-    )
-    assert found["score"] == score_submission(year, submission, truth)["score"]
-    assert len(submission) == 40
-    if year == "2020":
-        area = roc_auc_score(one.labels == 0, one.probabilities[:, 0])
-        assert found["score"] == pytest.approx(area)
-    if year == "2018":
-        assert found["columns_without_a_class"] == ["BCC", "BKL", "DF", "VASC"]
+    assert run.decision().temperature == pytest.approx(fit_temperature(logits, labels), rel=1e-6)
 
 
 def test_malignant_classes_are_known_named_or_asked_for(news):
@@ -203,51 +148,40 @@ def test_malignant_classes_are_known_named_or_asked_for(news):
 
 def test_without_a_calibration_split_there_is_no_decision_but_a_word(tiny_runs, news):
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(open_run(tiny_runs[0]), None, classes, SMALL)
-    assert decision["thresholds"] == {}
-    assert "conformal" not in decision
+    decision = fit_decision(open_run(tiny_runs[0]).decision(), None, classes, SMALL)
+    assert decision.thresholds == {}
+    assert "conformal" not in decision.to_dict()
     assert "no calibration split" in news[-1]
 
 
-def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path):
-    one = predictions(["melanoma", "nevus"])
-    classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    too_sure = np.log(np.where(np.eye(2)[one.labels] > 0, 0.99, 0.01))
+def test_what_follows_stacking_is_fitted_on_what_it_held_out(tmp_path, tiny_runs):
+    folder = tmp_path / "run"
+    shutil.copytree(tiny_runs[0], folder)
 
-    def decide_on(logits):
-        return fit_decision(Run(tmp_path), (one.facts, logits), classes, SMALL)
+    def judge(output):
+        tfskin.evaluate(folder, config=SMALL, output=tmp_path / output)
+        return json.loads((tmp_path / output / "decision.json").read_text())
 
-    expected = decide_on(one.logits)
-    assert decide_on(too_sure)["conformal"] != expected["conformal"]
-    np.save(tmp_path / HELD_OUT_FILE, one.logits)
-    assert decide_on(too_sure) == expected
+    before = judge("before")
+    run = open_run(folder)
+    held_out = np.log(run.predictions("calibration")[run.class_names()].to_numpy())[:, ::-1]
+    np.save(folder / HELD_OUT_FILE, held_out)
+    after = judge("after")
+    assert after["thresholds"] != before["thresholds"]
+    facts = read_labels(load_run_shards(run), "calibration", None)
+    classes = {name: [name] for name in run.class_names()}
+    expected = fit_decision(run.decision(), (facts, held_out), classes, SMALL)
+    assert after == expected.to_dict()
 
 
 def test_a_calibration_split_of_one_kind_has_only_the_thresholds_that_it_can(tiny_runs, news):
-    one = predictions(["melanoma", "nevus"])
-    facts = one.facts.assign(label=1)
+    facts = pd.DataFrame({"label": 1, "group": np.arange(40)})
+    logits = np.log(np.random.default_rng(0).dirichlet(np.ones(2), 40))
     classes = {"melanoma": ["melanoma"], "nevus": ["nevus"]}
-    decision = fit_decision(open_run(tiny_runs[0]), (facts, one.logits), classes, SMALL)
-    assert list(decision["thresholds"]) == ["specificity_0.9"]
+    decision = fit_decision(open_run(tiny_runs[0]).decision(), (facts, logits), classes, SMALL)
+    assert list(decision.thresholds) == ["specificity_0.9"]
     assert "no malignant image: no threshold for sensitivity_0.9" in news[-1]
-    assert decision["conformal"]["per_class"]["melanoma"] == 1
-
-
-def test_sections_of_a_split_without_a_class_are_plain_json():
-    one = predictions(["melanoma", "nevus"])
-    facts = one.facts.assign(label=1)
-    odd = Predictions(**{**vars(one), "facts": facts})
-    decision = {"temperature": 1.0, "malignant": ["melanoma"], "thresholds": {}}
-    parts = [
-        malignant_section({"test": odd}, decision, ["melanoma"], SMALL),
-        calibration_section(odd, one, decision, SMALL),
-        subgroup_section(odd, ["melanoma"], decision, SMALL),
-        conformal_section({"test": odd}, decision, SMALL),
-    ]
-    assert "NaN" not in json.dumps(parts, allow_nan=False)
-    assert parts[0] is not None
-    assert parts[0]["splits"]["test"]["auc"]["value"] is None
-    assert parts[3] is None
+    assert decision.to_dict()["conformal"]["per_class"]["melanoma"] == 1
 
 
 def test_a_model_without_numbers_is_named(tmp_path, tiny_runs):
@@ -261,55 +195,6 @@ def test_a_model_without_numbers_is_named(tmp_path, tiny_runs):
     with pytest.raises(UserError, match=r"no number \(NaN or infinity\) for image 'phantom"):
         tfskin.evaluate(folder, config=SMALL)
     assert (folder / "metrics.json").read_bytes() == before
-
-
-def test_runs_are_compared_on_the_same_images(tmp_path, tiny_runs):
-    result = tfskin.compare(tiny_runs, output=tmp_path / "pair", resamples=100)
-    (pair,) = result["pairs"]
-    assert {pair["first"], pair["second"]} == {"rgb", "hsv"}
-    first, second = (open_run(folder).metrics()["splits"]["test"] for folder in tiny_runs)
-    gap = first["macro_auc"]["value"] - second["macro_auc"]["value"]
-    assert pair["figures"]["macro_auc"]["value"] == pytest.approx(gap, abs=1e-6)
-    assert pair["delong"]["difference"] == pytest.approx(gap, abs=1e-6)  # two classes
-    assert {p.name for p in (tmp_path / "pair").iterdir()} == {
-        "comparison.json",
-        "roc.png",
-        "report.html",
-    }
-    assert json.loads((tmp_path / "pair" / "comparison.json").read_text()) == result
-
-
-def test_a_comparison_takes_the_malignant_classes_that_the_run_was_judged_by(tmp_path, tiny_runs):
-    first = tmp_path / "first"
-    shutil.copytree(tiny_runs[0], first)
-    config = SMALL.model_copy(update={"malignant": ["nevus"]})
-    tfskin.evaluate(first, config=config)
-    result = tfskin.compare([first, tiny_runs[1]], output=tmp_path / "pair", resamples=100)
-    assert result["malignant"] == ["nevus"]
-
-
-def test_runs_that_cannot_be_compared_are_named(tmp_path, tiny_runs):
-    def refuse(message, runs, **options):
-        with pytest.raises(UserError, match=message):
-            tfskin.compare(runs, output=tmp_path / "never", **options)
-        assert not (tmp_path / "never").exists()
-
-    refuse("two runs or more", tiny_runs[:1])
-    refuse("given twice", [tiny_runs[0], tiny_runs[0]])
-    refuse("no predictions", tiny_runs, split="nowhere")
-    other = tmp_path / "other"
-    shutil.copytree(tiny_runs[1], other)
-    path = other / "predictions" / "test.csv"
-    table = pd.read_csv(path)
-    table.iloc[1:].to_csv(path, index=False)
-    refuse("other images of test", [tiny_runs[0], other])
-    swapped = table.assign(label=table["label"].map({"nevus": "melanoma", "melanoma": "nevus"}))
-    swapped.to_csv(path, index=False)
-    refuse("has another label", [tiny_runs[0], other])
-    table.assign(nevus=np.nan).to_csv(path, index=False)
-    refuse("other: predictions of test: probabilities of row 0 are not", [tiny_runs[0], other])
-    with pytest.raises(UserError, match="is a run"):
-        tfskin.compare(tiny_runs, output=tiny_runs[0])
 
 
 def test_pictures_are_explained(tmp_path, tiny_runs):
@@ -361,8 +246,7 @@ def test_images_of_another_data_set_that_a_run_was_trained_on_are_counted(
         (both, open_run(tiny_runs[0]).metrics()["splits"]["val"]["images"]),
     ]:
         news.clear()
-        options = {"config": SMALL, "output": tmp_path}
-        metrics = tfskin.evaluate(tiny_runs[0], external=external, **options)
+        metrics = tfskin.evaluate(tiny_runs[0], external=external, config=SMALL, output=tmp_path)
         assert metrics["trained_on"] == expected
         assert any("was trained on" in line for line in news) == bool(expected)
         report = (tmp_path / "report.html").read_text(encoding="utf-8")
@@ -383,34 +267,3 @@ def test_without_the_runs_shards_nobody_knows_what_it_was_trained_on(
     assert "not known whether moved was trained on its images" in "".join(news)
     report = (run / "external" / "other" / "report.html").read_text(encoding="utf-8")
     assert "is not known" in report
-
-
-def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
-    run = open_run(tiny_runs[0])
-    own = run.predictions("train")["image_id"].iloc[0]
-    facts = pd.DataFrame(
-        {"image_id": [own, own, "ISIC_0000001"], "source": ["phantom", "folder", "phantom"]}
-    )
-    assert training_images(run, facts).tolist() == [True, False, False]
-    ids = pd.DataFrame(
-        {"image_id": ["ISIC_0000001_downsampled", "ISIC_0000001", "x", "x"], "source": list("abab")}
-    )
-    assert image_keys(ids).nunique() == 3
-
-
-def test_folds_of_another_data_set_are_its_train_and_val(phantom_shards):
-    shards = tfskin.load_shards(phantom_shards)
-    counts: dict[str, dict[str, int]] = {"fold0": {}, "fold1": {}, "calibration": {}, "test": {}}
-    dealt = dataclasses.replace(shards, counts=counts)
-    every = ["train", "val", "calibration", "test"]
-    assert external_parts(shards, other_data("x", splits=every)) == every
-    assert external_parts(dealt, other_data("x", splits=every)) == list(counts)
-    assert external_parts(dealt, other_data("x", splits=["test"])) == ["test"]
-    with pytest.raises(UserError, match="name both in splits, or neither"):
-        external_parts(dealt, other_data("x", splits=["val", "test"]))
-
-
-def test_softmax_is_a_softmax():
-    logits = np.array([[1000.0, 1001.0], [0.0, 0.0]])
-    found = softmax(logits, temperature=2.0)
-    np.testing.assert_allclose(found[0], [1 / (1 + np.exp(0.5)), 1 / (1 + np.exp(-0.5))])

@@ -9,13 +9,15 @@ import numpy as np
 import pandas as pd
 
 from tfskin.errors import UserError
-from tfskin.evaluation.binary import ranking_intervals
+from tfskin.evaluation.binary import score_metrics
+from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.comparison import compare_predictions
 from tfskin.evaluation.curve_plots import plot_malignant_roc
-from tfskin.evaluation.figures import SUMMARY_FIGURES
-from tfskin.evaluation.intervals import bootstrap_intervals
-from tfskin.evaluation.metrics import check_predictions
-from tfskin.evaluation.plots import save_figure
+from tfskin.evaluation.decision_fit import choose_malignant
+from tfskin.evaluation.intervals import metric_intervals
+from tfskin.evaluation.metric_table import columns_of, heading_of, metrics_of
+from tfskin.evaluation.plots import format_value, save_figure
+from tfskin.evaluation.predictions import Predictions, headline_split
 from tfskin.evaluation.report import (
     Block,
     Paragraph,
@@ -25,10 +27,8 @@ from tfskin.evaluation.report import (
     Table,
     write_report,
 )
-from tfskin.evaluation.report_sections import HEADINGS
-from tfskin.evaluation.resampling import Resampling
-from tfskin.experiment.decision import choose_malignant
-from tfskin.experiment.evaluation_run import headline_split, run_classes, stored_config
+from tfskin.experiment.evaluating import stored_config
+from tfskin.experiment.run_predictions import run_classes
 from tfskin.files import write_json
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
 
@@ -71,35 +71,33 @@ def compare(
     if (folder / "inputs.json").is_file():
         raise UserError(f"{folder}: is a run; choose another --output")
     names = _check_runs(opened)
-    split = split or headline_split(opened[0].metrics())
+    split = split or headline_split(opened[0].metrics()["splits"])
     tables = _read_tables(opened, names, split)
-    first, classes = next(iter(tables.values())), opened[0].class_names()
-    _warn_of_training_images(opened, names, first, split)
-    labels = np.array([classes.index(label) for label in first["label"]], np.int64)
-    groups = first["group"].to_numpy()
-    values = _check_values(tables, labels, classes, split)
-    options: dict[str, Any] = {"resamples": resamples, "confidence": confidence}
-    malignant = opened[0].decision().get("malignant")
-    if malignant is None:
-        given = stored_config(opened[0]).malignant
-        malignant = choose_malignant(run_classes(opened[0]), given)
-    columns = [classes.index(name) for name in malignant]
+    _warn_of_training_images(opened, names, next(iter(tables.values())), split)
+    malignant = _malignant(opened[0])
+    models = _read_predictions(tables, opened[0].class_names(), malignant, split)
+    bootstrap = Bootstrap(resamples=resamples, confidence=confidence)
+    first = next(iter(models.values()))
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
         "split": split,
-        "images": len(labels),
-        "groups": len(np.unique(groups)),
-        "class_names": classes,
+        "images": len(first),
+        "groups": len(np.unique(first.groups)),
+        "class_names": first.class_names,
         "malignant": malignant,
-        **options,
-        "runs": {
-            name: bootstrap_intervals(labels, table, groups, classes, **options)
-            for name, table in values.items()
-        },
-        "pairs": compare_predictions(labels, values, groups, malignant=columns, **options),
+        "resamples": resamples,
+        "confidence": confidence,
+        "runs": {name: metric_intervals(one, bootstrap) for name, one in models.items()},
+        "pairs": compare_predictions(models, bootstrap),
     }
-    _write(folder, result, _draw(labels, values, groups, columns, result))
+    _write(folder, result, _draw(models, bootstrap, split))
     return result
+
+
+def _malignant(run: Run) -> list[str]:
+    """The malignant classes that a run was judged by, or would be; empty where not known."""
+    malignant = list(run.decision().malignant)
+    return malignant or choose_malignant(run_classes(run), stored_config(run).malignant)
 
 
 def _write(folder: Path, result: dict[str, Any], plots: list[Plot]) -> None:
@@ -152,18 +150,20 @@ def _read_tables(runs: Sequence[Run], names: Sequence[str], split: str) -> dict[
     return tables
 
 
-def _check_values(
-    tables: dict[str, pd.DataFrame], labels: np.ndarray, classes: list[str], split: str
-) -> dict[str, np.ndarray]:
-    """Name -> (N, C) probabilities; a cell that is no number, or no probability, is named."""
-    values = {}
+def _read_predictions(
+    tables: dict[str, pd.DataFrame], classes: list[str], malignant: list[str], split: str
+) -> dict[str, Predictions]:
+    """Name -> predictions; a cell that is no number, or no probability, is named."""
+    found = {}
     for name, table in tables.items():
+        labels = np.array([classes.index(label) for label in table["label"]], np.int64)
         numbers = table[classes].apply(pd.to_numeric, errors="coerce").to_numpy(np.float64)
+        groups = table["group"].to_numpy()
         try:
-            _, values[name] = check_predictions(labels, numbers, classes)
+            found[name] = Predictions.of(labels, numbers, classes, groups, malignant=malignant)
         except ValueError as error:
             raise UserError(f"{name}: predictions of {split}: {error}; evaluate it again") from None
-    return values
+    return found
 
 
 def _warn_of_training_images(
@@ -180,42 +180,21 @@ def _warn_of_training_images(
             logger.warning(f"{name} was trained on {len(seen)} of these images: it looks too good")
 
 
-def _draw(
-    labels: np.ndarray,
-    values: dict[str, np.ndarray],
-    groups: np.ndarray,
-    columns: list[int],
-    result: dict[str, Any],
-) -> list[Plot]:
-    """All runs' ROC curves of malignant against benign on one picture."""
-    if not columns:
+def _draw(models: dict[str, Predictions], bootstrap: Bootstrap, split: str) -> list[Plot]:
+    """All runs' ROC curves of malignant against benign in one plot."""
+    areas = {name: score_metrics(one, bootstrap)["malignant_auc"] for name, one in models.items()}
+    if not next(iter(models.values())).malignant:
         return []
-    positive = np.isin(labels, columns)
-    scores = {name: table[:, columns].sum(axis=1) for name, table in values.items()}
-    resampling = Resampling.of(positive.astype(int), groups, resamples=result["resamples"])
-    areas = {
-        name: ranking_intervals(positive, one, resampling, confidence=result["confidence"])["auc"]
-        for name, one in scores.items()
-    }
-    figure = plot_malignant_roc(
-        {name: (positive, one) for name, one in scores.items()}, areas=areas
-    )
-    alt = ", ".join(
-        f"{name} {'none' if area['value'] is None else format(area['value'], '.3f')}"
-        for name, area in areas.items()
-    )
-    heading = f"Malignant against benign on {result['split']}"
+    alt = ", ".join(f"{name} {format_value(area)}" for name, area in areas.items())
+    figure = plot_malignant_roc(models, areas=areas)
+    heading = f"Malignant against benign on {split}"
     return [Plot(heading=heading, figure=figure, alt=f"ROC curves. AUC: {alt}")]
 
 
 def _content(result: dict[str, Any], plots: list[Plot]) -> ReportContent:
-    figures = list(SUMMARY_FIGURES)
-    rows = [[name, *(one[key] for key in figures)] for name, one in result["runs"].items()]
-    table = Table(
-        caption=f"Figures on {result['split']}, {result['images']} images",
-        headings=["Run", *(HEADINGS[key] for key in figures)],
-        rows=rows,
-    )
+    caption = f"Figures on {result['split']}, {result['images']} images"
+    columns = columns_of(metrics_of("summary"))
+    table = Table.of(result["runs"], columns, caption=caption, first="Run")
     blocks: list[Block] = [table, *plots]
     pairs: list[Block] = [
         Paragraph(
@@ -231,7 +210,7 @@ def _content(result: dict[str, Any], plots: list[Plot]) -> ReportContent:
                 caption=f"{pair['first']} minus {pair['second']}",
                 headings=["Figure", "Difference", "p", "p corrected", "Real"],
                 rows=[
-                    [HEADINGS[key], entry, entry["p"], entry["p_holm"], _verdict(entry)]
+                    [heading_of(key), entry, entry["p"], entry["p_holm"], _verdict(entry)]
                     for key, entry in pair["figures"].items()
                 ],
             )

@@ -1,9 +1,6 @@
 """A run's model on the images of a split: logits, probabilities, tables."""
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from collections.abc import Sequence
 
 import keras
 import numpy as np
@@ -14,9 +11,8 @@ from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits_file import SPLITS
 from tfskin.errors import UserError, nearest_hint
-from tfskin.evaluation.calibration import calibrate
-from tfskin.evaluation.decisions import malignant_score
-from tfskin.files import replace_file
+from tfskin.evaluation.decision import decide
+from tfskin.evaluation.predictions import ID_COLUMNS, Predictions
 from tfskin.inputs import (
     InputOptions,
     average_window_logits,
@@ -27,49 +23,6 @@ from tfskin.inputs import (
 )
 from tfskin.runs import Run, RunInputs
 from tfskin.schema import ExternalConfig
-
-ID_COLUMNS = ["image_id", "lesion_id", "patient_id", "group", "label"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Predictions:
-    """What a model says about N images, and what is known of them.
-
-    Attributes:
-        facts: N rows as ``read_labels`` gives them; ``label`` is an index into ``class_names``.
-        class_names: C names.
-        logits: (N, K) of the model, whose K classes may be others than these.
-        probabilities: (N, C) calibrated.
-        scores: (N,) the malignant score; None where the malignant classes are not known.
-    """
-
-    facts: pd.DataFrame
-    class_names: list[str]
-    logits: np.ndarray
-    probabilities: np.ndarray
-    scores: np.ndarray | None
-
-    @property
-    def labels(self) -> np.ndarray:
-        """(N,) int64."""
-        return self.facts["label"].to_numpy(np.int64)
-
-    @property
-    def groups(self) -> np.ndarray:
-        """(N,) images of one value share a lesion, a patient, or are near duplicates."""
-        return self.facts["group"].to_numpy()
-
-    def table(self) -> pd.DataFrame:
-        """One row an image: ids, group, the label's name, one probability per class."""
-        table = self.facts[ID_COLUMNS].copy()
-        table["label"] = [self.class_names[index] for index in self.labels]
-        columns = pd.DataFrame(self.probabilities, columns=self.class_names, index=table.index)
-        return pd.concat([table, columns], axis=1)
-
-    def write_csv(self, path: Path) -> None:
-        """Write :meth:`table`, atomically."""
-        with replace_file(path) as temporary:
-            self.table().to_csv(temporary, index=False, float_format="%.8g")
 
 
 def check_class_names(names: list[str]) -> None:
@@ -84,6 +37,11 @@ def check_class_names(names: list[str]) -> None:
                 f"data.classes: '{name}' is a column of every table of predictions; give the "
                 f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
             )
+
+
+def run_classes(run: Run) -> dict[str, list[str]]:
+    """Class -> diagnoses in it, of a run."""
+    return run.inputs().classes or {name: [name] for name in run.class_names()}
 
 
 def input_options(inputs: RunInputs, *, batch_size: int = 64) -> InputOptions:
@@ -132,14 +90,6 @@ def read_pictures(
     return pictures
 
 
-def softmax(logits: np.ndarray, *, temperature: float = 1.0) -> np.ndarray:
-    """(N, C) float64 probabilities of logits divided by a temperature."""
-    scaled = np.asarray(logits, np.float64) / temperature
-    scaled -= scaled.max(axis=1, keepdims=True)
-    powers = np.exp(scaled)
-    return powers / powers.sum(axis=1, keepdims=True)
-
-
 def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
     """Refuse a model that gives no numbers.
 
@@ -154,20 +104,6 @@ def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:
             f"{int((~finite).sum()) - 1} more; train it again, with a lower train.learning_rate "
             "or train.precision=float32"
         )
-
-
-def decide(logits: np.ndarray, decision: Mapping[str, Any], names: list[str]) -> np.ndarray:
-    """(N, C) calibrated probabilities of a run's logits, as ``decision.json`` says."""
-    base = softmax(logits, temperature=decision["temperature"])
-    return calibrate(base, decision.get("calibration"), names)
-
-
-def malignant_scores(
-    probabilities: np.ndarray, decision: Mapping[str, Any], names: list[str]
-) -> np.ndarray | None:
-    """(N,) the malignant score; None where the malignant classes are not known."""
-    malignant = decision.get("malignant")
-    return malignant_score(probabilities, names, malignant) if malignant else None
 
 
 def load_run_shards(run: Run) -> Shards:
@@ -240,12 +176,26 @@ def external_parts(shards: Shards, external: ExternalConfig) -> list[str]:
 
 
 def external_predictions(
-    run: Run, model: keras.Model, shards: Shards, external: ExternalConfig, *, batch_size: int = 64
+    run: Run,
+    model: keras.Model,
+    shards: Shards,
+    external: ExternalConfig,
+    *,
+    malignant: Sequence[str] = (),
+    batch_size: int = 64,
 ) -> Predictions:
     """The chosen splits of another data set, with the run's classes folded.
 
     The malignant score is that of the run's own classes, before they are folded: its thresholds
     were chosen for it.
+
+    Args:
+        run: a finished run.
+        model: of the run.
+        shards: of the other data set.
+        external: its splits, its classes, and which of the run's are folded into them.
+        malignant: those of its classes that are malignant; empty where that is not known.
+        batch_size: images a step.
 
     Raises:
         UserError: no image of these classes, a class to fold that the run does not have, or as
@@ -265,15 +215,16 @@ def external_predictions(
     facts = pd.concat([part[0] for part in parts], ignore_index=True)
     logits = np.concatenate([part[1] for part in parts])
     check_logits(logits, facts, f"{run.folder} on {external.name}")
-    decision = run.decision()
-    probabilities = decide(logits, decision, own)
-    folded = probabilities @ weights
+    answer = decide(logits, run.decision())
+    folded = answer.probabilities @ weights
     return Predictions(
+        split=external.name,
         facts=facts,
         class_names=names,
         logits=logits,
         probabilities=folded / folded.sum(axis=1, keepdims=True),
-        scores=malignant_scores(probabilities, decision, own),
+        malignant=malignant,
+        scores=answer.malignancy,
     )
 
 

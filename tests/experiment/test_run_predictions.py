@@ -1,0 +1,43 @@
+"""Which images of other data sets are read, and which of them are known from training."""
+
+import dataclasses
+
+import pandas as pd
+import pytest
+
+import tfskin
+from tfskin.errors import UserError
+from tfskin.experiment.run_predictions import external_parts, image_keys, training_images
+from tfskin.runs import open_run
+
+
+def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
+    run = open_run(tiny_runs[0])
+    own = run.predictions("train")["image_id"].iloc[0]
+    facts = pd.DataFrame(
+        {"image_id": [own, own, "ISIC_0000001"], "source": ["phantom", "folder", "phantom"]}
+    )
+    assert training_images(run, facts).tolist() == [True, False, False]
+    ids = pd.DataFrame(
+        {"image_id": ["ISIC_0000001_downsampled", "ISIC_0000001", "x", "x"], "source": list("abab")}
+    )
+    assert image_keys(ids).nunique() == 3
+
+
+def other_data(splits):
+    classes = {"bad": ["melanoma"], "good": ["nevus"]}
+    return tfskin.ExternalConfig(
+        name="other", shards="x", splits=splits, classes=classes, fold=classes
+    )
+
+
+def test_folds_of_another_data_set_are_its_train_and_val(phantom_shards):
+    shards = tfskin.load_shards(phantom_shards)
+    counts: dict[str, dict[str, int]] = {"fold0": {}, "fold1": {}, "calibration": {}, "test": {}}
+    dealt = dataclasses.replace(shards, counts=counts)
+    every = ["train", "val", "calibration", "test"]
+    assert external_parts(shards, other_data(every)) == every
+    assert external_parts(dealt, other_data(every)) == list(counts)
+    assert external_parts(dealt, other_data(["test"])) == ["test"]
+    with pytest.raises(UserError, match="name both in splits, or neither"):
+        external_parts(dealt, other_data(["val", "test"]))
