@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from tfskin.evaluation.decision import parse_decision
 from tfskin.evaluation.reliance import Probe, reliance_figures
 from tfskin.evaluation.report import ReportContent, write_report
 from tfskin.evaluation.report_sections import (
@@ -29,12 +30,15 @@ from tfskin.schema import EvaluateConfig
 
 NAMES = ["melanoma", "nevus", "keratosis"]
 CONFIG = EvaluateConfig(resamples=100, reliance_images=0, explained_images=0)
-DECISION = {
-    "temperature": 1.0,
-    "malignant": ["melanoma"],
-    "thresholds": {"sensitivity_0.9": {"threshold": 0.2, "target": {"sensitivity": 0.9}}},
-    "conformal": {"coverage": 0.9, "per_class": dict.fromkeys(NAMES, 0.7)},
-}
+DECISION = parse_decision(
+    {
+        "temperature": 1.0,
+        "malignant": ["melanoma"],
+        "thresholds": {"sensitivity_0.9": {"threshold": 0.2, "target": {"sensitivity": 0.9}}},
+        "conformal": {"coverage": 0.9, "per_class": dict.fromkeys(NAMES, 0.7)},
+    },
+    NAMES,
+)
 
 
 def predictions(*, labels=None, probabilities=None, groups=None, facts=None, images=24):

@@ -22,7 +22,7 @@ from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc, save_figure
 from tfskin.experiment.challenge_run import write_challenge
-from tfskin.experiment.explanation_run import explain_worst
+from tfskin.experiment.explaining import explain_worst
 from tfskin.experiment.judging import (
     Predictions,
     check_class_names,

@@ -92,7 +92,7 @@ def explain(
         hint = nearest_hint(explained_class, names)
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
     paths = find_images(images)
-    model = ready_model(run.load_model())
+    model = as_float32(run.load_model())  # gradients of half precision underflow
     pictures = np.stack([_read(path, run) for path in paths])
     probabilities = run.decision().to_probabilities(model.predict(pictures, verbose=0))
     chosen = probabilities.argmax(axis=1)
@@ -154,7 +154,6 @@ def explain_worst(
     truth = judged.probabilities[rows, judged.labels[rows]]
     worst = rows[np.argsort(truth, kind="stable")][: config.explained_images]
     pictures = read_pictures(shards, split, inputs, worst)
-    model = ready_model(model)
     known, reason = find_known(run, model)
     classes = judged.logits[worst].argmax(axis=1)
     found = explain_pictures(model, pictures, classes)
@@ -172,14 +171,6 @@ def explain_worst(
             )
         )
     return cases, " ".join(part for part in (found.note, reason) if part)
-
-
-def ready_model(model: keras.Model) -> keras.Model:
-    """The model in float32: gradients of reduced precision underflow."""
-    reduced = {"float16", "bfloat16"}
-    if any(layer.compute_dtype in reduced for layer in model._flatten_layers()):
-        return as_float32(model)
-    return model
 
 
 def find_known(run: Run, model: keras.Model) -> tuple[Known | None, str]:
