@@ -359,14 +359,14 @@ def test_another_data_set_never_overwrites_a_runs_own_figures(tiny_runs, phantom
 
 
 def test_images_of_another_data_set_that_a_run_was_trained_on_are_counted(
-    tmp_path, tiny_runs, phantom_shards
+    tmp_path, tiny_runs, phantom_shards, news
 ):
     both = other_data(phantom_shards, splits=["val", "test"])
     for external, expected in [
         (other_data(phantom_shards), 0),
         (both, open_run(tiny_runs[0]).metrics()["splits"]["val"]["images"]),
     ]:
-        news: list[str] = []
+        news.clear()
         options = {"config": SMALL, "output": tmp_path}
         metrics = tfskin.evaluate(tiny_runs[0], external=external, **options)
         assert metrics["trained_on"] == expected
