@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import pandas as pd
 
-from tfskin.datasets.splits import SPLITS
+from tfskin.datasets.splits_file import SPLITS
 from tfskin.evaluation.decision import malignant_score
 from tfskin.evaluation.metrics import check_predictions
 from tfskin.evaluation.sums import Flags, Floats, Ints

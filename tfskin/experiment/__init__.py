@@ -9,7 +9,7 @@ from tfskin.experiment.auditing import audit  # noqa: E402
 from tfskin.experiment.comparing import compare  # noqa: E402
 from tfskin.experiment.ensembling import ensemble  # noqa: E402
 from tfskin.experiment.evaluating import evaluate  # noqa: E402
-from tfskin.experiment.explanation_run import explain  # noqa: E402
+from tfskin.experiment.explaining import explain  # noqa: E402
 from tfskin.experiment.exporting import export  # noqa: E402
 from tfskin.experiment.predicting import predict  # noqa: E402
 from tfskin.experiment.preparing import prepare  # noqa: E402
