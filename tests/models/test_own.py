@@ -13,7 +13,7 @@ from tests.conftest import TINY
 from tfskin import UserError
 from tfskin.layers import BatchNorm
 from tfskin.models import build_model
-from tfskin.testing import check_loss, check_network
+from tfskin.testing import check_batch_independence, check_loss, check_network, maker
 
 MODULE = """
 import keras
@@ -68,6 +68,13 @@ def small(*, image_size, num_classes):
     return build(image_size=(16, 16), num_classes=num_classes)
 
 
+def leaky(*, image_size, num_classes):
+    image = keras.Input((*image_size, 3), name="image")
+    x = keras.layers.GlobalAveragePooling2D(name="pool")(image / 255)
+    x = x - keras.ops.mean(x, axis=0, keepdims=True)
+    return keras.Model(image, keras.layers.Dense(num_classes, name="logits")(x))
+
+
 def failing(*, image_size, num_classes):
     raise RuntimeError("no weights")
 
@@ -99,6 +106,12 @@ def forget() -> None:
 def test_ones_own_network_keeps_the_contract(own):
     policies = ("float32", "mixed_bfloat16")
     check_network("own_parts:build", policies=policies, image_size=(16, 24))
+
+
+def test_a_network_that_looks_at_its_batch_is_found_out(own):
+    make = maker("own_parts:leaky", image_size=(16, 16))
+    with pytest.raises(AssertionError, match="Not equal to tolerance"):
+        check_batch_independence(make)
 
 
 def test_its_batch_normalisation_gets_a_mode_and_its_options_come_from_the_config(own):
