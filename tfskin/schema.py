@@ -194,6 +194,9 @@ class ModelConfig(_Schema):
     )
     cardinality: int | None = Field(None, ge=1, le=1024, description="resnext: number of groups")
     group_width: int | None = Field(None, ge=1, le=1024, description="resnext: channels a group")
+    stochastic_depth: float | None = Field(
+        None, ge=0, lt=1, description="efficientnet_lite: probability of leaving out its last block"
+    )
     aux_weight: float | None = Field(
         None, ge=0, le=10, description="googlenet: weight of each auxiliary loss; 0: none"
     )
@@ -272,7 +275,7 @@ class TrainConfig(_Schema):
     loss: Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"] = Field(
         "cross_entropy", description="what is minimised"
     )
-    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
+    class_weights: Literal["none", "balanced", "sqrt_balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
         "none", description="weight of an image's loss by its class; a class left out has 1"
     )
     focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")

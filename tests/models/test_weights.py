@@ -367,6 +367,7 @@ RANGES = {
     "resnet10": (-2.12, 2.64),
     "resnext50": (-2.12, 2.64),
     "inception_v3": (-1, 1),
+    "efficientnet_lite0": (-0.9922, 1),
     "efficientnet_v2_s": (-1, 0.9922),
 }
 
