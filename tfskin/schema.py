@@ -275,9 +275,9 @@ class TrainConfig(_Schema):
     loss: Literal["cross_entropy", "focal", "class_balanced", "logit_adjusted"] = Field(
         "cross_entropy", description="what is minimised"
     )
-    class_weights: Literal["none", "balanced", "sqrt_balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
-        "none", description="weight of an image's loss by its class; a class left out has 1"
-    )
+    class_weights: (
+        Literal["none", "balanced", "sqrt_balanced"] | dict[str, Annotated[float, Field(ge=0)]]
+    ) = Field("none", description="weight of an image's loss by its class; a class left out has 1")
     focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")
     effective_beta: float = Field(
         0.999, ge=0, lt=1, description="class_balanced: 0 weighs classes alike, near 1 by 1/images"

@@ -39,7 +39,7 @@ def read_torch_tensors(path: Path) -> dict[str, np.ndarray]:
     tensors = {key: value for key, value in items if isinstance(value, Tensor)}
     if not tensors:
         raise ValueError("holds no tensors by name; save model.state_dict()")
-    storages: dict[Storage, np.ndarray] = {}
+    storages: dict[tuple[Storage, str], np.ndarray] = {}
     return {str(key): _rebuild(tensor, records, storages) for key, tensor in tensors.items()}
 
 
@@ -98,7 +98,7 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, _Records]:
     storages: dict[str, Storage] = {}
     found = run_pickle(stream, storages)
     keys = run_pickle(stream)
-    if not isinstance(keys, list) or not all(key in storages for key in keys):
+    if type(keys) is not list or not all(type(key) is str and key in storages for key in keys):
         raise ValueError("lists storages that no tensor has")
     data: dict[str, memoryview] = {}
     for key in keys:
@@ -114,12 +114,16 @@ def _read_legacy(file: BinaryIO) -> tuple[Any, _Records]:
     return found, _Records(data)
 
 
-def _rebuild(tensor: Tensor, records: _Records, storages: dict[Storage, np.ndarray]) -> np.ndarray:
+def _rebuild(
+    tensor: Tensor, records: _Records, storages: dict[tuple[Storage, str], np.ndarray]
+) -> np.ndarray:
     """The tensor as a view of its storage, which it cannot leave."""
     storage, sizes, strides = tensor.storage, tensor.sizes, tensor.strides
-    if storage not in storages:
-        storages[storage] = records.of(storage)
-    numbers = _as_numbers(storages[storage], tensor.code, big_endian=records.big_endian)
+    place = (storage, tensor.code)
+    if place not in storages:
+        data = records.of(storage)
+        storages[place] = _as_numbers(data, tensor.code, big_endian=records.big_endian)
+    numbers = storages[place]
     if storage.part is not None:
         begin, length = storage.part
         if not 0 <= begin <= begin + length <= len(numbers):
