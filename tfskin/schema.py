@@ -53,9 +53,13 @@ class AugmentConfig(_Schema):
     shear: float = Field(0.0, ge=0, lt=60, description="shear by up to this many degrees")
     fill: Literal["reflect", "black"] = Field("reflect", description="what lies beyond the border")
     crop: Range | None = Field(
-        None, description="random resized crop: range of the area kept, such as [0.6, 1.0]"
+        None,
+        description="random resized crop of the whole stored image, in place of model.resize: "
+        "range of the area kept, such as [0.6, 1.0]",
     )
-    crop_aspect: Range = Field((0.75, 4 / 3), description="range of the crop's aspect ratio")
+    crop_aspect: Range = Field(
+        (0.75, 4 / 3), description="range of the crop's aspect, relative to an undistorted one"
+    )
     erasing: Fraction = Field(0.0, description="probability of erasing a random rectangle")
     erasing_area: Range = Field((0.02, 0.2), description="range of the erased area")
     brightness: Fraction = Field(0.0, description="add up to this fraction of 255")
