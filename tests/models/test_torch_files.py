@@ -2,6 +2,7 @@
 
 import struct
 import zipfile
+from typing import Any
 
 import numpy as np
 import pytest
@@ -252,7 +253,8 @@ def test_zip_files_of_other_kinds(tmp_path):
 
 
 def test_files_without_tensors_say_what_to_save(tmp_path):
-    for value in ({"epoch": 3}, [whole("0", NUMBERS)], {"state_dict": 3}, {"model": {}}):
+    values: list[Any] = [{"epoch": 3}, [whole("0", NUMBERS)], {"state_dict": 3}, {"model": {}}]
+    for value in values:
         path = write_zip(tmp_path / "a.pth", pickled(value), {"0": NUMBERS.tobytes()})
         with pytest.raises(ValueError, match=r"save model\.state_dict"):
             read_torch_tensors(path)

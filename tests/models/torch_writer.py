@@ -38,7 +38,11 @@ class Raw(NamedTuple):
 
 def instructions(value: Any) -> bytes:
     """Of a pickle that leaves ``value`` on the stack."""
-    many = {tuple: (b"(", b"t"), list: (b"](", b"e"), dict: (b"}(", b"u")}
+    many: dict[type, tuple[bytes, bytes]] = {
+        tuple: (b"(", b"t"),
+        list: (b"](", b"e"),
+        dict: (b"}(", b"u"),
+    }
     if isinstance(value, Raw):
         return value.code
     if isinstance(value, Global):

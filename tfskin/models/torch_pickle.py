@@ -234,13 +234,11 @@ def _storage(*identity: Any) -> Storage:
     if len(identity) not in (5, 6) or identity[0] != "storage":
         raise ValueError("its pickle refers to something that is no storage")
     _, kind, key, _, numbers = identity[:5]
-    part = identity[5] if len(identity) == 6 else None
-    if part is not None:
-        _, *part = _expect(tuple, part)
-        part = _whole_numbers(tuple(part), 2)
-    return Storage(
-        _expect(str, key), _expect(Kind, kind).code, *_whole_numbers((numbers,), 1), part
-    )
+    part = None
+    if identity[5:] not in ((), (None,)):
+        begin, length = _whole_numbers(_expect(tuple, identity[5])[1:], 2)
+        part = begin, length
+    return Storage(_expect(str, key), _expect(Kind, kind).code, _whole_number(numbers), part)
 
 
 def _tensor(storage: Any, offset: Any, sizes: Any, strides: Any, *_: Any) -> Tensor:
@@ -255,7 +253,7 @@ def _tensor_of_type(
     shape = _whole_numbers(sizes)
     return Tensor(
         _expect(Storage, storage),
-        *_whole_numbers((offset,), 1),
+        _whole_number(offset),
         shape,
         _whole_numbers(strides, len(shape)),
         _expect(Kind, kind).code,
@@ -271,6 +269,10 @@ def _ordered_dict(items: Any = ()) -> dict[Any, Any]:
     for pair in items:
         _put(found, [pair[0]], [pair[1]])
     return found
+
+
+def _whole_number(value: Any) -> int:
+    return _whole_numbers((value,), 1)[0]
 
 
 def _whole_numbers(values: Any, count: int | None = None) -> tuple[int, ...]:
