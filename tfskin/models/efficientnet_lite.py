@@ -17,7 +17,6 @@ from tfskin.models.heads import attach_logits
 SMALLEST_SIDE = 32
 STEM_WIDTH, HEAD_WIDTH = 32, 1280
 
-
 SCALING = {0: (1.0, 1.0), 1: (1.0, 1.1), 2: (1.1, 1.2)}
 """Variant -> factors of the width and of the depth."""
 

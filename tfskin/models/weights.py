@@ -78,8 +78,7 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
             fetch and where to put it), a package that is not installed, a file that cannot be
             read, weights whose images were scaled in another way than the model's first layer
             does, or weights of another network (the message names the first layer that differs
-            and both shapes). The model's weights
-            are then what they were.
+            and both shapes). The model's weights are then what they were.
     """
     layers = [layer for layer in leaf_layers(model) if layer.weights]
     licence = ""
