@@ -65,9 +65,13 @@ class AugmentConfig(_Schema):
     shear: float = Field(0.0, ge=0, lt=60, description="shear by up to this many degrees")
     fill: Literal["reflect", "black"] = Field("reflect", description="what lies beyond the border")
     crop: Range | None = Field(
-        None, description="random resized crop: range of the area kept, such as [0.6, 1.0]"
+        None,
+        description="random resized crop of the whole stored image, in place of model.resize: "
+        "range of the area kept, such as [0.6, 1.0]",
     )
-    crop_aspect: Range = Field((0.75, 4 / 3), description="range of the crop's aspect ratio")
+    crop_aspect: Range = Field(
+        (0.75, 4 / 3), description="range of the crop's aspect, relative to an undistorted one"
+    )
     erasing: Fraction = Field(0.0, description="probability of erasing a random rectangle")
     erasing_area: Range = Field((0.02, 0.2), description="range of the erased area")
     brightness: Fraction = Field(0.0, description="add up to this fraction of 255")
@@ -212,6 +216,9 @@ class ModelConfig(_Schema):
     )
     cardinality: int | None = Field(None, ge=1, le=1024, description="resnext: number of groups")
     group_width: int | None = Field(None, ge=1, le=1024, description="resnext: channels a group")
+    stochastic_depth: float | None = Field(
+        None, ge=0, lt=1, description="efficientnet_lite: probability of leaving out its last block"
+    )
     aux_weight: float | None = Field(
         None, ge=0, le=10, description="googlenet: weight of each auxiliary loss; 0: none"
     )
@@ -294,9 +301,9 @@ class TrainConfig(_Schema):
     loss_options: dict[str, Any] = Field(
         default_factory=dict, description="options of a loss that have no key here"
     )
-    class_weights: Literal["none", "balanced"] | dict[str, Annotated[float, Field(ge=0)]] = Field(
-        "none", description="weight of an image's loss by its class; a class left out has 1"
-    )
+    class_weights: (
+        Literal["none", "balanced", "sqrt_balanced"] | dict[str, Annotated[float, Field(ge=0)]]
+    ) = Field("none", description="weight of an image's loss by its class; a class left out has 1")
     focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")
     effective_beta: float = Field(
         0.999, ge=0, lt=1, description="class_balanced: 0 weighs classes alike, near 1 by 1/images"

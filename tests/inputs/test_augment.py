@@ -35,16 +35,6 @@ def expected_geometry(config: AugmentConfig, image: np.ndarray, index: int) -> n
         nonlocal forward
         forward = np.array(rows) @ forward
 
-    if config.crop:
-        low, high = config.crop
-        area = low + (high - low) * u["crop_area"]
-        low, high = np.log(config.crop_aspect)
-        aspect = math.exp(low + (high - low) * u["crop_aspect"])
-        part_x, part_y = min(math.sqrt(area * aspect), 1), min(math.sqrt(area / aspect), 1)
-        right = (u["crop_x"] - 0.5) * (1 - part_x) * width
-        down = (u["crop_y"] - 0.5) * (1 - part_y) * height
-        then([[1, 0, -right], [0, 1, -down], [0, 0, 1]])
-        then([[1 / part_x, 0, 0], [0, 1 / part_y, 0], [0, 0, 1]])
     if config.horizontal_flip and u["horizontal_flip"] < 0.5:
         then([[-1, 0, 0], [0, 1, 0], [0, 0, 1]])
     if config.vertical_flip and u["vertical_flip"] < 0.5:
@@ -81,7 +71,6 @@ GEOMETRY: dict[str, dict[str, Any]] = {
     "zoom": {"zoom": 0.5},
     "shift": {"shift": 0.4},
     "shear": {"shear": 40},
-    "crop": {"crop": (0.2, 0.9)},
     "flips and turns": {"horizontal_flip": True, "vertical_flip": True, "quarter_turns": True},
     "all": {
         "horizontal_flip": True,
@@ -91,7 +80,6 @@ GEOMETRY: dict[str, dict[str, Any]] = {
         "zoom": 0.3,
         "shift": 0.8,
         "shear": 20,
-        "crop": (0.5, 1),
     },
 }
 
@@ -136,14 +124,6 @@ def test_half_turns_of_oblongs_move_pixels_unchanged():
 def test_nothing_on_changes_nothing(size):
     image = np.random.default_rng(0).uniform(0, 255, (*size, 3)).astype("float32")
     np.testing.assert_array_equal(augment(AugmentConfig(**OFF), image, 0), image)
-
-
-def test_crop_never_leaves_the_picture():
-    config = AugmentConfig(**OFF, crop=(0.1, 1.0), fill="black")
-    white = np.full((*WIDE, 3), 255, np.uint8)
-    for index in range(30):
-        inner = augment(config, white, index)[2:-2, 2:-2]
-        np.testing.assert_allclose(inner, 255, atol=1e-3)
 
 
 def expected_colors(config: AugmentConfig, image: np.ndarray, index: int) -> np.ndarray:

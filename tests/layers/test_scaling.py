@@ -22,12 +22,16 @@ def test_zero_one():
     np.testing.assert_allclose(scaled("zero_one"), IMAGES / 255, atol=1e-7)
 
 
+def test_mean_127():
+    np.testing.assert_allclose(scaled("mean_127"), (IMAGES - 127) / 128, atol=1e-7)
+
+
 def test_imagenet_is_the_torch_mode_of_keras():
     expected = keras.applications.imagenet_utils.preprocess_input(IMAGES.copy(), mode="torch")
     np.testing.assert_allclose(scaled("imagenet"), expected, atol=1e-5)
 
 
-@pytest.mark.parametrize("mode", ["minus_one_one", "zero_one", "imagenet"])
+@pytest.mark.parametrize("mode", ["minus_one_one", "zero_one", "imagenet", "mean_127"])
 @pytest.mark.parametrize("policy", ["mixed_float16", "mixed_bfloat16"])
 def test_half_precision_only_rounds_the_result(mode, policy):
     step = {"mixed_float16": 1e-3, "mixed_bfloat16": 8e-3}[policy]
@@ -41,5 +45,5 @@ def test_mode_survives_the_config():
 
 
 def test_unknown_mode_names_the_known_ones():
-    with pytest.raises(ValueError, match="minus_one_below_one, got 'tf'"):
+    with pytest.raises(ValueError, match="mean_127, got 'tf'"):
         Scale("tf")  # type: ignore[arg-type]

@@ -17,6 +17,7 @@ WALKED = {
     "resnet10",
     "resnext50",
     "inception_v3",
+    "efficientnet_lite0",
     "efficientnet_v2_s",
 }
 """The smallest member of each other family: one walk through the contract."""

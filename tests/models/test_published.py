@@ -23,11 +23,14 @@ TRAINABLE = {
     "resnext50": 25_028_904,
     "resnext101": 88_791_336,
     "inception_v3": 23_817_352,
+    "efficientnet_lite0": 4_652_008,
+    "efficientnet_lite1": 5_416_680,
+    "efficientnet_lite2": 6_092_072,
     "efficientnet_v2_s": 21_458_488,
     "efficientnet_v2_m": 54_139_356,
     "efficientnet_v2_l": 118_515_272,
 }
-IN_A_MOMENT = {"resnet18"}
+IN_A_MOMENT = {"resnet18", "efficientnet_lite0", "efficientnet_lite1", "efficientnet_lite2"}
 SMALLEST = {
     "five_layer": 32,
     "lenet": 32,
@@ -39,6 +42,7 @@ SMALLEST = {
     "resnet50": 8,
     "resnext50": 8,
     "inception_v3": 75,
+    "efficientnet_lite0": 32,
     "efficientnet_v2_s": 32,
 }
 

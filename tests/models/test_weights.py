@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from tests.models.torch_writer import save_state
 from tfskin.errors import UserError
 from tfskin.layers import Scale
 from tfskin.models import build_model, imagenet, load_weights
@@ -61,7 +62,15 @@ def torch_state(model):
     return state
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
+def write_torch_state(model, path):
+    """``.pt``: in the layout from before PyTorch 1.6."""
+    if path.suffix == ".safetensors":
+        save_file(torch_state(model), path)
+    else:
+        save_state(path, torch_state(model), legacy=path.suffix == ".pt")
+
+
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors", ".pth", ".pt"])
 def test_every_format_gives_the_same_network(tmp_path, suffix):
     source, target = small(seed=1), small(seed=2)
     path = tmp_path / f"model{suffix}"
@@ -70,7 +79,7 @@ def test_every_format_gives_the_same_network(tmp_path, suffix):
     elif suffix == ".weights.h5":
         source.save_weights(path)
     else:
-        save_file(torch_state(source), path)
+        write_torch_state(source, path)
     report = load_weights(target, str(path), name="resnet10")
     assert report.matched == report.total == len(target.weights)
     assert not report.fresh
@@ -101,7 +110,7 @@ def test_another_number_of_classes_keeps_a_fresh_head(tmp_path, suffix):
     )
 
 
-@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors"])
+@pytest.mark.parametrize("suffix", [".keras", ".weights.h5", ".safetensors", ".pth", ".pt"])
 def test_a_mismatch_names_the_first_layer_and_both_shapes_and_changes_nothing(tmp_path, suffix):
     source, target = small(seed=1, widths=(4, 4, 4, 8)), small(seed=2)
     before = logits(target)
@@ -111,7 +120,7 @@ def test_a_mismatch_names_the_first_layer_and_both_shapes_and_changes_nothing(tm
     elif suffix == ".weights.h5":
         source.save_weights(path)
     else:
-        save_file(torch_state(source), path)
+        write_torch_state(source, path)
     with pytest.raises(UserError) as caught:
         load_weights(target, str(path), name="resnet10")
     message = str(caught.value)
@@ -137,6 +146,7 @@ def test_weights_of_another_network_are_refused(tmp_path):
         ("a.keras", b"PK damaged", "cannot be read as weights"),
         ("a.weights.h5", b"no hdf", "cannot be read as weights"),
         ("a.safetensors", b"x", "cannot be read as weights"),
+        ("a.pth", b"x", "cannot be read as weights"),
         ("a.onnx", b"x", "not from '.onnx'"),
         ("folder/x.txt", b"x", "no finished run"),
     ],
@@ -151,13 +161,6 @@ def test_bad_files_are_named(tmp_path, name, content, message):
     assert "\n" not in str(caught.value)
     with pytest.raises(UserError, match="no file or run 'nowhere'"):
         load_weights(small(), "nowhere", name="resnet10")
-
-
-def test_a_pth_file_without_torch_says_what_to_install(tmp_path, monkeypatch):
-    (tmp_path / "a.pth").write_bytes(b"x")
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UserError, match="pip install torch"):
-        load_weights(small(), str(tmp_path / "a.pth"), name="resnet10")
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".keras"])
@@ -189,17 +192,27 @@ def test_a_file_of_keras_resnets_has_the_scaling_of_caffe(tmp_path):
         assert read_weight_file(path).scale == expected
 
 
+@pytest.mark.parametrize(
+    ("names", "scale"),
+    [
+        (("conv1.weight", "fc.bias"), "imagenet"),
+        (("module.features.0.weight",), "imagenet"),
+        (("_conv_stem.weight", "_fc.bias"), "mean_127"),
+        (("_conv_stem.weight", "_blocks.0._se_reduce.weight"), "imagenet"),
+        (("stem.weight",), None),
+    ],
+)
+@pytest.mark.parametrize("suffix", [".pth", ".safetensors"])
+def test_the_names_of_modules_tell_how_images_were_scaled(tmp_path, names, scale, suffix):
+    path, state = tmp_path / f"a{suffix}", {name: np.zeros(3, "f4") for name in names}
+    save_file(state, path) if suffix == ".safetensors" else save_state(path, state)
+    assert read_weight_file(path).scale == scale
+
+
 def test_weights_of_another_color_space_are_refused(tmp_path):
     small(color_space="hsv").save(tmp_path / "model.keras")
     with pytest.raises(UserError, match="scaled as 'otherwise'"):
         load_weights(small(), str(tmp_path), name="resnet10")
-
-
-def test_a_pth_file_is_not_downloaded_where_nothing_can_read_it(monkeypatch):
-    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
-    monkeypatch.setattr(urllib.request, "urlopen", None)
-    with pytest.raises(UserError, match="pip install torch"):
-        load_weights(small(), "imagenet", name="resnet18")
 
 
 def test_a_legacy_h5_file_is_read_by_name(tmp_path):
@@ -299,7 +312,6 @@ class TestImageNet:
             raise urllib.error.URLError("Name or service not known")
 
         monkeypatch.setattr(urllib.request, "urlopen", no_network)
-        monkeypatch.setattr(imagenet, "check_torch", lambda path: None)
         model = build_model("resnet18", image_size=SIZE, num_classes=2, widths=WIDTHS)
         with pytest.raises(UserError) as caught:
             load_weights(model, "imagenet", name="resnet18")
@@ -367,6 +379,7 @@ RANGES = {
     "resnet10": (-2.12, 2.64),
     "resnext50": (-2.12, 2.64),
     "inception_v3": (-1, 1),
+    "efficientnet_lite0": (-0.9922, 1),
     "efficientnet_v2_s": (-1, 0.9922),
 }
 

@@ -12,6 +12,7 @@ from tfskin.training.losses import (
     balanced_weights,
     build_loss,
     effective_weights,
+    sqrt_balanced_weights,
 )
 
 
@@ -114,7 +115,23 @@ def test_balanced_weights_are_scikit_learns():
     assert np.mean(expected[labels]) == pytest.approx(1)
 
 
-@pytest.mark.parametrize("weigh", [balanced_weights, lambda n: effective_weights(n, 0.999)])
+def test_square_root_weights_lie_between_none_and_balanced_ones():
+    counts = np.array(list(COUNTS.values()))
+    found = np.array(sqrt_balanced_weights(counts.tolist()))
+    assert (found * counts).sum() / counts.sum() == pytest.approx(1)
+    ratios = np.array(balanced_weights(counts.tolist())) / found**2
+    assert ratios == pytest.approx(np.full(3, ratios[0]))  # n / (C n_c) to the power 1/2
+    assert found / found.min() == pytest.approx(np.sqrt(counts.max() / counts))
+    labels, logits = random_batch()
+    named = dict(zip(COUNTS, found.tolist(), strict=True))
+    assert value("cross_entropy", labels, logits, class_weights="sqrt_balanced") == pytest.approx(
+        value("cross_entropy", labels, logits, class_weights=named)
+    )
+
+
+@pytest.mark.parametrize(
+    "weigh", [balanced_weights, sqrt_balanced_weights, lambda n: effective_weights(n, 0.999)]
+)
 def test_a_class_without_images_changes_no_other_weight(weigh):
     first, second = weigh([6000, 500])
     assert weigh([6000, 0, 500]) == pytest.approx([first, 0, second])

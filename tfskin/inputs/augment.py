@@ -47,10 +47,11 @@ def make_augment(
     matters. Use it in ``Dataset.map`` before ``batch`` (one picture fits the CPU's cache, a
     batch does not).
 
+    ``crop`` has no part in it: a crop comes from the whole picture, before it has this size
+    (:func:`tfskin.inputs.crops.make_crop`).
+
     The changes, in this order, each left out at strength 0 (``u`` is uniform in [0, 1)):
 
-    - ``crop``: a box of area ``u`` in the range and aspect log-uniform in ``crop_aspect`` (relative
-      to the picture's own; sides longer than the picture are cut), anywhere, scaled to the frame.
     - ``horizontal_flip``, ``vertical_flip``: half of the time each.
     - ``quarter_turns``: 0, 90, 180 or 270 degrees as ``numpy.rot90``, then stretched to the frame
       where it is not square.
@@ -117,7 +118,6 @@ def _interpolates(config: AugmentConfig, image_size: tuple[int, int]) -> bool:
         or config.zoom
         or config.shift
         or config.shear
-        or config.crop
         or (config.quarter_turns and height != width)
     )
 
@@ -150,19 +150,10 @@ def inverse_map(
         linear, (x0, y0) = _times(turn, linear), _apply(turn, x0, y0)
     scale_x = _sign(numbers["horizontal_flip"], config.horizontal_flip)
     scale_y = _sign(numbers["vertical_flip"], config.vertical_flip)
-    offset_x = offset_y = tf.constant(0.0)
-    if config.crop:
-        area = _between(config.crop, numbers["crop_area"])
-        aspect = _log_between(config.crop_aspect, numbers["crop_aspect"])
-        part_x = tf.minimum(tf.sqrt(area * aspect), 1.0)
-        part_y = tf.minimum(tf.sqrt(area / aspect), 1.0)
-        scale_x, scale_y = scale_x * part_x, scale_y * part_y
-        offset_x = (numbers["crop_x"] - 0.5) * (1.0 - part_x) * width
-        offset_y = (numbers["crop_y"] - 0.5) * (1.0 - part_y) * height
     xx, xy, yx, yy = linear
     return (
-        *(scale_x * xx, scale_x * xy, scale_x * x0 + offset_x),
-        *(scale_y * yx, scale_y * yy, scale_y * y0 + offset_y),
+        *(scale_x * xx, scale_x * xy, scale_x * x0),
+        *(scale_y * yx, scale_y * yy, scale_y * y0),
     )
 
 
@@ -260,7 +251,7 @@ def erase_rectangle(config: AugmentConfig, image: tf.Tensor, numbers: Numbers) -
     """The picture with a random rectangle in its mean colour, or as it was."""
     height, width = image.shape[0], image.shape[1]
     area = _between(config.erasing_area, numbers["erasing_area"])
-    aspect = _log_between((0.3, 1 / 0.3), numbers["erasing_aspect"])
+    aspect = log_between((0.3, 1 / 0.3), numbers["erasing_aspect"])
     part_x = tf.minimum(tf.sqrt(area * aspect), 1.0)
     part_y = tf.minimum(tf.sqrt(area / aspect), 1.0)
     inside_x = _inside(numbers["erasing_x"], part_x, width)
@@ -306,7 +297,8 @@ def _between(limits: tuple[float, float], number: tf.Tensor) -> tf.Tensor:
     return limits[0] + (limits[1] - limits[0]) * number
 
 
-def _log_between(limits: tuple[float, float], number: tf.Tensor) -> tf.Tensor:
+def log_between(limits: tuple[float, float], number: tf.Tensor) -> tf.Tensor:
+    """A random number in [0, 1) as one whose logarithm is uniform between the limits."""
     return tf.exp(_between((math.log(limits[0]), math.log(limits[1])), number))
 
 

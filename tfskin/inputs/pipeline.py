@@ -12,6 +12,7 @@ import tensorflow as tf
 
 from tfskin.inputs.augment import make_augment
 from tfskin.inputs.classes import class_names, count_images
+from tfskin.inputs.crops import make_crop
 from tfskin.inputs.decode import decode_image, make_resize
 from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
 from tfskin.inputs.reading import read_pictures, read_places
@@ -212,7 +213,12 @@ def _compile_load(
         epoch: tf.Tensor, place: tf.Tensor, copy: tf.Tensor, encoded: tf.Tensor, label: tf.Tensor
     ) -> tuple[tf.Tensor, ...]:
         image = decode_image(encoded)
-        image = to_size(image if windows is None else cut_window(image, copy, windows))
+        image = image if windows is None else cut_window(image, copy, windows)
+        if augment is not None and augment.crop:
+            crop = make_crop(augment, image_size=image_size, resize=resize, seed=seed, epoch=epoch)
+            image = crop(image, place)
+        else:
+            image = to_size(image)
         if augment is not None:
             image = make_augment(augment, image_size=image_size, seed=seed, epoch=epoch)(
                 image, place

@@ -5,7 +5,9 @@ from typing import Any, Literal, get_args
 import keras
 from keras import ops
 
-ScaleMode = Literal["minus_one_one", "imagenet", "zero_one", "caffe", "minus_one_below_one"]
+ScaleMode = Literal[
+    "minus_one_one", "imagenet", "zero_one", "caffe", "minus_one_below_one", "mean_127"
+]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_DEVIATION = (0.229, 0.224, 0.225)
@@ -26,6 +28,7 @@ class Scale(keras.layers.Layer):
     - ``caffe``: blue, green and red in this order, less ImageNet's mean (103.939, 116.779,
       123.68), not divided (VGG and Keras's ResNets)
     - ``minus_one_below_one``: ``x / 128 - 1`` (EfficientNetV2-S, M and L in Keras)
+    - ``mean_127``: ``(x - 127) / 128`` (EfficientNet-Lite)
 
     Args:
         mode: the range.
@@ -50,6 +53,8 @@ class Scale(keras.layers.Layer):
             scaled = images / 255.0
         elif self.mode == "minus_one_below_one":
             scaled = images / 128.0 - 1.0
+        elif self.mode == "mean_127":
+            scaled = (images - 127.0) / 128.0
         elif self.mode == "caffe":
             scaled = ops.flip(images, axis=-1) - ops.array(CAFFE_MEAN, dtype="float32")
         else:

@@ -20,6 +20,11 @@ from tfskin.models.alexnet import build_alexnet
 from tfskin.models.arguments import ArgumentError
 from tfskin.models.auxiliary import WithAuxiliaries
 from tfskin.models.costs import count_activations, count_flops, count_parameters
+from tfskin.models.efficientnet_lite import (
+    build_efficientnet_lite0,
+    build_efficientnet_lite1,
+    build_efficientnet_lite2,
+)
 from tfskin.models.efficientnet_v2 import (
     build_efficientnet_v2_l,
     build_efficientnet_v2_m,
@@ -74,6 +79,9 @@ MODELS: dict[str, Callable[..., keras.Model]] = {
     "resnext50": build_resnext50,
     "resnext101": build_resnext101,
     "inception_v3": build_inception_v3,
+    "efficientnet_lite0": build_efficientnet_lite0,
+    "efficientnet_lite1": build_efficientnet_lite1,
+    "efficientnet_lite2": build_efficientnet_lite2,
     "efficientnet_v2_s": build_efficientnet_v2_s,
     "efficientnet_v2_m": build_efficientnet_v2_m,
     "efficientnet_v2_l": build_efficientnet_v2_l,

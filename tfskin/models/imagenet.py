@@ -13,7 +13,7 @@ import keras
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 from tfskin.layers.scaling import Scale, ScaleMode
-from tfskin.models.weight_files import check_torch
+from tfskin.models.packaged import PACKAGED
 from tfskin.progress import progress_bar
 
 KERAS = "https://storage.googleapis.com/tensorflow/keras-applications"
@@ -137,6 +137,11 @@ PUBLISHED: dict[str, list[Published]] = {
 }
 
 
+def cache_folder() -> Path:
+    """Where files of weights are kept: ``~/.keras/models`` (``KERAS_HOME``), as Keras does."""
+    return Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
+
+
 def fetch_imagenet(model: keras.Model, name: str) -> Path:
     """The local file of a network's ImageNet weights, downloaded unless it is there.
 
@@ -151,8 +156,7 @@ def fetch_imagenet(model: keras.Model, name: str) -> Path:
             it.
     """
     published = choose_imagenet(model, name)
-    folder = Path(os.environ.get("KERAS_HOME", Path.home() / ".keras")) / "models"
-    path = folder / published.name
+    path = cache_folder() / published.name
     if path.is_file():
         if not _checksum_fits(path, published):
             raise UserError(
@@ -160,7 +164,6 @@ def fetch_imagenet(model: keras.Model, name: str) -> Path:
                 f"and it is downloaded again from {published.url}"
             )
         return path
-    check_torch(path)
     try:
         _download(published, path)
     except (urllib.error.URLError, TimeoutError, OSError) as error:
@@ -178,17 +181,27 @@ def choose_imagenet(model: keras.Model, name: str) -> Published:
     if name not in PUBLISHED:
         raise UserError(
             f"model.weights: there are no ImageNet weights for '{name}'; there are for "
-            f"{', '.join(PUBLISHED)}"
+            f"{', '.join([*PACKAGED, *PUBLISHED])}"
         )
+    scale = scale_of_rgb(model)
+    fitting = [file for file in PUBLISHED[name] if file.scale == scale]
+    classes = model.output_shape[-1]
+    headless = [file for file in fitting if file.classes is None]
+    return headless[0] if headless and classes != fitting[0].classes else fitting[0]
+
+
+def scale_of_rgb(model: keras.Model) -> str:
+    """The mode of the layer that scales the network's RGB images.
+
+    Raises:
+        UserError: the network sees another colour space.
+    """
     scales = [layer.mode for layer in model.layers if isinstance(layer, Scale)]
     if not scales:
         raise UserError(
             "model.weights: ImageNet weights were trained on RGB; set model.color_space=rgb"
         )
-    fitting = [file for file in PUBLISHED[name] if file.scale == scales[0]]
-    classes = model.output_shape[-1]
-    headless = [file for file in fitting if file.classes is None]
-    return headless[0] if headless and classes != fitting[0].classes else fitting[0]
+    return scales[0]
 
 
 def _download(published: Published, path: Path) -> None:

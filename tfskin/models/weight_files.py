@@ -1,7 +1,6 @@
 """What files of weights hold, whatever wrote them: layer name -> arrays in Keras's layout."""
 
-import importlib.util
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -10,11 +9,18 @@ import keras
 import numpy as np
 
 from tfskin.errors import UserError
+from tfskin.files import replace_file
 from tfskin.layers import Scale
 from tfskin.layers.parts import leaf_layers
+from tfskin.models.torch_files import read_torch_tensors
 
 Arrays = list[np.ndarray]
 TORCH_ORDER = ("weight", "bias", "running_mean", "running_var")
+TORCH_SCALES = {"conv1": "imagenet", "features.0": "imagenet", "_conv_stem": "mean_127"}
+"""First convolution of torchvision's networks and of ``efficientnet_lite_pytorch`` -> scaling."""
+
+SCALE, ORIGIN = "tfskin_scale", "tfskin_origin"
+"""Attributes of the files of :func:`write_named_weights`."""
 
 
 @dataclass(frozen=True)
@@ -39,11 +45,11 @@ class StoredWeights:
 def read_weight_file(path: Path) -> StoredWeights:
     """The weights of a ``.keras``, ``.weights.h5``, ``.h5``, ``.safetensors`` or ``.pth`` file.
 
-    ``.pth`` and ``.pt`` need PyTorch, and are read with ``weights_only=True``: a pickle that would
-    run code is refused.
+    ``.pth`` and ``.pt`` are read without PyTorch (:func:`read_torch_tensors`): a pickle that asks
+    for anything but tensors is refused.
 
     Raises:
-        UserError: no such file, a suffix that is none of these, a damaged file, PyTorch missing.
+        UserError: no such file, a suffix that is none of these, a damaged file.
     """
     readers: dict[str, Callable[[Path], StoredWeights]] = {
         ".keras": _read_keras,
@@ -101,7 +107,42 @@ def _read_h5(path: Path) -> StoredWeights:
             if arrays:
                 named[name] = arrays
         # What Keras calls so are its ResNets, whose weights are Caffe's.
-        return StoredWeights(named=named, scale="caffe" if "conv1_conv" in named else None)
+        scale = root.attrs.get(SCALE) or ("caffe" if "conv1_conv" in named else None)
+        return StoredWeights(named=named, scale=scale)
+
+
+def write_named_weights(path: Path, named: dict[str, Arrays], *, scale: str, origin: str) -> None:
+    """Write weights in Keras's ``.h5`` layout, which ``load_weights(..., by_name=True)`` reads too.
+
+    Args:
+        path: ends in ``.h5``; it is written whole.
+        named: layer name -> its arrays, in the order of ``layer.weights``.
+        scale: the mode of :class:`tfskin.layers.Scale` that their images had.
+        origin: the SHA-256 of the file that they come from.
+    """
+    import h5py
+
+    with replace_file(path) as temporary, h5py.File(temporary, "w") as file:
+        file.attrs.update(
+            {SCALE: scale, ORIGIN: origin, "layer_names": [n.encode() for n in named]}
+        )
+        for name, arrays in named.items():
+            group = file.create_group(name)
+            names = [f"weight_{number}" for number in range(len(arrays))]
+            group.attrs["weight_names"] = [key.encode() for key in names]
+            for key, array in zip(names, arrays, strict=True):
+                group[key] = array
+
+
+def origin_of(path: Path) -> str | None:
+    """The SHA-256 that :func:`write_named_weights` wrote down; none for any other file."""
+    import h5py
+
+    try:
+        with h5py.File(path, "r") as file:
+            return file.attrs.get(ORIGIN)
+    except OSError:
+        return None
 
 
 def _read_counted(group: Any) -> dict[str, list[Arrays]]:
@@ -139,30 +180,27 @@ def _texts(values: Any) -> list[str]:
 def _read_safetensors(path: Path) -> StoredWeights:
     from safetensors.numpy import load_file
 
-    return StoredWeights(torch=_by_module(load_file(path)), scale="imagenet")
-
-
-def check_torch(path: Path) -> None:
-    """Refuse a file that PyTorch has to read where it is not installed.
-
-    Raises:
-        UserError: it is such a file, and PyTorch is missing.
-    """
-    if path.suffix in (".pth", ".pt") and importlib.util.find_spec("torch") is None:
-        raise UserError(
-            f"{path}: reading it needs PyTorch (pip install torch); or give the same weights as "
-            ".safetensors"
-        )
+    return _of_torch(load_file(path))
 
 
 def _read_torch(path: Path) -> StoredWeights:
-    check_torch(path)
-    import torch
+    return _of_torch(read_torch_tensors(path))
 
-    state = torch.load(path, map_location="cpu", weights_only=True)
-    state = state.get("state_dict", state)
-    tensors = {key: value.numpy() for key, value in state.items()}
-    return StoredWeights(torch=_by_module(tensors), scale="imagenet")
+
+def _of_torch(tensors: dict[str, np.ndarray]) -> StoredWeights:
+    modules = _by_module(tensors)
+    return StoredWeights(torch=modules, scale=_scale_of_torch(modules))
+
+
+def _scale_of_torch(modules: Collection[str]) -> str | None:
+    """What the networks whose modules have such names are trained with, if that is known.
+
+    A file of tensors does not say how its images were scaled; the ports and libraries that name
+    their first convolution in these ways have one scaling each.
+    """
+    if any(name.endswith("._se_reduce") for name in modules):
+        return "imagenet"  # EfficientNet, whose other modules are those of EfficientNet-Lite
+    return next((scale for name, scale in TORCH_SCALES.items() if name in modules), None)
 
 
 def _by_module(tensors: dict[str, np.ndarray]) -> dict[str, dict[str, np.ndarray]]:

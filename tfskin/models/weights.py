@@ -8,14 +8,17 @@ import numpy as np
 
 from tfskin.errors import UserError
 from tfskin.layers.parts import head_layers, leaf_layers
-from tfskin.models.imagenet import fetch_imagenet
+from tfskin.models.imagenet import cache_folder, fetch_imagenet, scale_of_rgb
 from tfskin.models.names import count_from_zero, snake_case
+from tfskin.models.packaged import PACKAGED, find_packaged
 from tfskin.models.weight_files import (
     TORCH_ORDER,
     Arrays,
     StoredWeights,
+    origin_of,
     read_weight_file,
     scale_of,
+    write_named_weights,
 )
 
 # torchvision's names of the modules whose name here is not the same with `_` for `.`.
@@ -42,17 +45,20 @@ class WeightReport:
         matched: tensors that were taken.
         total: tensors of the network.
         fresh: layers of the head that keep their initial weights.
+        licence: that of the weights, where they came with one, and the package.
     """
 
     source: str
     matched: int
     total: int
     fresh: tuple[str, ...]
+    licence: str = ""
 
     def __str__(self) -> str:
         """One line for people."""
         line = f"weights: {self.matched} of {self.total} tensors from {self.source}"
-        return f"{line}; fresh: {', '.join(self.fresh)}" if self.fresh else line
+        line += f"; fresh: {', '.join(self.fresh)}" if self.fresh else ""
+        return line + (f"; licence: {self.licence}" if self.licence else "")
 
 
 def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
@@ -69,14 +75,20 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
 
     Raises:
         UserError: nothing of that name, no network connection (the message says which file to
-            fetch and where to put it), a file that cannot be read, weights whose images were
-            scaled in another way than the model's first layer does, or weights of another network
-            (the message names the first layer that differs and both shapes). The model's weights
-            are then what they were.
+            fetch and where to put it), a package that is not installed, a file that cannot be
+            read, weights whose images were scaled in another way than the model's first layer
+            does, or weights of another network (the message names the first layer that differs
+            and both shapes). The model's weights are then what they were.
     """
-    path = _find(model, source, name)
-    stored = read_weight_file(path)
     layers = [layer for layer in leaf_layers(model) if layer.weights]
+    licence = ""
+    if source == "imagenet" and name in PACKAGED:
+        scale_of_rgb(model)
+        path, stored = _read_packaged(name, layers)
+        licence = f"{PACKAGED[name].licence} ({PACKAGED[name].package})"
+    else:
+        path = _find(model, source, name)
+        stored = read_weight_file(path)
     head = {id(layer) for layer in head_layers(model)}
     found = _by_layer(stored, layers, head, path)
     taken: list[tuple[keras.layers.Layer, Arrays]] = []
@@ -100,7 +112,26 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
         layer.set_weights(arrays)
     total = sum(len(layer.weights) for layer in layers)
     matched = sum(len(arrays) for _, arrays in taken)
-    return WeightReport(str(path), matched, total, tuple(fresh))
+    return WeightReport(str(path), matched, total, tuple(fresh), licence)
+
+
+def _read_packaged(name: str, layers: list[keras.layers.Layer]) -> tuple[Path, StoredWeights]:
+    """The weights of an installed package, and the file in Keras's layout that keeps them.
+
+    The file is written where it is missing, or was made of another one; without leave to write
+    there, the package's own file is read each time.
+    """
+    packaged, path = PACKAGED[name], find_packaged(name)
+    kept = cache_folder() / f"{name}-imagenet-{packaged.sha256[:8]}.h5"
+    if origin_of(kept) == packaged.sha256:
+        return kept, read_weight_file(kept)
+    named = _from_torch(read_weight_file(path).torch, layers)
+    stored = StoredWeights(named=named, scale=packaged.scale)
+    try:
+        write_named_weights(kept, named, scale=packaged.scale, origin=packaged.sha256)
+    except OSError:
+        return path, stored
+    return kept, stored
 
 
 def _find(model: keras.Model, source: str, name: str) -> Path:
@@ -206,7 +237,8 @@ def _from_torch(
     by_name = {layer.name: layer for layer in layers}
     found: dict[str, Arrays] = {}
     for module, tensors in modules.items():
-        name = TORCH_NAMES.get(module, module.replace(".", "_"))
+        plain = ".".join(part.lstrip("_") for part in module.split("."))
+        name = TORCH_NAMES.get(plain, plain.replace(".", "_"))
         if name in by_name:
             ordered = [tensors[key] for key in TORCH_ORDER if key in tensors]
             found[name] = [_from_torch_layout(array, by_name[name]) for array in ordered]
@@ -214,9 +246,13 @@ def _from_torch(
 
 
 def _from_torch_layout(array: np.ndarray, layer: keras.layers.Layer) -> np.ndarray:
-    """(out, in, height, width) -> (height, width, in, out); (out, in) -> (in, out)."""
+    """(out, in, height, width) -> (height, width, in, out); (out, in) -> (in, out).
+
+    A depthwise kernel is (channels, 1, height, width) there and (height, width, channels, 1) here.
+    """
     if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
+        depthwise = isinstance(layer, keras.layers.DepthwiseConv2D)
+        return array.transpose((2, 3, 0, 1) if depthwise else (2, 3, 1, 0))
     if array.ndim != 2:
         return array
     grid = _flattened(layer)

@@ -135,6 +135,17 @@ def balanced_weights(counts: Sequence[int]) -> list[float]:
     return np.where(there, weights, 0).tolist()
 
 
+def sqrt_balanced_weights(counts: Sequence[int]) -> list[float]:
+    """Proportional to the square root of :func:`balanced_weights`, 1 on average over the images.
+
+    Between no weights and balanced ones: rare classes count more, and a class still weighs more in
+    all the more images it has. A class without images has the weight 0.
+    """
+    roots = np.sqrt(balanced_weights(counts))
+    images = np.asarray(counts, "float64")
+    return (roots * images.sum() / max((roots * images).sum(), 1e-12)).tolist()
+
+
 def effective_weights(counts: Sequence[int], beta: float) -> list[float]:
     """``(1 - beta) / (1 - beta^n_c)``, scaled to sum C.
 
@@ -214,7 +225,7 @@ def build_loss(
     *,
     counts: Mapping[str, int],
     label_smoothing: float = 0.0,
-    class_weights: Literal["none", "balanced"] | Mapping[str, float] = "none",
+    class_weights: Literal["none", "balanced", "sqrt_balanced"] | Mapping[str, float] = "none",
     options: Mapping[str, Any] | None = None,
     **keys: Any,
 ) -> keras.losses.Loss:
@@ -224,8 +235,8 @@ def build_loss(
         loss: a name of :data:`LOSSES`, or one's own (:mod:`tfskin.extensions`).
         counts: class -> images of it in an epoch of training, in the order of the logits.
         label_smoothing: see :class:`CrossEntropy`.
-        class_weights: ``balanced``: :func:`balanced_weights`; or class -> weight, 1 where not
-            named.
+        class_weights: ``balanced``: :func:`balanced_weights`; ``sqrt_balanced``:
+            :func:`sqrt_balanced_weights`; or class -> weight, 1 where not named.
         options: options of the loss's builder.
         **keys: options of several losses, of which the builder gets those that it takes.
 
@@ -240,6 +251,8 @@ def build_loss(
     weights: list[float] | None = None
     if class_weights == "balanced":
         weights = balanced_weights(list(counts.values()))
+    elif class_weights == "sqrt_balanced":
+        weights = sqrt_balanced_weights(list(counts.values()))
     elif isinstance(class_weights, Mapping):
         weights = [float(class_weights.get(name, 1.0)) for name in counts]
     builder, options = load_part(loss, LOSSES, LOSS), options or {}
