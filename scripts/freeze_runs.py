@@ -71,8 +71,7 @@ def freeze(folder: Path) -> None:
 
 def make_shards() -> None:
     import tfskin
-    from tfskin.datasets.sources import SourceOptions
-    from tfskin.datasets.sources.phantom import PhantomOptions
+    from tfskin.datasets.options import PhantomOptions, SourceOptions
 
     phantoms = PhantomOptions(lesions=120, image_size=(48, 64))
     options = tfskin.PrepareOptions(source=SourceOptions(phantom=phantoms))
