@@ -53,7 +53,7 @@ def build_efficientnet_lite(
     dropout: float = 0.2,
     stochastic_depth: float = 0.2,
     batch_norm: BatchNormMode = "update",
-    bn_momentum: float = 0.99,
+    bn_momentum: float = 0.9,
     bn_epsilon: float = 1e-3,
     head_bn: bool = False,
 ) -> keras.Model:
@@ -67,8 +67,9 @@ def build_efficientnet_lite(
     classes, images scaled by ``(x - 127) / 128``.
 
     Convolutions are padded as TensorFlow's ``same`` (the odd row of zeros of a strided convolution
-    is below and on the right), which the published weights were trained with; so are the epsilon
-    and the momentum of batch normalisation. Layers have the names of the PyTorch port
+    is below and on the right), which the published weights were trained with; so is the
+    epsilon of batch normalisation. Its momentum was 0.99 there; 0.9, as in every network here,
+    follows a fine-tuning of a few hundred steps. Layers have the names of the PyTorch port
     ``efficientnet_lite_pytorch``, without leading underscores and with ``_`` for ``.``
     (``blocks_3_depthwise_conv``).
 
