@@ -10,7 +10,6 @@ from tests.models.test_contract import tiny
 from tfskin.ensembling import Combiner, as_float32, build_ensemble
 from tfskin.evaluation.explanations import embed, explain_pictures, nearest
 from tfskin.evaluation.taps import find_units
-from tfskin.experiment.explanation_run import ready_model
 from tfskin.models import MODELS, build_model
 
 TINY: dict[str, Any] = {"image_size": (32, 32), "num_classes": 3, "widths": (4, 4, 8, 8, 8)}
@@ -91,7 +90,7 @@ def test_every_network_of_the_table_is_explained(name, policy):
         keras.config.set_dtype_policy(before)
     if policy == "mixed_float16":
         assert any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
-    model = ready_model(model)
+    model = as_float32(model)
     assert not any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
     size = model.input_shape[1:3]
     found = explain_pictures(model, pictures(1, size), [1], steps=2)
@@ -151,6 +150,7 @@ def test_an_ensembles_map_is_the_sum_of_its_members_by_their_weights(weights):
     expected = sum(weight * one for weight, one in zip(weights, each, strict=True))
     ensemble = build_ensemble(members, Combiner("weights", weights=weights))
     found = explain_pictures(ensemble, shown, [1], steps=1).grad_cam
+    assert found is not None
     np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
 
 
@@ -163,12 +163,15 @@ def test_tokens_of_a_transformer_are_a_map():
     tokens = keras.layers.LayerNormalization(name="last")(tokens)
     pooled = keras.layers.GlobalAveragePooling1D()(tokens)
     model = keras.Model(image, keras.layers.Dense(3, name="logits")(pooled))
+    shown = pictures(1)
+    label = int(np.asarray(model(shown)).argmax())  # a logit above 0: some place speaks for it
     (unit,) = find_units(model)
     assert unit.features is not None
     assert unit.features.name == "last"
-    found = explain_pictures(model, pictures(1), [0], steps=4)
+    found = explain_pictures(model, shown, [label], steps=4)
     assert found.grad_cam is not None
     assert found.grad_cam.shape == (1, 32, 32)
+    assert found.grad_cam.max() == 1
 
 
 def test_a_model_without_a_map_says_so():

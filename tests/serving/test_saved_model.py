@@ -294,7 +294,6 @@ def test_failed_export_leaves_nothing_behind(options, tmp_path):
     [
         ({"class_names": ["a", "b"]}, "3 outputs, but 2"),
         ({"version": 0}, "version 0"),
-        ({"temperature": 0.0}, "temperature"),
         ({"name": "../tiny"}, "one folder name"),
         ({"name": ""}, "one folder name"),
     ],

@@ -30,6 +30,11 @@ def as_float32(model: keras.Model, *, name: str | None = None) -> keras.Model:
     return copy
 
 
+def computes_in_float32(model: keras.Model) -> bool:
+    """Whether no layer of a model, nested ones included, computes in half precision."""
+    return not any(layer.compute_dtype in REDUCED for layer in model._flatten_layers())
+
+
 def build_ensemble(members: Sequence[keras.Model], combiner: Combiner) -> keras.Model:
     """One functional model, from image to the ensemble's log-probabilities.
 

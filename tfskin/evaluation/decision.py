@@ -21,8 +21,9 @@ SET_SLACK = 1e-6
 """How far above its quantile ``1 - p`` may lie for a class to be in a prediction set.
 
 The image that a quantile was taken from lies exactly on it and must be inside. A served graph knows
-its probability in float32 only, up to a few 1e-7 beside the float64 one, and adding 1e-9 to a
-quantile does not even change the float32 number. With 1e-6 both sides give the same answer.
+its probability in float32, a few 1e-7 beside the float64 one, and adding 1e-9 to a quantile does
+not even change the float32 number: one in thirteen such images fell out of its own set. With 1e-6
+both sides give the same answer.
 """
 
 FITTED_WITH_THE_MODEL = ("temperature", "split", "inside_the_model")
@@ -103,6 +104,17 @@ class Decision(BaseModel):
                     raise ValueError(f"the isotonic calibration has no class '{name}'")
         return self
 
+    @property
+    def levels(self) -> dict[str, float]:
+        """Operating point -> the malignant score from which it calls an image malignant."""
+        return {name: point.threshold for name, point in self.thresholds.items()}
+
+    @property
+    def quantiles(self) -> list[float]:
+        """The quantile of each class in the order of ``class_names``; none without sets."""
+        found = self.conformal.per_class if self.conformal else {}
+        return [found[name] for name in self.class_names if found]
+
     def to_dict(self) -> dict[str, Any]:
         """What ``decision.json`` holds: the keys that were given, in the order of the attributes.
 
@@ -154,8 +166,7 @@ def decide(logits: npt.ArrayLike, decision: Decision) -> Answer:
     if decision.malignant:
         malignancy = malignant_score(probabilities, decision.class_names, decision.malignant)
         if decision.thresholds:
-            levels = [point.threshold for point in decision.thresholds.values()]
-            is_malignant = malignancy[:, np.newaxis] >= np.array(levels)
+            is_malignant = malignancy[:, np.newaxis] >= np.array([*decision.levels.values()])
     if decision.conformal is not None:
         prediction_set = prediction_sets(probabilities, decision)
     return Answer(
@@ -182,8 +193,7 @@ def prediction_sets(probabilities: Floats, decision: Decision) -> Bools:
     """
     if decision.conformal is None:
         raise ValueError("no prediction sets were fitted")
-    quantiles = [decision.conformal.per_class[name] for name in decision.class_names]
-    return 1 - probabilities <= np.array(quantiles) + SET_SLACK
+    return 1 - probabilities <= np.array(decision.quantiles) + SET_SLACK
 
 
 def parse_decision(

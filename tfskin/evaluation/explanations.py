@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 import tensorflow as tf
 
-from tfskin.evaluation.taps import Flow, Unit, find_units, run_tapped
+from tfskin.evaluation.taps import Flow, Unit, as_map, find_units, run_tapped
 
 Pictures = npt.NDArray[np.float32]
 
@@ -117,8 +117,8 @@ def grad_cam(
     slopes = tape.gradient(score, maps, unconnected_gradients=tf.UnconnectedGradients.ZERO)
     total = tf.zeros_like(images[..., 0])
     for m, features, slope in zip(seen, maps, slopes, strict=True):
-        importance = tf.reduce_mean(slope, axis=(1, 2), keepdims=True)
-        cam = tf.nn.relu(tf.reduce_sum(importance * features, axis=3, keepdims=True))
+        importance = tf.reduce_mean(as_map(slope), axis=(1, 2), keepdims=True)
+        cam = tf.nn.relu(tf.reduce_sum(importance * as_map(features), axis=3, keepdims=True))
         total += units[m].share * tf.image.resize(_to_one(cam), images.shape[1:3])[..., 0]
     return _to_one(total)
 

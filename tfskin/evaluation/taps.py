@@ -55,7 +55,8 @@ class Flow:
         output: (N, C) logits of the model.
         logits: (N, C) of each network.
         embeddings: (N, F) of each network, what its head took.
-        maps: (N, h, w, K) of each network, its last map of features; None where it has none.
+        maps: of each network, its last map of features, (N, h, w, K) or the tokens (N, T, K) of
+            a transformer (:func:`as_map`); None where it has none.
     """
 
     output: Any
@@ -94,9 +95,7 @@ def run_tapped(call: Callable[[Any], Any], units: Sequence[Unit], images: Any) -
         output = call(images)
     heads = [seen[id(unit.head)] for unit in units]
     maps = [
-        None
-        if unit.features is None
-        else _as_map(seen[id(unit.features)][0 if unit.before_pooling else 1])
+        None if unit.features is None else seen[id(unit.features)][0 if unit.before_pooling else 1]
         for unit in units
     ]
     return Flow(output, [given for _, given in heads], [taken for taken, _ in heads], maps)
@@ -161,8 +160,8 @@ def _token_side(tokens: int) -> tuple[int, int]:
     return 0, 0
 
 
-def _as_map(features: Any) -> Any:
-    """A map (N, h, w, K) as it is; tokens (N, T, K) in their square."""
+def as_map(features: Any) -> Any:
+    """(N, h, w, K) of a map as it is, or of tokens (N, T, K) in their square."""
     if len(features.shape) == 4:
         return features
     side, extra = _token_side(features.shape[1])

@@ -9,7 +9,7 @@ from tfskin.experiment.comparing import compare  # noqa: E402
 from tfskin.experiment.deployment import ServingOptions, export  # noqa: E402
 from tfskin.experiment.ensemble_run import ensemble  # noqa: E402
 from tfskin.experiment.evaluating import evaluate  # noqa: E402
-from tfskin.experiment.explanation_run import explain  # noqa: E402
+from tfskin.experiment.explaining import explain  # noqa: E402
 from tfskin.experiment.prediction_run import predict  # noqa: E402
 from tfskin.experiment.preparation import PrepareOptions, prepare  # noqa: E402
 from tfskin.experiment.training_run import resume, train  # noqa: E402

@@ -133,7 +133,7 @@ def check_members(members: Sequence[Run]) -> None:
     if len({member.folder.resolve() for member in members}) < len(members):
         raise UserError("a run is given twice; members of an ensemble must differ")
     for member in members:
-        if member.decision().inside_the_model:
+        if member.decision(before_evaluation=True).inside_the_model:
             raise UserError(f"{member.folder}: is an ensemble; name its members instead")
     for other in members[1:]:
         pair = f"{first.folder} and {other.folder}"

@@ -121,16 +121,6 @@ def check_companions(
         )
 
 
-def computes_in_float32(model: keras.Model) -> bool:
-    """Whether no layer of a model, nested ones included, computes in half precision."""
-    return all(
-        computes_in_float32(layer)
-        if isinstance(layer, keras.Model)
-        else layer.compute_dtype == "float32"
-        for layer in model.layers
-    )
-
-
 def _expected_rows(
     model: keras.Model, encoded: Sequence[bytes], valid: np.ndarray, options: GraphOptions
 ) -> Iterator[tuple[int, np.ndarray]]:

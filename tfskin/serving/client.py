@@ -116,10 +116,7 @@ class RestClient:
             answer = self._session.request(method, url, json=body, timeout=self._timeout)
         except requests.RequestException as error:
             if isinstance(error, requests.Timeout) or "timed out" in str(error):
-                raise UserError(
-                    f"{self.url}: no answer within {self._timeout:g} seconds; give a smaller "
-                    "--batch-size or a longer --timeout"
-                ) from None
+                raise _too_late(self.url, self._timeout) from None
             refused = isinstance(error, requests.ConnectionError)
             reason = "no connection" if refused else _first_line(error)
             raise UserError(f"{self.url}: {reason}; is the server running?") from None
@@ -185,14 +182,10 @@ class GrpcClient:
             return method(request, timeout=self._timeout)
         except grpc.RpcError as error:
             if error.code() == grpc.StatusCode.DEADLINE_EXCEEDED:
-                raise UserError(
-                    f"{self.url}: no answer within {self._timeout:g} seconds; give a smaller "
-                    "--batch-size or a longer --timeout"
-                ) from None
+                raise _too_late(self.url, self._timeout) from None
             reason = _first_line(error.details() or error.code().name)
-            hint = ""
-            if error.code() == grpc.StatusCode.UNAVAILABLE:
-                hint = "; is the server running?"
+            is_away = error.code() == grpc.StatusCode.UNAVAILABLE
+            hint = "; is the server running?" if is_away else ""
             raise UserError(f"{self.url}: {reason}{hint}") from None
 
 
@@ -212,6 +205,13 @@ def _channel_options(options: ServerOptions) -> list[tuple[str, Any]]:
         service = {"methodConfig": [{"name": [{}], "retryPolicy": policy}]}
         chosen.append(("grpc.service_config", json.dumps(service)))
     return chosen
+
+
+def _too_late(url: str, timeout: float) -> UserError:
+    return UserError(
+        f"{url}: no answer within {timeout:g} seconds; give a smaller --batch-size or a longer "
+        "--timeout"
+    )
 
 
 def _first_line(error: object) -> str:

@@ -29,11 +29,11 @@ def decide_in_graph(
         score = tf.reduce_sum(probabilities * tf.constant(is_malignant), axis=1)
         outputs["malignancy"] = score
         if decision.thresholds:
-            points = tf.constant(list(decision.thresholds))
-            levels = [point.threshold for point in decision.thresholds.values()]
-            outputs["operating_points"] = tf.tile(points[tf.newaxis], [count, 1])
-            outputs["is_malignant"] = score[:, tf.newaxis] >= tf.constant(levels, tf.float32)
+            points = tf.constant([list(decision.levels)])
+            levels = tf.constant(list(decision.levels.values()), tf.float32)
+            outputs["operating_points"] = tf.tile(points, [count, 1])
+            outputs["is_malignant"] = score[:, tf.newaxis] >= levels
     if decision.conformal is not None:
-        quantiles = [decision.conformal.per_class[n] + SET_SLACK for n in decision.class_names]
-        outputs["prediction_set"] = 1 - probabilities <= tf.constant(quantiles, tf.float32)
+        limits = [quantile + SET_SLACK for quantile in decision.quantiles]
+        outputs["prediction_set"] = 1 - probabilities <= tf.constant(limits, tf.float32)
     return outputs

@@ -112,6 +112,22 @@ class Served:
             result["member_names"] = tf.tile(tf.constant([list(self.member_names)]), [count, 1])
         return result
 
+    def embed(self, decoded: Decoded) -> Tensors:
+        """Decoded files to the outputs of ``features``."""
+        return {"features": tf.concat(self.flow(decoded.images).embeddings, axis=-1)}
+
+    def explain(self, decoded: Decoded) -> Tensors:
+        """Decoded files to the outputs of ``explain``."""
+        options, classified = self.options, self.classify(decoded.images)
+        classes = classified["top_indices"][:, 0]
+        return {
+            "heat_map": grad_cam(self.flow, self.units, decoded.images, classes),
+            "box": find_boxes(decoded.sizes, options.image_size, options.resize),
+            "class_index": classes,
+            "class_name": classified["top_names"][:, 0],
+            "probability": classified["top_probabilities"][:, 0],
+        }
+
 
 def make_signatures(served: Served) -> dict[str, Function]:
     """The functions that a SavedModel offers, by name; one trace serves batches of every size.
@@ -147,13 +163,13 @@ def make_signatures(served: Served) -> dict[str, Function]:
     ``heat_map`` float32 (N, h, w) in 0..1, and its ``box`` float32 (N, 4) on the upright picture.
     """
     functions = {
-        "serving_default": _bytes_function(served, _classify_files(served)),
+        "serving_default": _bytes_function(served, lambda decoded: served.classify(decoded.images)),
         "images": _images_function(served, tf.float32),
         "images_uint8": _images_function(served, tf.uint8),
-        "features": _bytes_function(served, _embed_files(served)),
+        "features": _bytes_function(served, served.embed),
     }
     if any(unit.share for unit in served.units):
-        functions["explain"] = _bytes_function(served, _explain_files(served))
+        functions["explain"] = _bytes_function(served, served.explain)
     return functions
 
 
@@ -241,31 +257,6 @@ def _images_function(served: Served, dtype: tf.DType) -> Function:
         return served.classify(resized)
 
     return serve
-
-
-def _classify_files(served: Served) -> Callable[[Decoded], Tensors]:
-    return lambda decoded: served.classify(decoded.images)
-
-
-def _embed_files(served: Served) -> Callable[[Decoded], Tensors]:
-    return lambda decoded: {"features": tf.concat(served.flow(decoded.images).embeddings, axis=-1)}
-
-
-def _explain_files(served: Served) -> Callable[[Decoded], Tensors]:
-    options = served.options
-
-    def explain(decoded: Decoded) -> Tensors:
-        classified = served.classify(decoded.images)
-        classes = classified["top_indices"][:, 0]
-        return {
-            "heat_map": grad_cam(served.flow, served.units, decoded.images, classes),
-            "box": find_boxes(decoded.sizes, options.image_size, options.resize),
-            "class_index": classes,
-            "class_name": classified["top_names"][:, 0],
-            "probability": classified["top_probabilities"][:, 0],
-        }
-
-    return explain
 
 
 def _blank_unread(values: tf.Tensor, valid: tf.Tensor) -> tf.Tensor:

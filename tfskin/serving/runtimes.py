@@ -175,7 +175,7 @@ def _contract(options: RuntimeExport, difference: float, size: int) -> dict[str,
         },
         "class_names": list(decision.class_names),
         "malignant": list(decision.malignant),
-        "thresholds": {n: point.threshold for n, point in decision.thresholds.items()},
+        "thresholds": decision.levels,
         "conformal": {
             "coverage": conformal.coverage if conformal else None,
             "per_class": conformal.per_class if conformal else {},

@@ -12,12 +12,12 @@ import numpy as np
 import tensorflow as tf
 
 import tfskin
-from tfskin.ensembling import as_float32
+from tfskin.ensembling import as_float32, computes_in_float32
 from tfskin.errors import UserError
 from tfskin.evaluation.calibration import Calibration
 from tfskin.files import replace_folder
 from tfskin.inputs import Sample
-from tfskin.serving.checks import check_companions, check_export, computes_in_float32
+from tfskin.serving.checks import check_companions, check_export
 from tfskin.serving.graph import GraphOptions, Served, make_signatures
 from tfskin.serving.model_card import ModelFacts, write_licenses, write_model_card
 from tfskin.serving.surroundings import MODELS_FILE, list_models, write_surroundings
@@ -178,7 +178,7 @@ def _describe(
         "temperature": decision.temperature,
         "calibration": (decision.calibration or Calibration()).method,
         "malignant": list(decision.malignant),
-        "thresholds": {n: point.threshold for n, point in decision.thresholds.items()},
+        "thresholds": decision.levels,
         "conformal_coverage": decision.conformal.coverage if decision.conformal else None,
         "test_time_augmentation": options.test_time_augmentation,
         "float16_weights": options.float16_weights,

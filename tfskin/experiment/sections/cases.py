@@ -7,7 +7,7 @@ import numpy as np
 
 from tfskin.evaluation.explanations import explain_pictures
 from tfskin.evaluation.report import Block, Case, Paragraph
-from tfskin.experiment.explanation_run import find_known, nearest_pictures, views_of
+from tfskin.experiment.explaining import find_known, nearest_pictures, views_of
 from tfskin.experiment.run_predictions import external_parts, read_pictures
 from tfskin.experiment.sections.base import Evaluation, ReportSection
 from tfskin.inputs import read_labels

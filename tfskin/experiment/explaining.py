@@ -87,7 +87,7 @@ def explain(
         hint = nearest_hint(explained_class, names)
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
     paths = find_images(images)
-    model = ready_model(run.load_model())
+    model = as_float32(run.load_model())  # gradients of half precision underflow
     pictures = np.stack([_read(path, run) for path in paths])
     probabilities = decide(model.predict(pictures, verbose=0), run.decision()).probabilities
     chosen = probabilities.argmax(axis=1)
@@ -120,14 +120,6 @@ def explain(
             ]
         )
     return pd.DataFrame(rows, columns=["path", "predicted", "probability", "explained", "picture"])
-
-
-def ready_model(model: keras.Model) -> keras.Model:
-    """The model in float32: gradients of reduced precision underflow."""
-    reduced = {"float16", "bfloat16"}
-    if any(layer.compute_dtype in reduced for layer in model._flatten_layers()):
-        return as_float32(model)
-    return model
 
 
 def find_known(run: Run, model: keras.Model) -> tuple[Known | None, str]:
