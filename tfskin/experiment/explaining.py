@@ -1,4 +1,4 @@
-"""Why a run says what it says, about its worst-classified images or about other pictures."""
+"""Why a run says what it says about an image."""
 
 import logging
 from collections.abc import Sequence
@@ -14,14 +14,10 @@ from tfskin.datasets.pictures import read_picture
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.curve_plots import plot_explanation
-from tfskin.evaluation.decision import decide
 from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
 from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
-from tfskin.experiment.run_predictions import (
-    input_options,
-    load_run_shards,
-)
+from tfskin.experiment.run_predictions import input_options, load_run_shards
 from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
 from tfskin.prediction.find import find_images
 from tfskin.progress import progress_bar
@@ -89,7 +85,7 @@ def explain(
     paths = find_images(images)
     model = as_float32(run.load_model())  # gradients of half precision underflow
     pictures = np.stack([_read(path, run) for path in paths])
-    probabilities = decide(model.predict(pictures, verbose=0), run.decision()).probabilities
+    probabilities = run.decision().to_probabilities(model.predict(pictures, verbose=0))
     chosen = probabilities.argmax(axis=1)
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))
