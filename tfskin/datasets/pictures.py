@@ -21,6 +21,8 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfskin.datasets.containers import read_container, split_container_path
+from tfskin.datasets.decoder import decodes_to
+from tfskin.datasets.sizes import refuse_size
 from tfskin.errors import UserError
 from tfskin.progress import progress_bar
 
@@ -37,6 +39,17 @@ _SUFFIX_FORMATS = {
     ".webp": ("WEBP",),
 }
 _ORIENTATION = 0x0112
+_PNG_DEPTH = 24  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
+# Top, left, down, across of the passes of an interlaced PNG: PNG specification, 8.2.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -46,7 +59,20 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# What Pillow's readers raise for files that they did not foresee.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 _BATCH = 8
 _BATCHES_PER_WORKER = 3
 
@@ -65,7 +91,8 @@ class StoredPicture:
 def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Image:
     """The whole picture, decoded, upright, RGB.
 
-    EXIF orientation is applied, where EXIF can be read. Transparency is laid over white. Grey of
+    EXIF orientation is applied, where EXIF can be read; that of XMP is not, as in browsers.
+    Transparency is laid over white. Grey of
     16 bits keeps its upper 8; a colour profile is not applied, for TensorFlow's decoders do not
     either. Of an animation, the first frame.
 
@@ -76,8 +103,8 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
             sides keep this many pixels: for hashes, never for what a network sees.
 
     Raises:
-        UserError: the file cannot be read, is empty, no image, cut off or damaged, has more
-            pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or is grey of 32 bits.
+        UserError: the file cannot be read, is empty, no image, cut off or damaged, of a
+            size that :mod:`tfskin.datasets.sizes` refuses, or grey of 32 bits.
     """
     return _decode(path, _read_bytes(path), at_least)[1]
 
@@ -89,7 +116,8 @@ class ExaminedPicture:
     Attributes:
         image: as :func:`read_picture` returns it.
         oddities: such as "CMYK", "16 bits a channel", "animated", "transparent", "turned by
-            EXIF", "grey", "palette", "no end marker", "a PNG named .jpg": all of them decoded.
+            EXIF", "grey", "palette", "no end marker", "lossless
+            JPEG", "a PNG named .jpg": all of them decoded.
         width: of the upright original in pixels.
         height: of the upright original in pixels.
         digest: SHA-256 of the file, in hexadecimal.
@@ -127,9 +155,10 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     """The picture as it is stored: its own bytes where they will do, else a JPEG.
 
     The bytes stay as they are when the file is a JPEG or an 8-bit PNG, RGB without transparency,
-    upright, and no side is longer than ``max_side`` pixels. Anything else becomes upright RGB,
-    is shrunk with an antialiasing filter (Lanczos) until its longer side is ``max_side``, and is
-    encoded as a JPEG without chroma subsampling.
+    upright, no side is longer than ``max_side`` pixels, and the decoder of training
+    (:mod:`tfskin.datasets.decoder`) gives the pixels that Pillow gives. Anything else becomes
+    upright RGB, is shrunk with an antialiasing filter (Lanczos) until its longer side is
+    ``max_side``, and is encoded as a JPEG without chroma subsampling.
 
     Raises:
         UserError: as :func:`read_picture`.
@@ -137,7 +166,7 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     data = _read_bytes(path)
     plain, image = _decode(path, data, None)
     width, height = image.size
-    if plain and max(width, height) <= max_side:
+    if plain and max(width, height) <= max_side and decodes_to(data, np.asarray(image)):
         return StoredPicture(data, width, height)
     image = shrink_picture(image, max_side)
     stream = BytesIO()
@@ -220,7 +249,10 @@ def _read_bytes(path: Path | str) -> bytes:
 def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, Image.Image]:
     """Whether the bytes can be stored as they are, and the picture as upright RGB."""
     with _explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as image:
-        _check_size(path, image)
+        if refusal := refuse_size(*image.size):
+            raise UserError(f"{path}: {refusal}, or leave the image out")
+        if image.format == "PNG":
+            _check_png(data)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         upright = turn_upright(image)
@@ -229,6 +261,7 @@ def _decode(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, 
 
 def turn_upright(image: Image.Image) -> Image.Image:
     """The picture turned as its EXIF says; itself where that is not needed or can't be read."""
+    _forget_xmp(image)
     image.load()  # turns a TIFF, and shows damage that unreadable EXIF would hide
     turn = _TURNS.get(_read_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -236,10 +269,17 @@ def turn_upright(image: Image.Image) -> Image.Image:
 
 def _read_orientation(image: Image.Image) -> int:
     """EXIF's orientation; 1, upright, where there is none or it can't be read, as when serving."""
+    _forget_xmp(image)
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, struct.error):
         return 1
+
+
+def _forget_xmp(image: Image.Image) -> None:
+    """Pillow turns by XMP where EXIF has no orientation; browsers and the served graph do not."""
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
 
 
 @contextmanager
@@ -251,25 +291,14 @@ def _explain_damage(path: Path | str, data: bytes) -> Iterator[None]:
         what = "is a web page or XML, no image" if page else "is no image that Pillow knows"
         raise UserError(f"{path}: {what}; download it again, or leave the image out") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _bomb(path) from None
+        raise UserError(
+            f"{path}: has too many pixels, maybe as an attack; shrink it, or leave the image out"
+        ) from None
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise UserError(
             f"{path}: is cut off or damaged ({reason}); download it again, or leave the image out"
         ) from None
-
-
-def _check_size(path: Path | str, image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise _bomb(path)
-
-
-def _bomb(path: Path | str) -> UserError:
-    return UserError(
-        f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be an attack; "
-        "shrink it, or leave the image out"
-    )
 
 
 def _list_oddities(
@@ -278,7 +307,7 @@ def _list_oddities(
     mode = {"CMYK": "CMYK", "L": "grey", "1": "black and white", "P": "palette", "LA": "grey"}
     if image.mode in mode:
         yield mode[image.mode]
-    if image.mode.startswith("I;16") or (image.format == "PNG" and data[24] == 16):
+    if image.mode.startswith("I;16") or (image.format == "PNG" and data[_PNG_DEPTH] == 16):
         yield "16 bits a channel"
     if getattr(image, "is_animated", False):
         yield "animated"
@@ -288,29 +317,39 @@ def _list_oddities(
         yield "turned by EXIF"
     if image.format == "JPEG" and not data.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
         yield "no end marker"
+    if image.format == "JPEG" and _is_lossless_jpeg(data):
+        yield "lossless JPEG"
     suffix = Path(path).suffix.lower()
     if suffix in _SUFFIX_FORMATS and image.format not in _SUFFIX_FORMATS[suffix]:
         yield f"a {image.format} named {suffix}"
 
 
+def _is_lossless_jpeg(data: bytes) -> bool:
+    """Whether a JPEG is of a lossless process: ITU T.81, table B.1, SOF3, 7, 11 and 15."""
+    start = 2
+    while start + 4 <= len(data):
+        marker = data[start + 1]
+        if marker == 0xFF:
+            start += 1  # fill
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker % 4 == 3
+        start += 2 + int.from_bytes(data[start + 2 : start + 4])
+    return False
+
+
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Whether the bytes of an upright picture can be stored as they are."""
-    if image.mode != "RGB":
+    """Whether an upright image is of a kind that is stored as it is, if training can read it."""
+    if image.mode != "RGB" or image.has_transparency_data:
         return False
-    if image.format == "JPEG":
-        # Pillow forgives a missing end marker, TensorFlow does not.
-        return data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
-    if image.format != "PNG" or getattr(image, "is_animated", False):
-        return False
-    bit_depth = data[24]  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
-    if bit_depth != 8 or image.has_transparency_data:
-        return False
-    _check_png(data)
-    return True
+    if image.format == "PNG":
+        return data[_PNG_DEPTH] == 8 and not getattr(image, "is_animated", False)
+    # Words after the end marker are not taken along.
+    return image.format == "JPEG" and data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
 
 
 def _check_png(data: bytes) -> None:
-    """Raise where TensorFlow's decoder would: Pillow forgives some wrong checksums, it does not."""
+    """Raise where TensorFlow's decoder would: Pillow forgives wrong checksums and missing rows."""
     start, pixels = 8, []
     while start + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[start : start + 8])
@@ -325,7 +364,19 @@ def _check_png(data: bytes) -> None:
             break
     else:
         raise ValueError("no end chunk")
-    zlib.decompress(b"".join(pixels))
+    if len(zlib.decompress(b"".join(pixels))) < _count_png_bytes(data):
+        raise ValueError("too few pixels")
+
+
+def _count_png_bytes(data: bytes) -> int:
+    """How many bytes the rows of a PNG have, each with one for its filter."""
+    width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    total = 0
+    for top, left, down, across in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        rows, columns = -((top - height) // down), -((left - width) // across)
+        total += max(rows, 0) * (1 + -(-columns * bits // 8)) if columns > 0 else 0
+    return total
 
 
 def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:

@@ -9,7 +9,10 @@ from tfskin.schema import Resize
 from tfskin.serving.binary import read_bytes, read_number
 from tfskin.serving.exif import read_orientation, turn_upright
 from tfskin.serving.gif import cut_first_frame
+from tfskin.serving.png import read_png_orientation
 
+# Of a JPEG, the marker by which Adobe says that nothing is to be converted.
+_ADOBE = b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0"
 _STARTS = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8", "bmp": b"BM"}
 
 
@@ -72,7 +75,9 @@ def decode_upright(
 
     That is what happens to such pictures before they are stored for training; a JPEG or PNG
     without transparency and orientation is what :func:`tfskin.inputs.decode.decode_and_resize`
-    gives. A GIF gives its first frame; a BMP must have 24 or 32 bits a pixel, uncompressed.
+    gives. A GIF gives its first frame, which must be opaque and fill its screen; a PNG may have
+    an alpha channel but no transparent colour; a BMP must have 24 or 32 bits a pixel,
+    uncompressed. All else fails.
 
     Args:
         encoded: scalar string, a JPEG, PNG, GIF or BMP file.
@@ -93,11 +98,35 @@ def decode_upright(
     def gif() -> tf.Tensor:
         return tf.io.decode_gif(cut_first_frame(encoded))[0]
 
+    def jpeg() -> tf.Tensor:
+        return decode_image(mark_cmyk(encoded, tf.io.extract_jpeg_shape(encoded)[2]))
+
+    orientation = _by_format(
+        encoded,
+        {"png": lambda: read_png_orientation(encoded)},
+        default=lambda: read_orientation(encoded),
+    )
     cases = {"png": png, "gif": gif, "bmp": lambda: _decode_bmp(encoded)}
-    image = _by_format(encoded, cases, default=lambda: decode_image(encoded))
-    image = turn_upright(image, read_orientation(encoded))
+    message = ["a PNG with a transparent colour, or EXIF that can't be found"]
+    with tf.control_dependencies([tf.debugging.Assert(orientation > 0, message)]):
+        image = turn_upright(_by_format(encoded, cases, default=jpeg), orientation)
     size = tf.shape(image)[:2]
     return resize_image(tf.ensure_shape(image, (None, None, 3)), image_size, resize), size
+
+
+def mark_cmyk(encoded: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+    """A JPEG (a scalar string), with Adobe's marker in front where it has four channels.
+
+    TensorFlow takes such numbers for ink where there is no marker, and for paper where there is
+    one; Pillow always takes them for paper, as Photoshop writes them. A marker of the file's own
+    comes later, and so outweighs this one.
+    """
+
+    def mark() -> tf.Tensor:
+        rest = tf.strings.substr(encoded, 2, tf.strings.length(encoded) - 2)
+        return _STARTS["jpeg"][:2] + _ADOBE + rest
+
+    return tf.cond(channels == 4, mark, lambda: encoded)
 
 
 def _by_format(
