@@ -11,6 +11,7 @@ import pandas as pd
 
 from tfskin.datasets.containers import split_container_path
 from tfskin.errors import UserError
+from tfskin.files import is_formula
 
 RECORD_COLUMNS = [
     "image_id",
@@ -165,6 +166,10 @@ def _check_ids(ids: list[str], source: str) -> None:
             )
         if not image_id.isprintable():
             raise UserError(f"{source}: image_id {image_id!r} holds control characters; rename it")
+        if is_formula(image_id):
+            raise UserError(
+                f"{source}: image_id '{image_id}' would be a formula in a spreadsheet; rename it"
+            )
         if image_id in seen:
             repeated[image_id] = None
         seen.add(image_id)

@@ -16,7 +16,7 @@ from tfskin.datasets.splits import SPLITS
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.calibration import calibrate
 from tfskin.evaluation.decisions import malignant_score
-from tfskin.files import replace_file
+from tfskin.files import is_formula, replace_file
 from tfskin.inputs import (
     InputOptions,
     average_window_logits,
@@ -73,7 +73,7 @@ class Predictions:
 
 
 def check_class_names(names: list[str]) -> None:
-    """Refuse a class that is named like a column of the tables of predictions.
+    """Refuse a class that is named like a column of the tables of predictions, or a formula.
 
     Raises:
         UserError: names the class.
@@ -83,6 +83,11 @@ def check_class_names(names: list[str]) -> None:
             raise UserError(
                 f"data.classes: '{name}' is a column of every table of predictions; give the "
                 f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
+            )
+        if is_formula(name):
+            raise UserError(
+                f"data.classes: '{name}' would be a formula in a spreadsheet; give the class "
+                "another name"
             )
 
 
