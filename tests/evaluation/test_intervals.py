@@ -7,6 +7,8 @@ import pytest
 from scipy import stats
 
 from tests.scripts import load_script
+from tfskin.evaluation import figures as figures_module
+from tfskin.evaluation.figures import Statistics, figures_from_confusions
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import CLASS_FIGURES, SUMMARY_FIGURES, compute_metrics
 from tfskin.evaluation.resampling import Resampling
@@ -242,3 +244,25 @@ def test_refuses_groups_of_another_length():
     labels, probabilities = predictions()
     with pytest.raises(ValueError, match="groups of shape"):
         bootstrap_intervals(labels, probabilities, np.arange(119), NAMES)
+
+
+def test_many_classes_are_counted_a_few_matrices_at_a_time(monkeypatch):
+    """The figures are those of all matrices at once, to the last digit."""
+    random = np.random.default_rng(0)
+    labels, probabilities = random.integers(0, 9, 80), random.dirichlet(np.ones(9), 80)
+    statistics = Statistics.of(labels, probabilities, np.arange(80), 80)
+    weights = random.integers(0, 3, (80, 64)).astype(float)
+    together = statistics.figures(weights)
+    sizes = []
+
+    def watched(matrices):
+        sizes.append(len(matrices))
+        return figures_from_confusions(matrices)
+
+    monkeypatch.setattr(figures_module, "figures_from_confusions", watched)
+    monkeypatch.setattr(figures_module, "_MOST_CELLS", 81 * 5)
+    in_parts = statistics.figures(weights)
+    assert sizes == [5] * 12 + [4]
+    for kind in ("summary", "per_class"):
+        for name, values in getattr(together, kind).items():
+            np.testing.assert_array_equal(values, getattr(in_parts, kind)[name], err_msg=name)

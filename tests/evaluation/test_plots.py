@@ -7,8 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
+from tfskin.evaluation.curve_plots import plot_precision_recall
 from tfskin.evaluation.intervals import bootstrap_intervals
+from tfskin.evaluation.metrics import compute_metrics
 from tfskin.evaluation.plots import (
     format_figure,
     plot_confusion_matrix,
@@ -136,3 +139,41 @@ def test_pyplot_knows_of_no_figure():
 )
 def test_figures_as_text(figure, text):
     assert format_figure(figure) == text
+
+
+@pytest.mark.parametrize("classes", [41, 300])
+def test_a_confusion_matrix_of_many_classes_shows_shades_alone(tmp_path: Path, classes):
+    matrix = np.full((classes, classes), 3)
+    figure = plot_confusion_matrix(matrix, predictions(classes)[2])
+    assert texts(figure) == []
+    assert max(figure.get_size_inches()) < 12
+    assert str(classes - 1) in figure.axes[0].get_xlabel()
+    save_figure(figure, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert max(image.size) < 2000
+
+
+@pytest.mark.parametrize(("draw", "key"), [("roc", "auc"), ("pr", "average_precision")])
+def test_curves_of_many_classes_are_those_of_the_lowest(draw, key):
+    labels, probabilities, names = predictions(50, 200)
+    figures = compute_metrics(labels, probabilities, names)
+    values = {name: entry[key] for name, entry in figures["per_class"].items()}
+    if draw == "roc":
+        figure = plot_roc(labels, probabilities, names)
+    else:
+        per_class = {name: {key: {"value": value}} for name, value in values.items()}
+        figure = plot_precision_recall(
+            labels, probabilities, names, figures={"per_class": per_class}
+        )
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    shown = [entry.replace("\n", "").split(":")[0] for entry in entries]
+    lowest = sorted(names, key=values.__getitem__)[:20]
+    assert shown == [name for name in names if name in lowest]
+    assert "the 20 lowest of 50" in figure.legends[0].get_title().get_text()
+    assert max(figure.get_size_inches()) < 12
+
+
+def test_no_picture_is_larger_than_can_be_looked_at(tmp_path: Path):
+    save_figure(Figure(figsize=(90, 3)), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (6000, 200)

@@ -19,6 +19,7 @@ from tfskin.evaluation.plots import (
     PALETTE,
     finish_figure,
     format_figure,
+    lowest_classes,
     wrap_name,
     wrap_text,
 )
@@ -34,6 +35,8 @@ def plot_precision_recall(
 ) -> Figure:
     """A figure with one curve a class; the legend holds each average precision.
 
+    Of many classes it shows those with the lowest, as ``plot_roc`` does.
+
     Args:
         labels: (N,) integers.
         probabilities: (N, C) floats; each row sums to 1.
@@ -44,19 +47,21 @@ def plot_precision_recall(
     from sklearn.metrics import precision_recall_curve
 
     true, values = check_predictions(labels, probabilities, class_names)
-    figure, axes = _square(len(class_names))
-    for c, name in enumerate(class_names):
+    drawn, words = lowest_classes(figures["per_class"], class_names, "average_precision")
+    figure, axes = _square(len(drawn))
+    for place, c in enumerate(drawn):
+        name = class_names[c]
         entry = figures["per_class"][name]["average_precision"]
         label = f"{wrap_name(name, 28)}: {format_figure(entry)}"
         if (true == c).any():
             precision, recall, _ = precision_recall_curve(true == c, values[:, c])
             # Steps, as the average precision counts them.
-            axes.step(recall, precision, where="post", linewidth=1.8, label=label, **_style(c))
+            axes.step(recall, precision, where="post", linewidth=1.8, label=label, **_style(place))
         else:
-            axes.plot([], [], label=f"{wrap_name(name, 28)}: no image", **_style(c))
+            axes.plot([], [], label=f"{wrap_name(name, 28)}: no image", **_style(place))
     axes.set_xlabel("Recall (sensitivity)")
     axes.set_ylabel("Precision (positive predictive value)")
-    _legend(figure, "Average precision")
+    _legend(figure, f"Average precision{words}")
     finish_figure(figure, axes, title)
     return figure
 

@@ -39,6 +39,7 @@ AVERAGES = {
 }
 TOP = (2, 3)
 ECE_BINS = 15
+_MOST_CELLS = 8_000_000
 PARTIAL_FROM = 0.8
 """The sensitivity above which the partial AUC is taken."""
 
@@ -182,11 +183,17 @@ class Statistics:
     def figures(self, weights: Floats) -> FigureArrays:
         """The figures of R weightings: (G, R) float64, none below 0."""
         size = self.classes
-        matrices = (self.confusion @ weights).T.reshape(-1, size, size)
-        figures = figures_from_confusions(matrices)
+        # A confusion matrix of 1,000 classes is 8 MB: as many at a time as the memory bears.
+        most = max(1, _MOST_CELLS // size**2)
+        parts, images = [], np.empty(weights.shape[1])
+        for start in range(0, weights.shape[1], most):
+            chosen = slice(start, start + most)
+            matrices = (self.confusion @ weights[:, chosen]).T.reshape(-1, size, size)
+            parts.append(figures_from_confusions(matrices))
+            images[chosen] = matrices.sum(axis=(1, 2))
+        figures = _join(parts)
         ranked = [ranking.figures(weights) for ranking in self.rankings]
         by_class = {n: np.stack([r[n] for r in ranked], axis=1) for n in RANKING_FIGURES}
-        images = matrices.sum(axis=(1, 2))
         totals = [ratio(row, images) for row in self.totals @ weights]
         hits = {
             f"top{k}_accuracy": row if k < size else np.full(len(row), np.nan)
@@ -224,6 +231,15 @@ def weighted_figures(labels: Ints, probabilities: Floats, weights: Floats) -> Fi
     """
     images = len(labels)
     return Statistics.of(labels, probabilities, np.arange(images), images).figures(weights)
+
+
+def _join(parts: Sequence[FigureArrays]) -> FigureArrays:
+    """The figures of all weightings, of some of which each part is."""
+    together: list[dict[str, Floats]] = []
+    for kind in ("summary", "per_class"):
+        found = [getattr(part, kind) for part in parts]
+        together.append({name: np.concatenate([one[name] for one in found]) for name in found[0]})
+    return FigureArrays(*together)
 
 
 def figures_from_confusions(matrices: Floats) -> FigureArrays:

@@ -1,5 +1,6 @@
 """What a run's folder holds -> its report."""
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -11,7 +12,13 @@ from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.evaluation.curve_plots import plot_malignant_roc, plot_precision_recall
 from tfskin.evaluation.metrics import confusion_matrix
-from tfskin.evaluation.plots import plot_confusion_matrix, plot_curves, plot_roc
+from tfskin.evaluation.plots import (
+    MOST_NAMED,
+    lowest_classes,
+    plot_confusion_matrix,
+    plot_curves,
+    plot_roc,
+)
 from tfskin.evaluation.report import (
     Block,
     Case,
@@ -37,6 +44,8 @@ from tfskin.experiment.judging import Predictions
 from tfskin.files import read_json
 from tfskin.runs import Run
 from tfskin.schema import ExternalConfig
+
+_CURVES = ("auc", "average_precision")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -130,11 +139,12 @@ def _class_plots(judged: Judgement) -> list[Plot]:
     one, figures = judged.predictions, judged.metrics["splits"][judged.split]
     names, labels, values = one.class_names, one.labels, one.probabilities
     matrix = confusion_matrix(labels, values.argmax(axis=1), len(names))
+    # As many as the figures show: the counts of all classes would be millions of characters.
     counts = "; ".join(f"{n}: {row.tolist()}" for n, row in zip(names, matrix, strict=True))
-    areas = ", ".join(f"{n} {_value(figures['per_class'][n]['auc'])}" for n in names)
-    averages = ", ".join(
-        f"{n} {_value(figures['per_class'][n]['average_precision'])}" for n in names
-    )
+    if len(names) > MOST_NAMED:
+        right = int(np.trace(matrix))
+        counts = f"{right:,} of {int(matrix.sum()):,} images lie on the diagonal"
+    areas, averages = (_describe_lowest(figures["per_class"], names, key) for key in _CURVES)
     return [
         Plot(
             heading=f"Confusion matrix ({judged.split})",
@@ -152,6 +162,13 @@ def _class_plots(judged: Judgement) -> list[Plot]:
             alt=f"Precision against recall, one curve a class. Average precision: {averages}",
         ),
     ]
+
+
+def _describe_lowest(per_class: Mapping[str, Any], names: Sequence[str], figure: str) -> str:
+    """The values of the classes whose curves are drawn."""
+    places, words = lowest_classes(per_class, names, figure)
+    values = (f"{names[place]} {_value(per_class[names[place]][figure])}" for place in places)
+    return ", ".join(values) + words
 
 
 def _malignant_plots(judged: Judgement) -> list[Plot]:
