@@ -216,6 +216,9 @@ def test_switch_keeps_the_schedule_and_its_state():
         def __call__(self, step):
             return 0.1 * self.factor
 
+        def get_config(self):
+            return {}
+
     model = small_model("frozen")
     schedule = Halved()
     compile_and_fit(model, optimizer=keras.optimizers.SGD(schedule))

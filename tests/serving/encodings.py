@@ -71,6 +71,7 @@ def _marked_jpegs(image: Image.Image) -> Iterator[Encoding]:
     odd = {
         "of two values": exif(6, "<", count=2),
         "without values": exif(6, "<", count=0),
+        "of more values than there are": exif(8, "<", kind=4, count=513),
         "named twice": exif(6, "<", tags=((0x0112, 6), (0x0112, 3))),
         "after 300 tags": exif(6, ">", tags=(*((n, 1) for n in range(0x8000, 0x812C)), (0x112, 6))),
         "cut off": exif(6, "<")[:-14],
@@ -284,6 +285,8 @@ def _bmps(image: Image.Image) -> Iterator[Encoding]:
     late = plain[:10] + struct.pack("<I", 60) + plain[14:54] + b"\0" * 6 + plain[54:]
     yield "BMP with a gap before its pixels", late
     yield "BMP cut off", plain[:-30]
+    yield "BMP with an unknown header", patch(plain, 14, struct.pack("<I", 7_929_896))
+    yield "BMP that says its pixels start later", patch(plain, 10, struct.pack("<I", 400))
     yield "BMP with bytes at its end", plain + b"123"
     five = (pixels >> 3).astype(np.uint16)
     words = (five[..., 2] << 10 | five[..., 1] << 5 | five[..., 0])[::-1]

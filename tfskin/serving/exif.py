@@ -81,16 +81,18 @@ def orientation_in_tiff(tiff: tf.Tensor) -> tf.Tensor:
     kind, count = (
         read_number(data, entries + place, length, big_endian) for place, length in ((2, 2), (4, 4))
     )
+    is_short = tf.reduce_any(tf.equal(kind[:, tf.newaxis], _SHORTS), axis=1)
+    length = count * tf.where(is_short, tf.constant(2, tf.int64), 4)
+    # More than four bytes of values lie elsewhere.
+    elsewhere = read_number(data, entries + 8, 4, big_endian)
+    places = tf.where(length <= 4, entries + 8, elsewhere)
     is_orientation = (
         (read_number(data, entries, 2, big_endian) == _ORIENTATION)
         & tf.reduce_any(tf.equal(kind[:, tf.newaxis], [*_SHORTS, *_LONGS]), axis=1)
         & (count > 0)
         & (entries + 12 <= size)
+        & (places + length <= size)
     )
-    is_short = tf.reduce_any(tf.equal(kind[:, tf.newaxis], _SHORTS), axis=1)
-    # More than four bytes of values lie elsewhere.
-    is_inline = count <= tf.where(is_short, tf.constant(2, tf.int64), 1)
-    places = tf.where(is_inline, entries + 8, read_number(data, entries + 8, 4, big_endian))
     values = tf.where(
         is_short,
         read_number(data, places, 2, big_endian),

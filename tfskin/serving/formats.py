@@ -11,6 +11,7 @@ from tfskin.serving.exif import read_orientation, turn_upright
 from tfskin.serving.gif import cut_first_frame
 from tfskin.serving.png import read_png_orientation
 
+_BMP_HEADERS = (40, 52, 56, 64, 108, 124)  # bytes, of Windows from 3.1 on and of OS/2 2.0
 # Of a JPEG, the marker by which Adobe says that nothing is to be converted.
 _ADOBE = b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0"
 _STARTS = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8", "bmp": b"BM"}
@@ -163,12 +164,16 @@ def _decode_png_over_white(encoded: tf.Tensor) -> tf.Tensor:
 def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 (h, w, 3) of an uncompressed BMP of 24 or 32 bits a pixel; its alpha is left out."""
     head = read_bytes(tf.strings.substr(encoded, 0, 64))
-    header_size, bits, compression = (
+    start, header_size, bits, compression = (
         read_number(head, tf.constant(place, tf.int64), length, big_endian=False)
-        for place, length in ((14, 4), (28, 2), (30, 4))
+        for place, length in ((10, 4), (14, 4), (28, 2), (30, 4))
     )
     # Of 8 bits TensorFlow shows the numbers of the colours as grey.
-    known = (header_size >= 40) & (compression == 0) & ((bits == 24) | (bits == 32))
-    message = ["a BMP must be uncompressed, of 24 or 32 bits a pixel"]
+    known = tf.reduce_any(tf.equal(header_size, _BMP_HEADERS))
+    known &= (compression == 0) & ((bits == 24) | (bits == 32))
+    height, width = tf.unstack(read_size(encoded))
+    needed = start + height * ((width * bits + 31) // 32 * 4)
+    known &= needed <= tf.cast(tf.strings.length(encoded), tf.int64)
+    message = ["a BMP must be whole and uncompressed, of 24 or 32 bits a pixel"]
     with tf.control_dependencies([tf.debugging.Assert(known, message)]):
         return tf.io.decode_bmp(tf.identity(encoded), channels=0)[..., :3]
