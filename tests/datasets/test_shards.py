@@ -269,3 +269,20 @@ def test_the_readme_names_every_feature(tiny_shards):
     features = json.loads((tiny_shards.folder / "features.json").read_text())
     for name in features["featuresDict"]["features"]:
         assert f"`{name}`" in text
+
+
+def test_the_fingerprint_counts_a_clinic_and_a_skin_tone(tmp_path):
+    """Where they are known: shards without them keep the fingerprint that they had."""
+    records = make_records(tmp_path / "pictures", 8)
+    splits = pd.Series(np.repeat(SPLITS, 2))
+    found = set()
+    for name, changes in {"a": {}, "b": {"clinic": "x"}, "c": {"skin_tone": "4"}}.items():
+        made = write_shards(
+            records.assign(**changes),
+            splits,
+            np.arange(8) // 2,
+            name=name,
+            output_dir=tmp_path / "shards",
+        )
+        found.add(made.fingerprint)
+    assert len(found) == 3

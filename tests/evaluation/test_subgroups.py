@@ -7,6 +7,8 @@ import pandas as pd
 import pytest
 
 from tfskin.evaluation.binary import malignant_figures, set_figures
+from tfskin.evaluation.report import Paragraph
+from tfskin.evaluation.report_sections import subgroup_report
 from tfskin.evaluation.subgroups import Judged, age_band, subgroup_figures
 
 NAMES = ["bcc", "mel", "nv"]
@@ -43,7 +45,7 @@ def test_every_recorded_column_is_a_heading_with_its_groups():
     given = judged()
     found = subgroup_figures(given)
     assert list(found["sex"]["groups"]) == ["female", "male", "unknown"]
-    for heading in ("site", "skin type", "image type", "source"):
+    for heading in ("site", "Fitzpatrick type", "skin tone", "image type", "clinic", "source"):
         assert found[heading] == {"recorded": False, "groups": {}}
     male = found["sex"]["groups"]["male"]
     inside = (given.facts["sex"] == "male").to_numpy()
@@ -133,3 +135,18 @@ def test_set_figures():
     assert found["single"]["value"] == 0.5
     assert found["empty"]["value"] == 0.25
     assert [found["per_class"][name]["value"] for name in NAMES] == [0.5, 1.0, 0.0]
+
+
+def test_both_scales_of_skin_are_headings_of_their_own():
+    given = judged()
+    facts = given.facts.assign(fitzpatrick="2", skin_tone="4", clinic="vienna")
+    found = subgroup_figures(judged(facts=facts))
+    assert list(found["Fitzpatrick type"]["groups"]) == ["2"]
+    assert list(found["skin tone"]["groups"]) == ["4"]
+    assert list(found["clinic"]["groups"]) == ["vienna"]
+    metrics = {"headline": "test", "subgroups": {"operating_point": None, "headings": found}}
+    texts = [b.text for b in subgroup_report(metrics).blocks if isinstance(b, Paragraph)]
+    assert any("1 (lightest) to 6" in text and "5 (very light)" in text for text in texts)
+    metrics["subgroups"]["headings"] = subgroup_figures(given)
+    texts = [b.text for b in subgroup_report(metrics).blocks if isinstance(b, Paragraph)]
+    assert not any("lightest" in text for text in texts)

@@ -23,11 +23,16 @@ RECORD_COLUMNS = [
     "sex",
     "site",
     "image_type",
-    "skin_type",
+    "fitzpatrick",
+    "skin_tone",
+    "clinic",
     "license",
     "attribution",
     "source",
 ]
+"""``fitzpatrick`` goes from 1 (lightest) to 6, ``skin_tone`` from 0 (very dark) to 5 (very light):
+opposite scales, so each has a column of its own. ``clinic`` is where within a source an image is
+from."""
 SPLIT_COLUMN = "split"
 LINK_COLUMN = "link"
 """Optional: images that share a name here belong together, by the word of a source or several."""
@@ -39,7 +44,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".t
 # of its rows into one group, so they must not survive. A diagnosis keeps them: ISIC 2020 has a
 # category of its own called "unknown".
 _UNKNOWN_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat", "unknown", "?"})
-_UNKNOWN_WORD_COLUMNS = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type")
+_UNKNOWN_WORD_COLUMNS = (
+    *("lesion_id", "patient_id", "sex", "site", "image_type"),
+    *("fitzpatrick", "skin_tone", "clinic"),
+)
 _SEXES = {"m": "male", "f": "female", "male": "male", "female": "female"}
 _NAMED = 5
 

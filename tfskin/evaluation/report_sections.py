@@ -220,10 +220,18 @@ def subgroup_report(metrics: Mapping[str, Any]) -> Section:
             blocks.append(
                 Table(
                     caption=f"By {heading}",
-                    headings=[heading.capitalize(), *columns],
+                    headings=[heading[:1].upper() + heading[1:], *columns],
                     rows=rows,
                 )
             )
+    if len(missing) < len(found["headings"]) and not {"Fitzpatrick type", "skin tone"} <= set(
+        missing
+    ):
+        text = (
+            "Fitzpatrick types go from 1 (lightest) to 6 (darkest), skin tones the other way, from "
+            "0 (very dark) to 5 (very light)."
+        )
+        blocks.append(Paragraph(text=text))
     if missing:
         blocks.append(Paragraph(text=f"Not recorded: {', '.join(missing)}."))
     return Section(heading="Subgroups", blocks=blocks)

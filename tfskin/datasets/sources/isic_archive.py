@@ -74,7 +74,8 @@ def read_isic_archive(
                 "anatom_site_general", "anatom_site_1", "meta.clinical.anatom_site_general"
             ),
             "image_type": metadata.get("image_type", "meta.acquisition.image_type"),
-            "skin_type": metadata.get("fitzpatrick_skin_type"),
+            "fitzpatrick": metadata.get("fitzpatrick_skin_type"),
+            "skin_tone": metadata.get("skin_tone_class"),
             "license": metadata.get("copyright_license"),
             "attribution": metadata.get("attribution"),
             "source": "isic_archive",
