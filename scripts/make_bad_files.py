@@ -142,12 +142,14 @@ def _rows(samples: int) -> bytes:
 
 
 def _too_large() -> dict[str, BadPicture]:
-    said = r"has more than \d+ pixels, which may be an attack; shrink it"
+    said = r"has \d+ x \d+ pixels, and|has too many pixels, maybe as an attack; shrink it"
     jpeg = encode(draw(11), "JPEG")
     return {
         "bomb.png": BadPicture(make_png(b"", size=(60_000, 60_000)), False, said),
         "smaller_bomb.png": BadPicture(make_png(b"", size=(10_000, 10_000)), False, said),
         "bomb.jpg": BadPicture(claim_size(jpeg, 65_500, 65_500), False, said),
+        "one_pixel.png": BadPicture(encode(draw(11).resize((1, 1)), "PNG"), False, said),
+        "one_column.png": BadPicture(encode(draw(11).resize((1, 900)), "PNG"), False, said),
         "grey_of_32_bits.tif": BadPicture(
             encode(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), False, "grey of 32 bits"
         ),
@@ -189,8 +191,8 @@ def _unusual() -> dict[str, BadPicture]:
         "jpeg_named.png": (encode(draw(28), "JPEG"), r"a JPEG named \.png"),
         "bmp_named.jpeg": (encode(draw(29), "BMP"), r"a BMP named \.jpeg"),
         "words_behind_the_end.jpg": (jpeg + b"words of a camera", "no end marker"),
-        "one_pixel.png": (encode(image.resize((1, 1)), "PNG"), ""),
-        "one_column.png": (encode(image.resize((1, 900)), "PNG"), ""),
+        "smallest.png": (encode(image.resize((8, 8)), "PNG"), ""),
+        "narrowest.png": (encode(image.resize((8, 160)), "PNG"), ""),
         "long_comment.jpg": (_insert(jpeg, b"\xff\xfe", b"x" * 60_000), ""),
     }
     return {name: BadPicture(data, True, said) for name, (data, said) in contents.items()}

@@ -1,9 +1,12 @@
+import math
 from pathlib import Path
+from types import UnionType
+from typing import Annotated, Union, get_args, get_origin
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from pydantic import BaseModel
+from pydantic import BaseModel, ValidationError
 
 from tfskin.config import (
     QUICKSTART,
@@ -184,3 +187,115 @@ def test_shipped_configs_are_valid_and_say_how_to_run_them(path):
 def test_the_first_key_in_which_configs_differ_is_named(overrides, expected):
     there = read_config("ham10000_rgb.yaml")
     assert describe_difference(there, read_config("ham10000_rgb.yaml", overrides)) == expected
+
+
+ALL_SCHEMAS = (ExperimentConfig, EnsembleConfig, ExternalConfig, ComparisonConfig)
+ABSURD = (math.nan, math.inf, -math.inf, 1e15, -1e15, 10**15, -(10**15))
+
+
+def numeric_values(annotation, number):
+    """Values of a type in which every number is ``number``; none where it holds no numbers."""
+    origin, inner = get_origin(annotation), get_args(annotation)
+    if annotation in (int, float):
+        yield number
+    elif origin is Annotated:
+        yield from numeric_values(inner[0], number)
+    elif origin in (Union, UnionType):
+        for part in inner:
+            yield from numeric_values(part, number)
+    elif origin is dict:
+        yield from ({"mel": value} for value in numeric_values(inner[1], number))
+    elif origin in (tuple, list):
+        parts = [part for part in inner if part is not ...]
+        together = [list(numeric_values(part, number)) for part in parts]
+        if all(together):
+            yield [values[0] for values in together]
+
+
+def find_schemas(schema):
+    yield schema
+    for field in schema.model_fields.values():
+        for part in (field.annotation, *get_args(field.annotation)):
+            if isinstance(part, type) and issubclass(part, BaseModel):
+                yield from find_schemas(part)
+
+
+def test_no_key_takes_a_number_that_is_none_or_absurd():
+    """Of every schema, every field that holds numbers, however deep."""
+    tried, taken = set(), []
+    for schema in {found for top in ALL_SCHEMAS for found in find_schemas(top)}:
+        for name, field in schema.model_fields.items():
+            for number in ABSURD:
+                for value in numeric_values(field.annotation, number):
+                    tried.add((schema.__name__, name))
+                    with pytest.raises(ValidationError) as caught:
+                        schema.model_validate({name: value, "no such key": 1})
+                    if name not in {error["loc"][0] for error in caught.value.errors()}:
+                        taken.append((schema.__name__, name, value))
+    assert taken == []
+    assert len(tried) > 60
+    assert {("TrainConfig", "class_weights"), ("AugmentConfig", "crop")} <= tried
+
+
+@pytest.mark.parametrize("key", ["train.learning_rate", "evaluate.resamples", "data.augment.crop"])
+@pytest.mark.parametrize("value", [".inf", ".nan", "1e9", "[.inf, .nan]"])
+def test_a_number_beyond_its_bounds_is_named(key, value):
+    with pytest.raises(UserError, match=f"command line: {key}"):
+        read_config(None, [f"{key}={value}"])
+
+
+def bomb(levels=12, width=12):
+    """YAML of a few hundred bytes that stands for 12 to the power of 12 words."""
+    lines = ["a0: &a0 [" + ", ".join(["word"] * width) + "]"]
+    lines += [f"a{n}: &a{n} [" + ", ".join([f"*a{n - 1}"] * width) + "]" for n in range(1, levels)]
+    return "\n".join([*lines, f"name: *a{levels - 1}"])
+
+
+HOSTILE = {
+    "bomb": bomb(),
+    "a name of a million letters": "name: " + "x" * 900_000,
+    "a key of many letters": "x" * 100_000 + ": 1",
+    "a bomb in the model": bomb().replace("name:", "model:"),
+    "an alias of itself": "name: &a [*a]",
+    "deep": "name: " + "[" * 20_000,
+    "a date that is none": "name: 2020-13-45",
+    "a number of many digits": "seed: " + "9" * 10_000,
+    "a key that is a list": "? [1, 2]\n: 3",
+    "a key that is a section": "? {a: 1}\n: 3",
+    "a number of no base": "seed: !!int abc",
+    "letters for binary": "name: !!binary '*'",
+    "an object": "name: !!python/object/apply:os.system [ls]",
+    "a null byte": "name: a\0b",
+    "an unclosed quote": "name: '" + "y" * 100_000,
+    "larger than a config": "# " + "x" * 1_000_001,
+    "class names": "data: {classes: {" + "mel" * 50_000 + ": 3}}",
+}
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+def test_no_config_makes_a_long_message(tmp_path, name):
+    path = tmp_path / "config.yaml"
+    path.write_text(HOSTILE[name])
+    with pytest.raises(UserError) as caught:
+        read_config(path)
+    message = str(caught.value).removeprefix(str(path))
+    assert message != str(caught.value)
+    assert len(message) < 600
+    assert "\n" not in message
+
+
+@pytest.mark.parametrize(
+    "override", ["name=" + "x" * 100_000, "y" * 100_000, "z" * 100_000 + "=1", "a: {" * 9000 + "=["]
+)
+def test_no_override_makes_a_long_message(override):
+    with pytest.raises(UserError) as caught:
+        read_config(None, [override])
+    assert len(str(caught.value)) < 600
+
+
+def test_a_long_message_loses_its_middle():
+    error = UserError("a.csv: " + "x" * 100_000 + "; what to do")
+    assert len(str(error)) <= 900
+    assert str(error).startswith("a.csv: x")
+    assert str(error).endswith("x; what to do")
+    assert str(UserError("a  b.csv: is short")) == "a  b.csv: is short"

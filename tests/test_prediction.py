@@ -150,8 +150,8 @@ def test_bad_files_are_listed_with_a_reason_and_harm_no_other(predictor, tmp_pat
         "html": "is a web page or XML, no image",
         "truncated jpeg": "is cut off or damaged",
         "png with a wrong checksum": "is cut off or damaged",
-        "png of 60000 x 60000": "has more than",
-        "jpeg of 20000 x 2": "too large or too narrow for the model",
+        "png of 60000 x 60000": "has too many pixels",
+        "jpeg of 20000 x 2": "has 20000 x 2 pixels, and 8 are the smallest side",
     }
     broken = broken_files()
     for name in set(bad) & set(broken):
@@ -434,3 +434,21 @@ def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(tmp_path
     rows = [Prediction(path, ["a", "b"], (0.25, 0.75))]
     write_predictions(rows, tmp_path / "out.csv", class_names=["a", "b"])
     assert "caf\\udce9.jpg" in (tmp_path / "out.csv").read_text(encoding="utf-8")
+
+
+@pytest.mark.parametrize("name", ["=1+1.png", "+x.png", "-x.png", "@x.png"])
+@pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
+def test_a_file_name_is_no_formula_in_a_spreadsheet(predictor, tmp_path, monkeypatch, name, suffix):
+    monkeypatch.chdir(tmp_path)
+    make_picture(0).save(name)
+    writer = RowWriter(tmp_path / f"p{suffix}", class_names=NAMES, identity={})
+    writer.write(list(predict_images(predictor, [Path(name)])))
+    again = RowWriter(tmp_path / f"p{suffix}", class_names=NAMES, identity={})
+    assert again.skip_done(iter([Path(name)])) == 1
+    written = again.finish().read_text()
+    assert f"./{name}" in written
+    if suffix == ".csv":
+        table = pd.read_csv(tmp_path / "p.csv")
+        assert Path(table["path"][0]) == Path(name)
+        table.to_csv("again.csv", index=False)
+        assert find_images(["again.csv"]) == [Path(name)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import reprlib
 from collections.abc import Iterator, Sequence
 from io import StringIO
 from pathlib import Path
@@ -14,11 +15,13 @@ from pydantic.fields import FieldInfo
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from tfskin.errors import UserError, nearest_hint
+from tfskin.errors import UserError, nearest_hint, shorten
 from tfskin.schema import ComparisonConfig, ExperimentConfig
 
 QUICKSTART = "five_layer_rgb.yaml"
 """What is trained when no config is given; it ships with tfskin."""
+
+_MOST_BYTES = 1_000_000
 
 Schema = TypeVar("Schema", bound=BaseModel)
 
@@ -105,16 +108,14 @@ def split_sweep(sweeps: Sequence[str]) -> dict[str, list[Any]]:
     found: dict[str, list[Any]] = {}
     for sweep in sweeps:
         key, equals, text = sweep.partition("=")
-        try:
-            values = YAML(typ="safe", pure=True).load(f"[{text}]")
-        except (YAMLError, RecursionError) as error:
-            raise UserError(f"--sweep '{sweep}': {' '.join(str(error).split())}") from None
+        values = _load_yaml(f"[{text}]", source=f"--sweep '{shorten(sweep)}'")
         if not equals or not key or len(values) < 2:
             raise UserError(
-                f"--sweep '{sweep}': is written key=a,b, such as train.learning_rate=1e-3,1e-4"
+                f"--sweep '{shorten(sweep)}': is written key=a,b, such as "
+                "train.learning_rate=1e-3,1e-4"
             )
         if key in found or any(value in values[:place] for place, value in enumerate(values)):
-            raise UserError(f"--sweep '{sweep}': a key or value is given twice")
+            raise UserError(f"--sweep '{shorten(sweep)}': a key or value is given twice")
         found[key] = values
     return found
 
@@ -204,11 +205,14 @@ def read_values(path: Path) -> dict[str, Any]:
         UserError: it cannot be read, is not YAML, or holds no keys.
     """
     try:
-        values = YAML(typ="safe", pure=True).load(path.read_text(encoding="utf-8-sig"))
-    except (YAMLError, UnicodeDecodeError, RecursionError) as error:
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        if path.stat().st_size > _MOST_BYTES:
+            raise UserError(f"{path}: has more than {_MOST_BYTES} bytes, and can't be a config")
+        text = path.read_text(encoding="utf-8-sig")
+    except UnicodeDecodeError as error:
+        raise UserError(f"{path}: not YAML: {error}") from None
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    values = _load_yaml(text, source=str(path))
     if values is None:
         return {}
     if not isinstance(values, dict):
@@ -219,31 +223,44 @@ def read_values(path: Path) -> dict[str, Any]:
 def _apply_override(values: dict[str, Any], override: str) -> None:
     key, equals, text = override.partition("=")
     if not equals or not key:
-        raise UserError(f"'{override}': an override is written key=value, such as train.epochs=3")
-    try:
-        value = YAML(typ="safe", pure=True).load(text)
-    except (YAMLError, RecursionError) as error:
-        raise UserError(f"'{override}': not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(
+            f"'{shorten(override)}': an override is written key=value, such as train.epochs=3"
+        )
+    value = _load_yaml(text, source=f"'{shorten(override)}'")
     *sections, last = key.split(".")
     place = values
     for section in sections:
         inner = place.setdefault(section, {})
         if not isinstance(inner, dict):
-            raise UserError(f"'{override}': '{section}' is a value, not a section")
+            raise UserError(f"'{shorten(override)}': '{shorten(section)}' is a value, no section")
         place = inner
     place[last] = value
 
 
+def _load_yaml(text: str, *, source: str) -> Any:
+    """What YAML says; ``source`` is named in the error."""
+    try:
+        return YAML(typ="safe", pure=True).load(text)
+    except RecursionError:
+        raise UserError(f"{source}: not YAML: is nested too deeply") from None
+    # Dates and numbers that are none, and keys that are lists, leave the parser as they come.
+    except (YAMLError, ValueError, TypeError, LookupError, ArithmeticError) as error:
+        raise UserError(f"{source}: not YAML: {shorten(str(error), 300)}") from None
+
+
 def _explain(error: ValidationError, schema: type[BaseModel], source: str) -> str:
     first = error.errors()[0]
-    key = ".".join(str(part) for part in first["loc"])
+    key = shorten(".".join(str(part) for part in first["loc"]), 200)
     if first["type"] == "extra_forbidden":
         *sections, last = [str(part) for part in first["loc"]]
         known = list(_descend(schema, sections).model_fields)
         hint = nearest_hint(last, known) or f"; known here: {', '.join(known)}"
         return f"{source}: unknown key '{key}'{hint}"
-    message = first["msg"].removeprefix("Value error, ")
-    given = f", got {first['input']!r}" if first["type"] not in ("missing", "value_error") else ""
+    message = shorten(first["msg"].removeprefix("Value error, "), 400)
+    given = ""
+    if first["type"] not in ("missing", "value_error"):
+        # As a whole, lists of aliases of lists of aliases would fill the memory.
+        given = f", got {shorten(reprlib.repr(first['input']))}"
     return f"{source}: {key or 'config'}: {message[0].lower()}{message[1:]}{given}"
 
 

@@ -151,6 +151,15 @@ def digest_files(*paths: Path) -> str:
     return digest.hexdigest()
 
 
+def is_formula(text: str) -> bool:
+    """Whether a spreadsheet that opens a table would run a cell of that text.
+
+    It takes whatever begins with ``=``, ``@``, ``+`` or ``-`` for a formula; without a bracket, a
+    bar or an exclamation mark, the last two can do no more than look wrong.
+    """
+    return text[:1] in ("=", "@") or (text[:1] in ("+", "-") and any(c in text for c in "(|!"))
+
+
 def read_json(path: Path | str) -> Any:
     """The value of a JSON file."""
     return json.loads(Path(path).read_text(encoding="utf-8"))

@@ -9,6 +9,15 @@ from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Fie
 from tfskin.errors import UserError
 from tfskin.extensions import LOSS, check_part_name
 
+# Bounds that no experiment comes near: what lies beyond is a slip of the pen.
+MOST_EPOCHS = 100_000
+MOST_FACTOR = 1000.0
+MOST_ASPECT = 100.0
+MOST_IMAGES = 10_000_000
+
+NAME = r"^[A-Za-z0-9][A-Za-z0-9._-]*$"
+"""What runs, variants and judgements may be called: a folder's name on any disk."""
+
 Resize = Literal["squash", "crop", "imagenet", "pad"]
 ColorSpaceName = Literal["rgb", "hsv", "fft"]
 BatchNormMode = Literal["update", "affine", "frozen"]
@@ -21,7 +30,11 @@ LOSS_NAMES = ("cross_entropy", "focal", "class_balanced", "logit_adjusted")
 Combination = Literal["mean_probabilities", "mean_logits", "weights", "stacking"]
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Range = tuple[float, float]
+Range = tuple[
+    Annotated[float, Field(ge=0, le=MOST_ASPECT)], Annotated[float, Field(ge=0, le=MOST_ASPECT)]
+]
+Epochs = Annotated[int, Field(ge=1, le=MOST_EPOCHS)]
+LearningRate = Annotated[float, Field(gt=0, le=MOST_FACTOR)]
 
 
 def _as_pair(value: Any) -> Any:
@@ -43,7 +56,9 @@ ImageSize = Annotated[
 
 
 class _Schema(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, protected_namespaces=(), allow_inf_nan=False
+    )
 
 
 RANDOM_CHANGES = (
@@ -139,7 +154,7 @@ class DataConfig(_Schema):
         (), description="artefacts whose pictures are left out: dark_corners, hair, sticker"
     )
     fold: int | None = Field(
-        None, ge=0, description="which fold is val, for shards prepared with --folds"
+        None, ge=0, le=1000, description="which fold is val, for shards prepared with --folds"
     )
     sampling: Sampling = Field(
         "none", description="how often a class is shown in an epoch; see docs/data.md"
@@ -197,7 +212,7 @@ class ModelConfig(_Schema):
         default_factory=BatchNormParts, description="BatchNorm's mode, one word or one a part"
     )
     bn_momentum: float | None = Field(None, ge=0, lt=1, description="BatchNorm's momentum")
-    bn_epsilon: float | None = Field(None, gt=0, description="BatchNorm's epsilon")
+    bn_epsilon: float | None = Field(None, gt=0, le=1, description="BatchNorm's epsilon")
     use_bn: bool | None = Field(
         None, description="BatchNorm in a network whose paper has none (lenet, alexnet, vgg, ...)"
     )
@@ -228,8 +243,8 @@ class StageConfig(_Schema):
     """One stage of fine-tuning; what it leaves out is as in ``train`` and ``model``."""
 
     unfreeze: str = Field("all", description="all, head, or the layer from which on all train")
-    epochs: int = Field(ge=1, description="passes over the training images")
-    learning_rate: float | None = Field(None, gt=0, description="the highest learning rate")
+    epochs: Epochs = Field(description="passes over the training images")
+    learning_rate: LearningRate | None = Field(None, description="the highest learning rate")
     depth_decay: float = Field(
         1.0, gt=0, le=1, description="the first layer's rate as a fraction of the head's"
     )
@@ -237,7 +252,9 @@ class StageConfig(_Schema):
         None, description="BatchNorm's mode, one word or one a part"
     )
     schedule: Schedule | None = Field(None, description="how the learning rate falls")
-    warmup_epochs: float | None = Field(None, ge=0, description="epochs of linear rise from 0")
+    warmup_epochs: float | None = Field(
+        None, ge=0, le=MOST_EPOCHS, description="epochs of linear rise from 0"
+    )
 
 
 class ProgressiveConfig(_Schema):
@@ -252,7 +269,7 @@ class ProgressiveConfig(_Schema):
 class TrainConfig(_Schema):
     """How the network is trained."""
 
-    epochs: int = Field(12, ge=1, description="passes over the training images")
+    epochs: Epochs = Field(12, description="passes over the training images")
     stages: tuple[StageConfig, ...] = Field(
         (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
     )
@@ -274,24 +291,31 @@ class TrainConfig(_Schema):
         "none", description="learning_rate times the number of replicas, or its square root"
     )
     optimizer: Literal["adam", "adamw", "sgd"] = Field("adamw", description="the optimiser")
-    learning_rate: float = Field(1e-3, gt=0, description="the highest learning rate")
-    weight_decay: float = Field(1e-4, ge=0, description="decoupled decay (adamw only)")
+    learning_rate: LearningRate = Field(1e-3, description="the highest learning rate")
+    weight_decay: float = Field(
+        1e-4, ge=0, le=MOST_FACTOR, description="decoupled decay (adamw only)"
+    )
     momentum: float = Field(0.9, ge=0, lt=1, description="momentum (sgd only)")
     nesterov: bool = Field(True, description="Nesterov's momentum (sgd only)")
     clip_norm: float | None = Field(
-        None, gt=0, description="longest gradient of an update, over all weights (none: any)"
+        None,
+        gt=0,
+        le=1e6,
+        description="longest gradient of an update, over all weights (none: any)",
     )
     ema: float = Field(
         0.0, ge=0, lt=1, description="decay of the averaged weights that are kept; 0: none"
     )
     schedule: Schedule = Field("cosine", description="how the learning rate falls")
-    warmup_epochs: float = Field(1.0, ge=0, description="epochs of linear rise from 0")
+    warmup_epochs: float = Field(
+        1.0, ge=0, le=MOST_EPOCHS, description="epochs of linear rise from 0"
+    )
     decay_rate: float = Field(0.98, gt=0, le=1, description="exponential: factor an epoch")
     final_fraction: Fraction = Field(0.0, description="cosine, one_cycle: last rate as a fraction")
-    step_epochs: int = Field(10, ge=1, description="step: epochs between two falls")
+    step_epochs: Epochs = Field(10, description="step: epochs between two falls")
     step_factor: float = Field(0.1, gt=0, le=1, description="step, plateau: factor of a fall")
-    plateau_patience: int = Field(
-        5, ge=1, description="plateau: epochs without a better monitor before a fall"
+    plateau_patience: Epochs = Field(
+        5, description="plateau: epochs without a better monitor before a fall"
     )
     rise: float = Field(0.3, gt=0, lt=1, description="one_cycle: share of the updates that rise")
     loss: Annotated[str, AfterValidator(_check_loss)] = Field(
@@ -302,7 +326,8 @@ class TrainConfig(_Schema):
         default_factory=dict, description="options of a loss that have no key here"
     )
     class_weights: (
-        Literal["none", "balanced", "sqrt_balanced"] | dict[str, Annotated[float, Field(ge=0)]]
+        Literal["none", "balanced", "sqrt_balanced"]
+        | dict[str, Annotated[float, Field(ge=0, le=1e6)]]
     ) = Field("none", description="weight of an image's loss by its class; a class left out has 1")
     focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")
     effective_beta: float = Field(
@@ -315,9 +340,14 @@ class TrainConfig(_Schema):
     monitor: Literal["auc", "balanced_accuracy", "accuracy", "f1", "loss"] = Field(
         "auc", description="the figure on val that chooses the best epoch"
     )
-    patience: int = Field(0, ge=0, description="stop after so many epochs without gain; 0: never")
+    patience: int = Field(
+        0, ge=0, le=MOST_EPOCHS, description="stop after so many epochs without gain; 0: never"
+    )
     checkpoint_minutes: float = Field(
-        5.0, ge=0, description="minutes between checkpoints within an epoch; 0: at its end only"
+        5.0,
+        ge=0,
+        le=60 * 24 * 366,
+        description="minutes between checkpoints within an epoch; 0: at its end only",
     )
     feature_views: int = Field(
         0,
@@ -333,7 +363,10 @@ class TrainConfig(_Schema):
         None, description="where features are kept, for several runs (none: within the run)"
     )
     recalibrate: int = Field(
-        0, ge=0, description="re-estimate BatchNorm's statistics on so many clean training images"
+        0,
+        ge=0,
+        le=MOST_IMAGES,
+        description="re-estimate BatchNorm's statistics on so many clean training images",
     )
 
     @model_validator(mode="after")
@@ -361,7 +394,7 @@ class EvaluateConfig(_Schema):
     """How figures and their intervals are made, and what is decided on the calibration split."""
 
     batch_size: int = Field(64, ge=1, le=65536, description="images a step")
-    resamples: int = Field(1000, ge=100, description="bootstrap resamples")
+    resamples: int = Field(1000, ge=100, le=1_000_000, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
     calibration: Literal["temperature", "isotonic"] = Field(
         "temperature", description="how probabilities are calibrated; isotonic: after temperature"
@@ -378,14 +411,18 @@ class EvaluateConfig(_Schema):
     miss_cost: float | None = Field(
         None,
         gt=0,
+        le=1e6,
         description="operating point: a miss costs so many false alarms (none: left out)",
     )
     coverage: float = Field(0.9, gt=0.5, lt=1, description="coverage of the prediction sets")
     reliance_images: int = Field(
-        200, ge=0, description="images that are hidden, pasted on and corrupted; 0: leave it out"
+        200,
+        ge=0,
+        le=MOST_IMAGES,
+        description="images that are hidden, pasted on and corrupted; 0: leave it out",
     )
     explained_images: int = Field(
-        6, ge=0, description="worst-classified images that are explained; 0: leave it out"
+        6, ge=0, le=1000, description="worst-classified images that are explained; 0: leave it out"
     )
 
 
@@ -393,7 +430,7 @@ class ExperimentConfig(_Schema):
     """One network on one data set."""
 
     name: str = Field(
-        "five_layer", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
+        "five_layer", pattern=NAME, max_length=100, description="the run is runs/<name>"
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
     data: DataConfig = Field(default_factory=DataConfig)
@@ -411,9 +448,7 @@ _MAY_DIFFER = (
 class ComparisonConfig(ExperimentConfig):
     """One experiment in several variants, on the same shards, splits and seed."""
 
-    variants: dict[
-        Annotated[str, Field(pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$")], tuple[str, ...]
-    ] = Field(
+    variants: dict[Annotated[str, Field(pattern=NAME, max_length=100)], tuple[str, ...]] = Field(
         min_length=2,
         description="name -> what differs, such as [model.name=vgg16, train.epochs=20]; the runs "
         "are runs/<name>/<variant>",
@@ -436,7 +471,7 @@ class EnsembleConfig(_Schema):
     """Members and how their probabilities become one."""
 
     name: str = Field(
-        "ensemble", pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="the run is runs/<name>"
+        "ensemble", pattern=NAME, max_length=100, description="the run is runs/<name>"
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of the folds that choose the stacking's penalty"
@@ -452,9 +487,7 @@ class EnsembleConfig(_Schema):
 class ExternalConfig(_Schema):
     """Another data set to judge a run on, and how the run's classes are folded into its own."""
 
-    name: str = Field(
-        pattern=r"^[A-Za-z0-9][A-Za-z0-9._-]*$", description="written to <run>/external/<name>"
-    )
+    name: str = Field(pattern=NAME, max_length=100, description="written to <run>/external/<name>")
     shards: str = Field(description="folder that tfskin-prepare wrote")
     splits: tuple[Literal["train", "val", "calibration", "test"], ...] = Field(
         ("train", "val", "calibration", "test"), description="which of its splits are used"

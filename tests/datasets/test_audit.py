@@ -105,3 +105,14 @@ def test_a_sticker_that_gives_the_label_away_is_called_out(tmp_path):
     assert page.count("<figure>") >= 4
     assert len(pd.read_csv(tmp_path / "out" / "images.csv")) == 24
     assert pd.read_csv(tmp_path / "out" / "associations.csv")["field"][0] in ("sticker", "age")
+
+
+def test_a_clinic_that_gives_the_label_away_is_called_out(tmp_path):
+    records = make_records(tmp_path, 24)
+    for number, path in enumerate(records["path"]):
+        make_skin(number).save(path)
+    records["clinic"] = records["diagnosis"].map({"nv": "a", "mel": "b"}).fillna("")
+    records["skin_tone"] = "4"
+    found = measure_associations(audit_records(records).files).set_index("field")
+    assert found["association"]["clinic"] > 0.9
+    assert {"fitzpatrick", "skin_tone"} <= set(found.index)

@@ -46,7 +46,7 @@ def test_a_picture_is_decoded_or_listed_with_the_reason(found, name):
     assert re.search(picture.said, row["problem"])
     assert row["path"] in row["problem"]
     assert "\n" not in row["problem"]
-    assert re.search("; (download|shrink|save) it", row["problem"])
+    assert re.search("; (download|shrink|crop|save) it", row["problem"])
 
 
 def test_what_is_decoded_is_upright_rgb_and_readable_by_tensorflow(pictures):

@@ -23,7 +23,7 @@ from tfskin.datasets.splits_file import SPLITS, apply_splits_csv
 from tfskin.errors import UserError
 
 ROOT = Path(__file__).resolve().parents[2]
-GOLDEN = "184f2288071e2b7d8352d1e2d23698be092828a6ea2e145394bc3c72cb67a767"
+GOLDEN = "bce2540b16efbf55738bd195660c73e67de3055a5e0ddd52155815a4827b608e"
 
 
 def test_the_folder_holds_what_the_readme_says_and_nothing_else(tiny_shards):
@@ -161,10 +161,10 @@ def _plain_png(level: int) -> bytes:
         checksum = struct.pack(">I", zlib.crc32(kind + data))
         return struct.pack(">I", len(data)) + kind + data + checksum
 
-    row = bytes([0, level, level, level])
-    stored = b"\x78\x01\x01" + struct.pack("<HH", 4, 0xFFFF - 4) + row
-    pixels = stored + struct.pack(">I", zlib.adler32(row))
-    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 2, 0, 0, 0))
+    rows = bytes([0, *[level] * 24]) * 8
+    stored = b"\x78\x01\x01" + struct.pack("<HH", len(rows), 0xFFFF - len(rows)) + rows
+    pixels = stored + struct.pack(">I", zlib.adler32(rows))
+    header = chunk(b"IHDR", struct.pack(">IIBBBBB", 8, 8, 8, 2, 0, 0, 0))
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
@@ -271,3 +271,20 @@ def test_the_readme_names_every_feature(tiny_shards):
     features = json.loads((tiny_shards.folder / "features.json").read_text())
     for name in features["featuresDict"]["features"]:
         assert f"`{name}`" in text
+
+
+def test_the_fingerprint_counts_a_clinic_and_a_skin_tone(tmp_path):
+    """Where they are known: shards without them keep the fingerprint that they had."""
+    records = make_records(tmp_path / "pictures", 8)
+    splits = pd.Series(np.repeat(SPLITS, 2))
+    found = set()
+    for name, changes in {"a": {}, "b": {"clinic": "x"}, "c": {"skin_tone": "4"}}.items():
+        made = write_shards(
+            records.assign(**changes),
+            splits,
+            np.arange(8) // 2,
+            name=name,
+            output_dir=tmp_path / "shards",
+        )
+        found.add(made.fingerprint)
+    assert len(found) == 3

@@ -7,9 +7,11 @@ import pytest
 from scipy import stats
 
 from tests.scripts import load_script
+from tfskin.evaluation import weighted_metrics
 from tfskin.evaluation.bootstrap import Bootstrap
 from tfskin.evaluation.intervals import bootstrap_intervals
 from tfskin.evaluation.metrics import CLASS_METRICS, SUMMARY_METRICS, compute_metrics
+from tfskin.evaluation.sums import Confusions
 
 check_intervals = load_script("check_intervals")
 
@@ -242,3 +244,26 @@ def test_refuses_groups_of_another_length():
     labels, probabilities = predictions()
     with pytest.raises(ValueError, match="groups of shape"):
         bootstrap_intervals(labels, probabilities, np.arange(119), NAMES)
+
+
+def test_many_classes_are_counted_a_few_matrices_at_a_time(monkeypatch):
+    """The figures are those of all matrices at once, to the last digit."""
+    random = np.random.default_rng(0)
+    labels, probabilities = random.integers(0, 9, 80), random.dirichlet(np.ones(9), 80)
+    statistics = weighted_metrics.Statistics.of(labels, probabilities, np.arange(80), 80)
+    weights = random.integers(0, 3, (80, 64)).astype(float)
+    together = statistics.metrics(weights)
+    sizes = []
+
+    class Watched(Confusions):
+        def __init__(self, matrices):
+            sizes.append(len(matrices))
+            super().__init__(matrices)
+
+    monkeypatch.setattr(weighted_metrics, "Confusions", Watched)
+    monkeypatch.setattr(weighted_metrics, "_MOST_CELLS", 81 * 5)
+    in_parts = statistics.metrics(weights)
+    assert sizes == [5] * 12 + [4]
+    for kind in ("summary", "per_class"):
+        for name, values in getattr(together, kind).items():
+            np.testing.assert_array_equal(values, getattr(in_parts, kind)[name], err_msg=name)

@@ -7,9 +7,11 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.figure import Figure
+from PIL import Image
 
-from tfskin.evaluation.curve_plots import plot_roc
+from tfskin.evaluation.curve_plots import plot_precision_recall, plot_roc
 from tfskin.evaluation.intervals import bootstrap_intervals
+from tfskin.evaluation.metrics import compute_metrics
 from tfskin.evaluation.plots import (
     format_metric,
     plot_confusion_matrix,
@@ -137,3 +139,38 @@ def test_pyplot_knows_of_no_figure():
 )
 def test_figures_as_text(figure, text):
     assert format_metric(figure) == text
+
+
+@pytest.mark.parametrize("classes", [41, 300])
+def test_a_confusion_matrix_of_many_classes_shows_shades_alone(tmp_path: Path, classes):
+    matrix = np.full((classes, classes), 3)
+    figure = plot_confusion_matrix(matrix, [f"class {n}" for n in range(classes)])
+    assert texts(figure) == []
+    assert max(figure.get_size_inches()) < 12
+    assert str(classes - 1) in figure.axes[0].get_xlabel()
+    save_figure(figure, tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert max(image.size) < 2000
+
+
+@pytest.mark.parametrize(
+    ("plot", "key"), [(plot_roc, "auc"), (plot_precision_recall, "average_precision")]
+)
+def test_curves_of_many_classes_are_those_of_the_lowest(plot, key):
+    given = Predictions.of(*predictions(50, 200))
+    names = given.class_names
+    metrics = compute_metrics(given.labels, given.probabilities, names)
+    values = {name: entry[key] for name, entry in metrics["per_class"].items()}
+    figure = plot(given, metrics=metrics)
+    entries = [text.get_text() for text in figure.legends[0].get_texts()]
+    shown = [entry.replace("\n", "").split(":")[0] for entry in entries]
+    lowest = sorted(names, key=values.__getitem__)[:20]
+    assert shown == [name for name in names if name in lowest]
+    assert "the 20 lowest of 50" in figure.legends[0].get_title().get_text()
+    assert max(figure.get_size_inches()) < 12
+
+
+def test_no_plot_is_larger_than_can_be_looked_at(tmp_path: Path):
+    save_figure(Figure(figsize=(90, 3)), tmp_path / "a.png")
+    with Image.open(tmp_path / "a.png") as image:
+        assert image.size == (6000, 200)

@@ -43,7 +43,7 @@ def test_every_recorded_column_is_a_heading_with_its_groups():
     given = predictions()
     found = subgroups(given)
     assert list(found["sex"]["groups"]) == ["female", "male", "unknown"]
-    for heading in ("site", "skin type", "image type", "source"):
+    for heading in ("site", "Fitzpatrick type", "skin tone", "image type", "clinic", "source"):
         assert found[heading] == {"recorded": False, "groups": {}}
     male = found["sex"]["groups"]["male"]
     inside = (given.facts["sex"] == "male").to_numpy()
@@ -136,3 +136,11 @@ def test_set_metrics():
     assert found["single"]["value"] == 0.5
     assert found["empty"]["value"] == 0.25
     assert [found["per_class"][name]["value"] for name in NAMES] == [0.5, 1.0, 0.0]
+
+
+def test_both_scales_of_skin_and_the_clinic_are_headings_of_their_own():
+    facts = pd.DataFrame({"fitzpatrick": "2", "skin_tone": "4", "clinic": "vienna"}, range(200))
+    found = subgroups(predictions(facts=facts))
+    assert list(found["Fitzpatrick type"]["groups"]) == ["2"]
+    assert list(found["skin tone"]["groups"]) == ["4"]
+    assert list(found["clinic"]["groups"]) == ["vienna"]

@@ -12,7 +12,10 @@ from PIL import Image
 
 from tfskin.datasets.shards import Shards
 
-TEXTS = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type", "source")
+TEXTS = (
+    *("lesion_id", "patient_id", "sex", "site", "image_type", "source"),
+    *("fitzpatrick", "skin_tone", "clinic"),
+)
 
 
 def make_shards(

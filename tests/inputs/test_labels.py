@@ -22,7 +22,8 @@ def test_labels_hold_what_the_records_say(shards):
     table = read_labels(shards, "train", {"b": ["mel"], "a": ["nv"]})
     assert list(table.columns) == [
         *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
-        *("site", "image_type", "skin_type", "source", "license", "width", "height"),
+        *("site", "image_type", "fitzpatrick", "skin_tone", "clinic", "source", "license"),
+        *("width", "height"),
         *DETECTORS,
     ]
     assert set(table["hair"]) == {-1}  # nobody has looked
@@ -32,6 +33,30 @@ def test_labels_hold_what_the_records_say(shards):
     assert (row["diagnosis"], row["sex"], row["age"], row["group"]) == (
         *("mel", "sex of train-4", 4.0, 7),
     )
+
+
+@pytest.mark.parametrize(
+    ("source", "fitzpatrick", "skin_tone"), [("isic_archive", "2", ""), ("milk10k", "", "2")]
+)
+def test_former_shards_held_both_scales_of_skin_in_one_feature(
+    shards, source, fitzpatrick, skin_tone
+):
+    (file,) = shards.files["test"][:1]
+    example = tf.train.Example.FromString(next(iter(tf.data.TFRecordDataset(file))).numpy())
+    for name in ("fitzpatrick", "skin_tone", "clinic"):
+        del example.features.feature[name]
+    example.features.feature["skin_type"].bytes_list.value[:] = [b"2"]
+    example.features.feature["source"].bytes_list.value[:] = [source.encode()]
+    with tf.io.TFRecordWriter(str(file)) as writer:
+        writer.write(example.SerializeToString())
+    row = read_labels(shards, "test", None).iloc[0]
+    assert (row["fitzpatrick"], row["skin_tone"], row["clinic"]) == (fitzpatrick, skin_tone, "")
+
+
+def test_each_scale_of_skin_and_the_clinic_have_a_column(shards):
+    row = read_labels(shards, "test", None).iloc[0]
+    for name in ("fitzpatrick", "skin_tone", "clinic"):
+        assert row[name] == f"{name} of {row['image_id']}"
 
 
 def test_missing_split_gives_an_empty_table(shards):

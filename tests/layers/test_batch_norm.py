@@ -7,6 +7,9 @@ import numpy as np
 import pytest
 
 from tfskin.layers import BatchNorm, replace_batch_norm, set_batch_norm_mode
+from tfskin.training.fit import compile_model
+from tfskin.training.optimizers import build_optimizer
+from tfskin.training.updates import inner_optimizer
 
 MODES = ("update", "affine", "frozen")
 RNG = np.random.default_rng(0)
@@ -172,6 +175,57 @@ def test_switch_keeps_what_has_no_weight_decay(policy, precision):
     inner = getattr(model.optimizer, "inner_optimizer", model.optimizer)
     decayed = {w.path for w in model.trainable_variables if inner._use_weight_decay(w)}
     assert decayed == {"conv/kernel", "dense/kernel"}
+
+
+@pytest.mark.parametrize("policy", ["float32", "mixed_float16"])
+@pytest.mark.parametrize("recipe", [{}, {"accumulate": 2}, {"ema": 0.5}, {"rates": {"x": 0.5}}])
+def test_switch_keeps_what_a_recipe_lets_decay(recipe, policy, precision):
+    precision(policy)
+    model = small_model("frozen")
+    optimizer = build_optimizer("adamw", learning_rate=0.5, weight_decay=0.5, **recipe)
+    compile_model(model, optimizer, loss=keras.losses.MeanSquaredError())
+    model.optimizer.build(model.trainable_variables)
+    set_batch_norm_mode(model, "update")
+    inner = inner_optimizer(model.optimizer)
+    weights = model.trainable_variables
+    names = [weight.name for weight in weights]
+    assert "gamma" in names
+    decayed = {w.name for w in weights if inner._use_weight_decay(w)}
+    if recipe:
+        decayed = {w.name for w, decay in zip(weights, inner._decays, strict=True) if decay}
+    assert decayed == {"kernel"}
+
+
+def test_switch_keeps_weights_that_were_named_one_by_one():
+    model = small_model("frozen")
+    optimizer = keras.optimizers.AdamW(0.1, weight_decay=0.5)
+    optimizer.exclude_from_weight_decay(var_list=[model.get_layer("conv").kernel])
+    compile_and_fit(model, optimizer=optimizer)
+    set_batch_norm_mode(model, "update")
+    decayed = {w.path for w in model.trainable_variables if optimizer._use_weight_decay(w)}
+    assert "conv/kernel" not in decayed
+    assert "dense/kernel" in decayed
+
+
+def test_switch_keeps_the_schedule_and_its_state():
+    class Halved(keras.optimizers.schedules.LearningRateSchedule):
+        """Of a class that nobody registered, with a state that no config holds."""
+
+        factor = 1.0
+
+        def __call__(self, step):
+            return 0.1 * self.factor
+
+        def get_config(self):
+            return {}
+
+    model = small_model("frozen")
+    schedule = Halved()
+    compile_and_fit(model, optimizer=keras.optimizers.SGD(schedule))
+    schedule.factor = 0.5
+    set_batch_norm_mode(model, "update")
+    assert model.optimizer._learning_rate is schedule
+    assert float(model.optimizer.learning_rate) == pytest.approx(0.05)
 
 
 def test_switched_model_resumes_from_disk_as_in_memory(tmp_path: Path):

@@ -80,12 +80,47 @@ def test_rows_do_not_depend_on_their_companions_in_batches_of_1_to_64(served, an
     assert function.experimental_get_tracing_count() == traces
 
 
+@pytest.mark.parametrize("size", [(32, 32), (40, 30)])
+def test_pixels_that_are_no_numbers_from_0_to_255_are_not_valid(served, size):
+    good = np.random.default_rng(0).uniform(0, 255, (*size, 3)).astype(np.float32)
+    bad = [good.copy() for _ in range(5)]
+    for image, value in zip(bad, (np.nan, np.inf, -1, 256), strict=False):
+        image[5, 7, 1] = value
+    bad[4] /= 255  # scaled to 0..1, which would look black
+    outputs = served["images"](tf.constant(np.stack([good, *bad])))
+    alone = served["images"](tf.constant(good[np.newaxis]))
+    assert outputs["valid"].numpy().tolist() == [True] + [False] * 5
+    assert set(outputs["reason"].numpy()[1:]) == {b"pixels are not numbers from 0 to 255"}
+    probabilities = outputs["probabilities"].numpy()
+    np.testing.assert_allclose(probabilities[:1], alone["probabilities"], atol=1e-6)
+    assert (probabilities[1:] == 0).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 40), (4000, 1), (161, 8), (0, 0)])
+@pytest.mark.parametrize("name", ["images", "images_uint8"])
+def test_arrays_have_the_sizes_that_files_may_have(served, name, size):
+    dtype = np.uint8 if name == "images_uint8" else np.float32
+    outputs = served[name](tf.constant(np.full((2, *size, 3), 99, dtype)))
+    assert outputs["valid"].numpy().tolist() == [False, False]
+    assert set(outputs["reason"].numpy()) == {b"too large, too small or too narrow"}
+    assert (outputs["probabilities"].numpy() == 0).all()
+
+
+@pytest.mark.parametrize("size", [(1, 1), (7, 40), (1, 4000)])
+def test_a_file_of_a_few_pixels_has_no_diagnosis(served, size):
+    data = encode(make_picture(0, height=size[0], width=size[1]))
+    outputs = served["serving_default"](tf.constant([data]))
+    assert not outputs["valid"].numpy().any()
+    assert outputs["reason"].numpy()[0] == b"too large, too small or too narrow"
+
+
 @pytest.mark.parametrize("name", ["images", "images_uint8"])
 def test_arrays_of_any_size_are_served(served, answers, name):
     pixels = np.stack([decode_image(tf.constant(data)).numpy() for data in FILES])
     given = pixels if name == "images_uint8" else pixels.astype(np.float32)
     outputs = served[name](tf.constant(given))
-    assert "valid" not in outputs
+    assert outputs["valid"].numpy().all()
+    assert set(outputs["reason"].numpy()) == {b""}
     np.testing.assert_allclose(outputs["probabilities"], answers["probabilities"][:3], atol=1e-6)
     exact = served["images"](tf.constant(IMAGES))["probabilities"]
     np.testing.assert_allclose(exact, answers["probabilities"][:3], atol=1e-6)

@@ -7,7 +7,10 @@ import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
 
-FIELDS = ("sex", "site", "image_type", "skin_type", "license", "source")
+FIELDS = (
+    *("sex", "site", "image_type", "fitzpatrick", "skin_tone"),
+    *("clinic", "license", "source"),
+)
 STRONG = 0.3
 """From this Cramér's V on, a field is called out: a network could learn it in place of skin."""
 

@@ -13,11 +13,23 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfskin.datasets.containers import read_container, split_container_path
+from tfskin.datasets.sizes import refuse_size
 from tfskin.errors import UserError
 
 # Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
+PNG_DEPTH = 24  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
+# Top, left, down, across of the passes of an interlaced PNG: PNG specification, 8.2.
+_ADAM7 = (
+    (0, 0, 8, 8),
+    (0, 4, 8, 8),
+    (4, 0, 8, 4),
+    (0, 2, 4, 4),
+    (2, 0, 4, 2),
+    (0, 1, 2, 2),
+    (1, 0, 2, 1),
+)
 _TURNS = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -27,7 +39,20 @@ _TURNS = {
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-_DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error, zlib.error)
+# What Pillow's readers raise for files that they did not foresee.
+_DAMAGED = (
+    OSError,
+    SyntaxError,
+    ValueError,
+    EOFError,
+    LookupError,
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    TypeError,
+    struct.error,
+    zlib.error,
+)
 
 
 def read_bytes(path: Path | str) -> bytes:
@@ -58,7 +83,10 @@ def decode_picture(path: Path | str, data: bytes, at_least: int | None) -> tuple
         UserError: as ``pictures.read_picture``.
     """
     with explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as image:
-        _check_size(path, image)
+        if refusal := refuse_size(*image.size):
+            raise UserError(f"{path}: {refusal}, or leave the image out")
+        if image.format == "PNG":
+            _check_png(data)
         if at_least is not None:
             image.draft("RGB", (at_least, at_least))
         upright = turn_upright(image)
@@ -67,6 +95,7 @@ def decode_picture(path: Path | str, data: bytes, at_least: int | None) -> tuple
 
 def turn_upright(image: Image.Image) -> Image.Image:
     """The picture turned as its EXIF says; itself where that is not needed or can't be read."""
+    _forget_xmp(image)
     image.load()  # turns a TIFF, and shows damage that unreadable EXIF would hide
     turn = _TURNS.get(read_orientation(image))
     return image if turn is None else image.transpose(turn)
@@ -74,10 +103,17 @@ def turn_upright(image: Image.Image) -> Image.Image:
 
 def read_orientation(image: Image.Image) -> int:
     """EXIF's orientation; 1, upright, where there is none or it can't be read, as when serving."""
+    _forget_xmp(image)
     try:
         return image.getexif().get(_ORIENTATION, 1)
     except (SyntaxError, ValueError, struct.error):
         return 1
+
+
+def _forget_xmp(image: Image.Image) -> None:
+    """Pillow turns by XMP where EXIF has no orientation; browsers and the served graph do not."""
+    for name in ("xmp", "XML:com.adobe.xmp"):
+        image.info.pop(name, None)
 
 
 @contextmanager
@@ -90,7 +126,9 @@ def explain_damage(path: Path | str, data: bytes) -> Iterator[None]:
         what = "is a web page or XML, no image" if page else "is no image that Pillow knows"
         raise UserError(f"{path}: {what}; download it again, or leave the image out") from None
     except (Image.DecompressionBombError, Image.DecompressionBombWarning):
-        raise _bomb(path) from None
+        raise UserError(
+            f"{path}: has too many pixels, maybe as an attack; shrink it, or leave the image out"
+        ) from None
     except _DAMAGED as error:
         reason = " ".join(str(error).split())
         raise UserError(
@@ -98,37 +136,18 @@ def explain_damage(path: Path | str, data: bytes) -> Iterator[None]:
         ) from None
 
 
-def _check_size(path: Path | str, image: Image.Image) -> None:
-    limit = Image.MAX_IMAGE_PIXELS
-    if limit is not None and image.width * image.height > limit:
-        raise _bomb(path)
-
-
-def _bomb(path: Path | str) -> UserError:
-    return UserError(
-        f"{path}: has more than {Image.MAX_IMAGE_PIXELS} pixels, which may be an attack; "
-        "shrink it, or leave the image out"
-    )
-
-
 def _is_plain(image: Image.Image, data: bytes) -> bool:
-    """Whether the bytes of an upright picture can be stored as they are."""
-    if image.mode != "RGB":
+    """Whether an upright image is of a kind that is stored as it is, if training can read it."""
+    if image.mode != "RGB" or image.has_transparency_data:
         return False
-    if image.format == "JPEG":
-        # Pillow forgives a missing end marker, TensorFlow does not.
-        return data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
-    if image.format != "PNG" or getattr(image, "is_animated", False):
-        return False
-    bit_depth = data[24]  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
-    if bit_depth != 8 or image.has_transparency_data:
-        return False
-    _check_png(data)
-    return True
+    if image.format == "PNG":
+        return data[PNG_DEPTH] == 8 and not getattr(image, "is_animated", False)
+    # Words after the end marker are not taken along.
+    return image.format == "JPEG" and data.rstrip(b"\0\r\n").endswith(b"\xff\xd9")
 
 
 def _check_png(data: bytes) -> None:
-    """Raise where TensorFlow's decoder would: Pillow forgives some wrong checksums, it does not."""
+    """Raise where TensorFlow's decoder would: Pillow forgives wrong checksums and missing rows."""
     start, pixels = 8, []
     while start + 12 <= len(data):
         length, kind = struct.unpack(">I4s", data[start : start + 8])
@@ -143,7 +162,33 @@ def _check_png(data: bytes) -> None:
             break
     else:
         raise ValueError("no end chunk")
-    zlib.decompress(b"".join(pixels))
+    if len(zlib.decompress(b"".join(pixels))) < _count_png_bytes(data):
+        raise ValueError("too few pixels")
+
+
+def _count_png_bytes(data: bytes) -> int:
+    """How many bytes the rows of a PNG have, each with one for its filter."""
+    width, height, bits, color, _, _, interlaced = struct.unpack(">IIBBBBB", data[16:29])
+    bits *= {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[color]
+    total = 0
+    for top, left, down, across in _ADAM7 if interlaced else ((0, 0, 1, 1),):
+        rows, columns = -((top - height) // down), -((left - width) // across)
+        total += max(rows, 0) * (1 + -(-columns * bits // 8)) if columns > 0 else 0
+    return total
+
+
+def is_lossless_jpeg(data: bytes) -> bool:
+    """Whether a JPEG is of a lossless process: ITU T.81, table B.1, SOF3, 7, 11 and 15."""
+    start = 2
+    while start + 4 <= len(data):
+        marker = data[start + 1]
+        if marker == 0xFF:
+            start += 1  # fill
+            continue
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return marker % 4 == 3
+        start += 2 + int.from_bytes(data[start + 2 : start + 4])
+    return False
 
 
 def _to_rgb(path: Path | str, image: Image.Image) -> Image.Image:

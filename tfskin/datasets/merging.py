@@ -24,7 +24,7 @@ _SHARED_IDS = {
 }
 _FILLED = (
     *("diagnosis", "lesion_id", "patient_id"),
-    *("sex", "site", "image_type", "skin_type"),
+    *("sex", "site", "image_type", "fitzpatrick", "skin_tone", "clinic"),
 )
 
 

@@ -15,10 +15,13 @@ from typing import TypeVar
 import numpy as np
 from PIL import Image
 
+from tfskin.datasets.decoder import decodes_to
 from tfskin.datasets.decoding import (
     FORMATS,
+    PNG_DEPTH,
     decode_picture,
     explain_damage,
+    is_lossless_jpeg,
     read_bytes,
     read_orientation,
 )
@@ -54,7 +57,8 @@ class StoredPicture:
 def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Image:
     """The whole picture, decoded, upright, RGB.
 
-    EXIF orientation is applied, where EXIF can be read. Transparency is laid over white. Grey of
+    EXIF orientation is applied, where EXIF can be read; that of XMP is not, as in browsers.
+    Transparency is laid over white. Grey of
     16 bits keeps its upper 8; a colour profile is not applied, for TensorFlow's decoders do not
     either. Of an animation, the first frame.
 
@@ -65,8 +69,8 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
             sides keep this many pixels: for hashes, never for what a network sees.
 
     Raises:
-        UserError: the file cannot be read, is empty, no image, cut off or damaged, has more
-            pixels than ``PIL.Image.MAX_IMAGE_PIXELS``, or is grey of 32 bits.
+        UserError: the file cannot be read, is empty, no image, cut off or damaged, of a
+            size that :mod:`tfskin.datasets.sizes` refuses, or grey of 32 bits.
     """
     return decode_picture(path, read_bytes(path), at_least)[1]
 
@@ -78,7 +82,8 @@ class ExaminedPicture:
     Attributes:
         image: as :func:`read_picture` returns it.
         oddities: such as "CMYK", "16 bits a channel", "animated", "transparent", "turned by
-            EXIF", "grey", "palette", "no end marker", "a PNG named .jpg": all of them decoded.
+            EXIF", "grey", "palette", "no end marker", "lossless
+            JPEG", "a PNG named .jpg": all of them decoded.
         width: of the upright original in pixels.
         height: of the upright original in pixels.
         digest: SHA-256 of the file, in hexadecimal.
@@ -116,9 +121,10 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     """The picture as it is stored: its own bytes where they will do, else a JPEG.
 
     The bytes stay as they are when the file is a JPEG or an 8-bit PNG, RGB without transparency,
-    upright, and no side is longer than ``max_side`` pixels. Anything else becomes upright RGB,
-    is shrunk with an antialiasing filter (Lanczos) until its longer side is ``max_side``, and is
-    encoded as a JPEG without chroma subsampling.
+    upright, no side is longer than ``max_side`` pixels, and the decoder of training
+    (:mod:`tfskin.datasets.decoder`) gives the pixels that Pillow gives. Anything else becomes
+    upright RGB, is shrunk with an antialiasing filter (Lanczos) until its longer side is
+    ``max_side``, and is encoded as a JPEG without chroma subsampling.
 
     Raises:
         UserError: as :func:`read_picture`.
@@ -126,7 +132,7 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     data = read_bytes(path)
     plain, image = decode_picture(path, data, None)
     width, height = image.size
-    if plain and max(width, height) <= max_side:
+    if plain and max(width, height) <= max_side and decodes_to(data, np.asarray(image)):
         return StoredPicture(data, width, height)
     image = shrink_picture(image, max_side)
     stream = BytesIO()
@@ -194,7 +200,7 @@ def _list_oddities(
     mode = {"CMYK": "CMYK", "L": "grey", "1": "black and white", "P": "palette", "LA": "grey"}
     if image.mode in mode:
         yield mode[image.mode]
-    if image.mode.startswith("I;16") or (image.format == "PNG" and data[24] == 16):
+    if image.mode.startswith("I;16") or (image.format == "PNG" and data[PNG_DEPTH] == 16):
         yield "16 bits a channel"
     if getattr(image, "is_animated", False):
         yield "animated"
@@ -204,6 +210,8 @@ def _list_oddities(
         yield "turned by EXIF"
     if image.format == "JPEG" and not data.rstrip(b"\0\r\n").endswith(b"\xff\xd9"):
         yield "no end marker"
+    if image.format == "JPEG" and is_lossless_jpeg(data):
+        yield "lossless JPEG"
     suffix = Path(path).suffix.lower()
     if suffix in _SUFFIX_FORMATS and image.format not in _SUFFIX_FORMATS[suffix]:
         yield f"a {image.format} named {suffix}"

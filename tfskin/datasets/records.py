@@ -11,6 +11,7 @@ import pandas as pd
 
 from tfskin.datasets.containers import split_container_path
 from tfskin.errors import UserError
+from tfskin.files import is_formula
 
 RECORD_COLUMNS = [
     "image_id",
@@ -22,11 +23,16 @@ RECORD_COLUMNS = [
     "sex",
     "site",
     "image_type",
-    "skin_type",
+    "fitzpatrick",
+    "skin_tone",
+    "clinic",
     "license",
     "attribution",
     "source",
 ]
+"""``fitzpatrick`` goes from 1 (lightest) to 6, ``skin_tone`` from 0 (very dark) to 5 (very light):
+opposite scales, so each has a column of its own. ``clinic`` is where within a source an image is
+from."""
 SPLIT_COLUMN = "split"
 LINK_COLUMN = "link"
 """Optional: images that share a name here belong together, by the word of a source or several."""
@@ -38,7 +44,10 @@ IMAGE_SUFFIXES = frozenset({".jpg", ".jpeg", ".png", ".gif", ".bmp", ".tif", ".t
 # of its rows into one group, so they must not survive. A diagnosis keeps them: ISIC 2020 has a
 # category of its own called "unknown".
 _UNKNOWN_WORDS = frozenset({"", "nan", "none", "null", "na", "n/a", "<na>", "nat", "unknown", "?"})
-_UNKNOWN_WORD_COLUMNS = ("lesion_id", "patient_id", "sex", "site", "image_type", "skin_type")
+_UNKNOWN_WORD_COLUMNS = (
+    *("lesion_id", "patient_id", "sex", "site", "image_type"),
+    *("fitzpatrick", "skin_tone", "clinic"),
+)
 _SEXES = {"m": "male", "f": "female", "male": "male", "female": "female"}
 _NAMED = 5
 
@@ -165,6 +174,10 @@ def _check_ids(ids: list[str], source: str) -> None:
             )
         if not image_id.isprintable():
             raise UserError(f"{source}: image_id {image_id!r} holds control characters; rename it")
+        if is_formula(image_id):
+            raise UserError(
+                f"{source}: image_id '{image_id}' would be a formula in a spreadsheet; rename it"
+            )
         if image_id in seen:
             repeated[image_id] = None
         seen.add(image_id)

@@ -213,7 +213,10 @@ def _stream_values(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
 def _digest_record(split: str, value: dict[str, Any], picture: StoredPicture) -> str:
     # A flag that is unknown was no part of the record in earlier versions.
     left_out = {"group", *(name for name in FLAG_FEATURES if value[name] < 0)}
-    named = {key: value[key] for key in sorted(value) if key not in left_out}
+    # One feature held the skin type on either scale, and none the clinic.
+    left_out |= {name for name in ("skin_tone", "clinic") if not value[name]}
+    former = {"skin_type": value["fitzpatrick"]} | value
+    named = {key: former[key] for key in sorted(former) if key not in left_out | {"fitzpatrick"}}
     stored = hashlib.sha256(picture.data).hexdigest()
     return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
 

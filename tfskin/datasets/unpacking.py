@@ -30,13 +30,15 @@ def unpack_archive(archive: Path, folder: Path, *, advance: Callable[[int], None
 
     Raises:
         UserError: a name that leads out of the folder, a link, a file that is locked by a
-            password, not enough room on the disk, or a damaged archive, which is deleted.
+            password, two different files of one name, no file at all, not enough room on the
+            disk, or a damaged archive, which is deleted.
     """
     try:
         with zipfile.ZipFile(archive) as opened:
             members = [m for m in opened.infolist() if not m.filename.startswith(_LEFT_OUT)]
             for member in members:
                 _check_member(archive, member)
+            members = _without_copies(archive, members)
             _check_room(archive, sum(member.file_size for member in members))
             with replace_folder(folder) as temporary:
                 for member in members:
@@ -60,6 +62,25 @@ def _check_member(archive: Path, member: zipfile.ZipInfo) -> None:
         raise UserError(f"{archive}: '{name}' is a link; don't use this archive")
     if member.flag_bits & 1:
         raise UserError(f"{archive}: '{name}' is locked by a password; unpack it by hand")
+
+
+def _without_copies(archive: Path, members: list[zipfile.ZipInfo]) -> list[zipfile.ZipInfo]:
+    """The members, each name once; the last of two would silently replace the first."""
+    found: dict[PurePosixPath, zipfile.ZipInfo] = {}
+    for member in members:
+        path = PurePosixPath(member.filename)
+        first = found.setdefault(path, member)
+        if (first.CRC, first.file_size) != (member.CRC, member.file_size):
+            raise UserError(
+                f"{archive}: holds two different files named '{path}'; don't use this archive"
+            )
+    files = {path for path, member in found.items() if not member.is_dir()}
+    if not files:
+        raise UserError(f"{archive}: holds no files; delete it, and download it again")
+    inside = next((path for path in found if not files.isdisjoint(path.parents)), None)
+    if inside is not None:
+        raise UserError(f"{archive}: '{inside}' lies in a file, no folder; don't use this archive")
+    return list(found.values())
 
 
 def _check_room(archive: Path, needed: int) -> None:

@@ -18,6 +18,7 @@ from tfskin.evaluation.plots import (
     finish_figure,
     format_metric,
     line_style,
+    lowest_classes,
     wrap_name,
     wrap_text,
 )
@@ -35,6 +36,9 @@ def plot_roc(
 ) -> Figure:
     """A figure with one ROC curve a class; the legend holds each area, with its interval if given.
 
+    Of more than :data:`~tfskin.evaluation.plots.MOST_CURVES` classes it shows those with the
+    lowest area.
+
     Args:
         predictions: of N images.
         metrics: what ``metric_intervals`` or ``compute_metrics`` returned for these predictions;
@@ -46,8 +50,8 @@ def plot_roc(
     """
     one = predictions
     known = metrics or compute_metrics(one.labels, one.probabilities, one.class_names)
-    figure, axes = _class_curves(one, known, "auc", _draw_roc, "no AUC (one-sided)")
-    return _finish_roc(figure, axes, title)
+    figure, axes, words = _class_curves(one, known, "auc", _draw_roc, "no AUC (one-sided)")
+    return _finish_roc(figure, axes, title, f"AUC{words}")
 
 
 def plot_precision_recall(
@@ -58,15 +62,17 @@ def plot_precision_recall(
 ) -> Figure:
     """A figure with one curve a class; the legend holds each average precision.
 
+    Of many classes it shows those with the lowest, as ``plot_roc`` does.
+
     Args:
         predictions: of N images.
         metrics: what ``metric_intervals`` returned for these predictions.
         title: above the figure.
     """
     drawn, missing = _draw_precision_recall, "no average precision (one-sided)"
-    figure, axes = _class_curves(predictions, metrics, "average_precision", drawn, missing)
+    figure, axes, words = _class_curves(predictions, metrics, "average_precision", drawn, missing)
     axes.set(xlabel="Recall (sensitivity)", ylabel="Precision (positive predictive value)")
-    return _finish(figure, axes, title, "Average precision")
+    return _finish(figure, axes, title, f"Average precision{words}")
 
 
 def plot_malignant_roc(
@@ -169,20 +175,22 @@ def plot_corruptions(
 
 def _class_curves(
     predictions: Predictions, metrics: Mapping[str, Any], metric: str, draw: Drawer, missing: str
-) -> tuple[Figure, Axes]:
-    """A curve a class, whose label holds the metric, or says what is missing."""
+) -> tuple[Figure, Axes, str]:
+    """A curve a class, whose label holds the metric, or says what is missing; words on the rest."""
     names = predictions.class_names
     true, values = check_predictions(predictions.labels, predictions.probabilities, names)
-    figure, axes = _square(len(names), diagonal=metric == "auc")
-    for c, name in enumerate(names):
+    drawn, words = lowest_classes(metrics["per_class"], names, metric)
+    figure, axes = _square(len(drawn), diagonal=metric == "auc")
+    for place, c in enumerate(drawn):
+        name = names[c]
         entry, label = metrics["per_class"][name][metric], wrap_name(name, 28)
         known = (entry["value"] if isinstance(entry, Mapping) else entry) is not None
         if known:
             label = f"{label}: {format_metric(entry)}"
-            draw(axes, true == c, values[:, c], label=label, **line_style(c))
+            draw(axes, true == c, values[:, c], label=label, **line_style(place))
         else:
-            axes.plot([], [], label=f"{label}: {missing}", **line_style(c))
-    return figure, axes
+            axes.plot([], [], label=f"{label}: {missing}", **line_style(place))
+    return figure, axes, words
 
 
 def _draw_roc(axes: Axes, positive: Flags, scores: Floats, **style: Any) -> None:
@@ -210,10 +218,10 @@ def _square(entries: int, *, diagonal: bool) -> tuple[Figure, Axes]:
     return figure, axes
 
 
-def _finish_roc(figure: Figure, axes: Axes, title: str) -> Figure:
+def _finish_roc(figure: Figure, axes: Axes, title: str, legend: str = "AUC") -> Figure:
     axes.set_xlabel("1 − specificity (false positive rate)")
     axes.set_ylabel("Sensitivity (true positive rate)")
-    return _finish(figure, axes, title, "AUC")
+    return _finish(figure, axes, title, legend)
 
 
 def _finish(figure: Figure, axes: Axes, title: str, legend_title: str) -> Figure:

@@ -28,6 +28,14 @@ PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#7
 LINE_STYLES = ("-", "--", ":")
 SHADES = LinearSegmentedColormap.from_list("tfskin", ["#ffffff", "#bcd9ec", "#4a97c9", "#08467a"])
 
+MOST_NAMED = 40
+"""Classes up to which a confusion matrix names each; more could not be read."""
+
+MOST_CURVES = 20
+"""Curves of classes that one figure holds."""
+
+_MOST_PIXELS = 6000  # of the longer side of a figure, whatever it holds
+
 # A panel's title, the column of the training images and the column of the val images.
 CURVES = (
     ("Loss", "loss", "val_loss"),
@@ -41,6 +49,8 @@ def plot_confusion_matrix(
     matrix: npt.ArrayLike, class_names: Sequence[str], *, title: str = "Confusion matrix"
 ) -> Figure:
     """A figure of the counts, shaded by the share of the true class's images.
+
+    Of more than :data:`MOST_NAMED` classes it shows the shades alone, by the classes' numbers.
 
     Args:
         matrix: (C, C) counts, rows the true class and columns the predicted one.
@@ -56,11 +66,36 @@ def plot_confusion_matrix(
         raise ValueError(f"a confusion matrix of shape {counts.shape} for {size} class names")
     totals = counts.sum(axis=1, keepdims=True)
     shares = counts / np.maximum(totals, 1)
-    names = [wrap_name(name) for name in class_names]
-    side = max(4.2, 1.9 + 0.68 * size)
+    is_named = size <= MOST_NAMED
+    side = max(4.2, 1.9 + 0.68 * size) if is_named else 11.0
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.add_subplot()
     picture = axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    if is_named:
+        _name_cells(axes, counts, shares, class_names)
+        axes.set_xlabel("Predicted class")
+        axes.set_ylabel("True class")
+    else:
+        axes.set_xlabel(f"Predicted class, by its number from 0 to {size - 1}")
+        axes.set_ylabel("True class")
+    axes.spines[:].set_visible(False)
+    bar = figure.colorbar(picture, ax=axes, shrink=0.7, format="{x:.0%}")
+    bar.set_label("Share of the true class")
+    bar.outline.set_visible(False)
+    bar.ax.tick_params(colors=INK, labelsize=9)
+    finish_figure(figure, axes, title)
+    return figure
+
+
+def _name_cells(
+    axes: Axes,
+    counts: npt.NDArray[Any],
+    shares: npt.NDArray[np.float64],
+    class_names: Sequence[str],
+) -> None:
+    """Write its count into each cell, and their names beside rows and columns."""
+    size, totals = len(class_names), counts.sum(axis=1)
+    names = [wrap_name(name) for name in class_names]
     for (row, column), count in np.ndenumerate(counts):
         share = shares[row, column]
         text = f"{count:,}\n{_percent(share)}" if count else "0"
@@ -74,21 +109,32 @@ def plot_confusion_matrix(
         ha="right" if turned else "center",
         rotation_mode="anchor" if turned else "default",
     )
-    rows = [f"{name}\nn = {total:,}" for name, total in zip(names, totals[:, 0], strict=True)]
+    rows = [f"{name}\nn = {total:,}" for name, total in zip(names, totals, strict=True)]
     axes.set_yticks(range(size), rows)
-    axes.set_xlabel("Predicted class")
-    axes.set_ylabel("True class")
     axes.set_xticks(np.arange(size - 1) + 0.5, minor=True)
     axes.set_yticks(np.arange(size - 1) + 0.5, minor=True)
     axes.grid(which="minor", color="white", linewidth=2)
     axes.tick_params(which="both", length=0)
-    axes.spines[:].set_visible(False)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.7, format="{x:.0%}")
-    bar.set_label("Share of the true class")
-    bar.outline.set_visible(False)
-    bar.ax.tick_params(colors=INK, labelsize=9)
-    finish_figure(figure, axes, title)
-    return figure
+
+
+def lowest_classes(
+    per_class: Mapping[str, Mapping[str, Any]], class_names: Sequence[str], metric: str
+) -> tuple[list[int], str]:
+    """The classes whose curves are drawn, in their order, and ``" (the 20 lowest of 300)"``.
+
+    All of them, and no words, unless they are more than :data:`MOST_CURVES`. Classes without a
+    value come last.
+    """
+    if len(class_names) <= MOST_CURVES:
+        return list(range(len(class_names))), ""
+
+    def value(place: int) -> float:
+        entry = per_class[class_names[place]][metric]
+        found = entry["value"] if isinstance(entry, Mapping) else entry
+        return float("inf") if found is None else float(found)
+
+    drawn = sorted(sorted(range(len(class_names)), key=value)[:MOST_CURVES])
+    return drawn, f" (the {MOST_CURVES} lowest of {len(class_names):,})"
 
 
 def plot_curves(history: pd.DataFrame, *, title: str = "Training") -> Figure:
@@ -157,14 +203,18 @@ def plot_histories(histories: dict[str, pd.DataFrame], *, title: str) -> Figure:
 def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -> None:
     """Write a figure, atomically, in the format that the suffix of ``path`` names.
 
-    The same figure gives the same bytes: an SVG carries no date and no random identifiers.
+    The same figure gives the same bytes: an SVG carries no date and no random identifiers. No
+    side has more than 6,000 pixels.
     """
     with (
         replace_file(path) as temporary,
         matplotlib.rc_context({"svg.hashsalt": "tfskin"}),
     ):
         metadata = {"Date": None} if temporary.suffix == ".svg" else None
-        figure.savefig(temporary, dpi=dots_per_inch, facecolor="white", metadata=metadata)
+        most = _MOST_PIXELS / max(figure.get_size_inches())
+        figure.savefig(
+            temporary, dpi=min(dots_per_inch, most), facecolor="white", metadata=metadata
+        )
 
 
 def format_metric(metric: float | dict[str, Any] | None, *, digits: int = 3) -> str:

@@ -25,8 +25,10 @@ COLUMNS = {
     "age": "age",
     "sex": "sex",
     "site": "site",
-    "skin type": "skin_type",
+    "Fitzpatrick type": "fitzpatrick",
+    "skin tone": "skin_tone",
     "image type": "image_type",
+    "clinic": "clinic",
     "source": "source",
 }
 ARTEFACTS = tuple(DETECTORS)

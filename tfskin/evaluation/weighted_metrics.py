@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -26,6 +26,9 @@ from tfskin.evaluation.sums import (
     ratio,
     sum_rows,
 )
+
+_MOST_CELLS = 8_000_000
+"""Of all confusion matrices at a time: one of 1,000 classes is 8 MB."""
 
 
 @dataclass(frozen=True)
@@ -80,7 +83,10 @@ class Statistics:
 
     def metrics(self, weights: Floats) -> MetricArrays:
         """The metrics of R weightings: (G, R) float64, none below 0."""
-        size = self.classes
+        size, most = self.classes, max(1, _MOST_CELLS // self.classes**2)
+        if weights.shape[1] > most:
+            starts = range(0, weights.shape[1], most)
+            return _join([self.metrics(weights[:, start : start + most]) for start in starts])
         counts = Confusions((self.confusion @ weights).T.reshape(-1, size, size))
         totals = {
             metric.name: ratio(row, counts.total)
@@ -121,6 +127,15 @@ def weighted_metrics(labels: Ints, probabilities: Floats, weights: Floats) -> Me
     """
     images = len(labels)
     return Statistics.of(labels, probabilities, np.arange(images), images).metrics(weights)
+
+
+def _join(parts: Sequence[MetricArrays]) -> MetricArrays:
+    """The metrics of all weightings, of some of which each part is."""
+    together: list[dict[str, Floats]] = []
+    for kind in ("summary", "per_class"):
+        found = [getattr(part, kind) for part in parts]
+        together.append({name: np.concatenate([one[name] for one in found]) for name in found[0]})
+    return MetricArrays(*together)
 
 
 def metrics_from_confusions(matrices: Floats) -> MetricArrays:

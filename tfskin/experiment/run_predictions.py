@@ -13,6 +13,7 @@ from tfskin.datasets.splits_file import SPLITS
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.decision import decide
 from tfskin.evaluation.predictions import ID_COLUMNS, Predictions
+from tfskin.files import is_formula
 from tfskin.inputs import (
     InputOptions,
     average_window_logits,
@@ -26,7 +27,7 @@ from tfskin.schema import ExternalConfig
 
 
 def check_class_names(names: list[str]) -> None:
-    """Refuse a class that is named like a column of the tables of predictions.
+    """Refuse a class that is named like a column of the tables of predictions, or a formula.
 
     Raises:
         UserError: names the class.
@@ -36,6 +37,11 @@ def check_class_names(names: list[str]) -> None:
             raise UserError(
                 f"data.classes: '{name}' is a column of every table of predictions; give the "
                 f"class another name, such as data.classes={{my_{name}: [{name}], ...}}"
+            )
+        if is_formula(name):
+            raise UserError(
+                f"data.classes: '{name}' would be a formula in a spreadsheet; give the class "
+                "another name"
             )
 
 

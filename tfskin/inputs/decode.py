@@ -8,28 +8,16 @@ from functools import lru_cache
 import numpy as np
 import tensorflow as tf
 
+from tfskin.datasets.decoder import decode_image
 from tfskin.schema import Resize
+
+__all__ = ["CUT_MARGINS", "decode_and_resize", "decode_image", "make_resize", "resize_image"]
 
 # Where a side shrinks to less than a quarter, tf.image.resize is as fast as compiled code.
 _MAX_TAPS = 8
 
 CUT_MARGINS: dict[str, float] = {"crop": 1.0, "imagenet": 256 / 224}
 """How much larger than the result a picture is scaled before the centre is cut out."""
-
-
-def decode_image(encoded: tf.Tensor) -> tf.Tensor:
-    """The RGB uint8 picture (height, width, 3) of JPEG or PNG bytes (a scalar string).
-
-    ``tf.io.decode_jpeg`` goes by the magic bytes, so it reads PNG too (palette, grey, alpha and
-    16 bit become 8-bit RGB), and unlike ``tf.io.decode_image`` it can be told to use the accurate
-    inverse DCT, which is the one that Pillow uses. EXIF orientation is not applied: shards hold
-    upright pictures.
-
-    Raises:
-        tf.errors.InvalidArgumentError: when run, for bytes that are no whole JPEG or PNG.
-    """
-    image = tf.io.decode_jpeg(encoded, channels=3, dct_method="INTEGER_ACCURATE")
-    return tf.ensure_shape(image, (None, None, 3))
 
 
 def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) -> tf.Tensor:
@@ -63,7 +51,7 @@ def decode_and_resize(
 ) -> tf.Tensor:
     """The picture of JPEG or PNG bytes (a scalar string) as (height, width, 3) float32 in 0..255.
 
-    See :func:`decode_image` and :func:`resize_image`.
+    See :func:`tfskin.datasets.decoder.decode_image` and :func:`resize_image`.
     """
     return resize_image(decode_image(encoded), image_size, resize)
 

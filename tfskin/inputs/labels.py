@@ -23,13 +23,18 @@ if TYPE_CHECKING:
 
 _TEXTS = (
     *("image_id", "lesion_id", "patient_id", "diagnosis"),
-    *("sex", "site", "image_type", "skin_type", "source", "license"),
+    *("sex", "site", "image_type", "source", "license"),
+    *("fitzpatrick", "skin_tone", "clinic", "skin_type"),
 )
 _COLUMNS = (
     *("image_id", "lesion_id", "patient_id", "group", "diagnosis", "label", "age", "sex"),
-    *("site", "image_type", "skin_type", "source", "license", "width", "height"),
+    *("site", "image_type", "fitzpatrick", "skin_tone", "clinic", "source", "license"),
+    *("width", "height"),
 )
 ARTEFACTS = tuple(DETECTORS)
+# Features that not all versions wrote.
+_LATER = ("license", "fitzpatrick", "skin_tone", "clinic", "skin_type")
+_SOURCE_OF_TONES = "milk10k"
 _CREDITS = ("image_id", "license", "attribution")
 # Whence a few pictures are taken for checks: the test split is looked at last.
 _LEAST_PRECIOUS = ("train", "val", "calibration", "test")
@@ -39,15 +44,16 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     """One row an image, in the order of ``make_dataset(..., epoch=None)``; no picture is decoded.
 
     Columns: ``image_id, lesion_id, patient_id, group, diagnosis, label`` (int: the class),
-    ``age, sex, site, image_type, skin_type, source, license, width, height``, and a flag for each
-    artefact (1 there, 0 not, -1 nobody has looked); empty text or -1 where unknown. A split that
-    is not there gives no rows.
+    ``age, sex, site, image_type, fitzpatrick, skin_tone, clinic, source, license, width, height``,
+    and a flag for each artefact (1 there, 0 not, -1 nobody has looked); empty text or -1 where
+    unknown. A split that is not there gives no rows.
 
     Raises:
         UserError: a diagnosis in ``classes`` that the shards do not have; a damaged shard file.
     """
     features = {name: tf.io.FixedLenFeature([], tf.string) for name in _TEXTS}
-    features["license"] = tf.io.FixedLenFeature([], tf.string, default_value="")
+    for name in _LATER:
+        features[name] = tf.io.FixedLenFeature([], tf.string, default_value="")
     for name in ("group", "label", "width", "height"):
         features[name] = tf.io.FixedLenFeature([], tf.int64)
     features["age"] = tf.io.FixedLenFeature([], tf.float32)
@@ -59,7 +65,7 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
         for batch in rows.as_numpy_iterator():
             for name in _TEXTS:
                 batch[name] = [text.decode() for text in batch[name]]
-            part = pd.DataFrame(batch)
+            part = _part_skin(pd.DataFrame(batch))
             excluded = (part[list(shards.exclude)] == 1).any(axis=1)
             parts.append(part.loc[~excluded, [*_COLUMNS, *ARTEFACTS]])
     if not parts:
@@ -71,6 +77,14 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
     labels = np.array([-1, *label_table(shards, classes)])
     table["label"] = labels[table["label"] + 1].astype("int64")
     return table[table["label"] >= 0].reset_index(drop=True)
+
+
+def _part_skin(part: pd.DataFrame) -> pd.DataFrame:
+    """Rows of former shards, which held both scales of skin in one feature, with a column each."""
+    is_tone = part["source"] == _SOURCE_OF_TONES
+    for name, chosen in (("skin_tone", is_tone), ("fitzpatrick", ~is_tone)):
+        part[name] = part[name].where((part[name] != "") | ~chosen, part["skin_type"])
+    return part
 
 
 def records_order(shards: Shards, splits: Sequence[str], classes: Classes | None) -> str:

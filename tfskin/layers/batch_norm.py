@@ -211,7 +211,7 @@ def _match_optimizer(model: keras.Model) -> None:
         return
     # On every backend and in both directions: TensorFlow would bear a longer list of slots, but
     # JAX does not, and a saved model could not read its optimizer back.
-    rebuilt = optimizer.__class__.from_config(optimizer.get_config())
+    rebuilt = _remake(optimizer)
     rebuilt.build(model.trainable_variables)
     if not _copy_state(optimizer, rebuilt):
         raise ValueError(
@@ -219,6 +219,24 @@ def _match_optimizer(model: keras.Model) -> None:
             "state cannot be carried over; compile the model again after changing the mode"
         )
     _take_over(optimizer, rebuilt)
+
+
+def _remake(optimizer: keras.optimizers.Optimizer) -> keras.optimizers.Optimizer:
+    """Another optimizer of the same settings, not built; also of those that no config holds."""
+    config = optimizer.get_config()
+    inner = getattr(optimizer, "inner_optimizer", None)
+    if inner is not None:
+        del config["inner_optimizer"]
+        return optimizer.__class__(_remake(inner), **config)
+    if callable(optimizer._learning_rate):
+        # The schedule itself: it may have a state, or be of a class that is not registered.
+        config["learning_rate"] = optimizer._learning_rate
+    made = optimizer.__class__.from_config(config)
+    # Before it is built: an optimizer may then decide which weights it lets decay.
+    for name in ("_exclude_from_weight_decay", "_exclude_from_weight_decay_pattern"):
+        if hasattr(optimizer, name):
+            setattr(made, name, getattr(optimizer, name))
+    return made
 
 
 def _copy_state(old: keras.optimizers.Optimizer, new: keras.optimizers.Optimizer) -> bool:

@@ -87,7 +87,9 @@ def _predict_batch(
             else:
                 pictures[path] = encode_png(_open(path))
                 rows |= _predict_encoded(predictor, {path: pictures[path]})
-            errors[path] = "" if path in rows else "too large or too narrow for the model"
+            errors[path] = (
+                "" if path in rows else "too large, too small or too narrow for the model"
+            )
         except UserError as fault:
             # "path: what is wrong; what to do", of which a table needs what is wrong.
             errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
@@ -134,7 +136,7 @@ def _predict_windows(
     while batch := list(islice(encoded, batch_size)):
         answers = predictor.function(batch)
         if not answers.valid.all():
-            raise UserError(f"{path}: too large or too narrow for the model")
+            raise UserError(f"{path}: too large, too small or too narrow for the model")
         parts.append(answers)
     probabilities, malignancy = mean_of_windows(parts)
     if trained is not None:

@@ -191,8 +191,12 @@ class _Lines:
 
 
 def printable(path: Path) -> str:
-    """A path as text that any file can hold; bytes that are no UTF-8 are escaped."""
-    return str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    """A path as text that any file can hold; bytes that are no UTF-8 are escaped.
+
+    ``=x.jpg`` becomes ``./=x.jpg``, the same file, which no spreadsheet takes for a formula.
+    """
+    text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 
 def _columns(class_names: Sequence[str], extras: Sequence[str]) -> list[str]:

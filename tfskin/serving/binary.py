@@ -22,3 +22,10 @@ def read_number(
     digits = tf.where(big_endian, digits, tf.reverse(digits, [-1]))
     weights = tf.constant([256**power for power in reversed(range(length))], tf.int64)
     return tf.reduce_sum(digits * weights, -1)
+
+
+def has_text(data: tf.Tensor, position: tf.Tensor, text: bytes) -> tf.Tensor:
+    """Whether the bytes at a ``position`` of :func:`read_bytes` are ``text``; bool ()."""
+    last = tf.shape(data, tf.int64)[0] - 1
+    places = tf.minimum(position + tf.range(len(text), dtype=tf.int64), last)
+    return tf.reduce_all(tf.equal(tf.gather(data, places), tf.constant(list(text), tf.uint8)))

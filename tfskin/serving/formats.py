@@ -9,7 +9,11 @@ from tfskin.schema import Resize
 from tfskin.serving.binary import read_bytes, read_number
 from tfskin.serving.exif import read_orientation, turn_upright
 from tfskin.serving.gif import cut_first_frame
+from tfskin.serving.png import read_png_orientation
 
+_BMP_HEADERS = (40, 52, 56, 64, 108, 124)  # bytes, of Windows from 3.1 on and of OS/2 2.0
+# Of a JPEG, the marker by which Adobe says that nothing is to be converted.
+_ADOBE = b"\xff\xee\0\x0eAdobe\0d\0\0\0\0\0"
 _STARTS = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8", "bmp": b"BM"}
 
 
@@ -72,7 +76,9 @@ def decode_upright(
 
     That is what happens to such pictures before they are stored for training; a JPEG or PNG
     without transparency and orientation is what :func:`tfskin.inputs.decode.decode_and_resize`
-    gives. A GIF gives its first frame; a BMP must have 24 or 32 bits a pixel, uncompressed.
+    gives. A GIF gives its first frame, which must be opaque and fill its screen; a PNG may have
+    an alpha channel but no transparent colour; a BMP must have 24 or 32 bits a pixel,
+    uncompressed. All else fails.
 
     Args:
         encoded: scalar string, a JPEG, PNG, GIF or BMP file.
@@ -93,11 +99,35 @@ def decode_upright(
     def gif() -> tf.Tensor:
         return tf.io.decode_gif(cut_first_frame(encoded))[0]
 
+    def jpeg() -> tf.Tensor:
+        return decode_image(mark_cmyk(encoded, tf.io.extract_jpeg_shape(encoded)[2]))
+
+    orientation = _by_format(
+        encoded,
+        {"png": lambda: read_png_orientation(encoded)},
+        default=lambda: read_orientation(encoded),
+    )
     cases = {"png": png, "gif": gif, "bmp": lambda: _decode_bmp(encoded)}
-    image = _by_format(encoded, cases, default=lambda: decode_image(encoded))
-    image = turn_upright(image, read_orientation(encoded))
+    message = ["a PNG with a transparent colour, or EXIF that can't be found"]
+    with tf.control_dependencies([tf.debugging.Assert(orientation > 0, message)]):
+        image = turn_upright(_by_format(encoded, cases, default=jpeg), orientation)
     size = tf.shape(image)[:2]
     return resize_image(tf.ensure_shape(image, (None, None, 3)), image_size, resize), size
+
+
+def mark_cmyk(encoded: tf.Tensor, channels: tf.Tensor) -> tf.Tensor:
+    """A JPEG (a scalar string), with Adobe's marker in front where it has four channels.
+
+    TensorFlow takes such numbers for ink where there is no marker, and for paper where there is
+    one; Pillow always takes them for paper, as Photoshop writes them. A marker of the file's own
+    comes later, and so outweighs this one.
+    """
+
+    def mark() -> tf.Tensor:
+        rest = tf.strings.substr(encoded, 2, tf.strings.length(encoded) - 2)
+        return _STARTS["jpeg"][:2] + _ADOBE + rest
+
+    return tf.cond(channels == 4, mark, lambda: encoded)
 
 
 def _by_format(
@@ -134,12 +164,16 @@ def _decode_png_over_white(encoded: tf.Tensor) -> tf.Tensor:
 def _decode_bmp(encoded: tf.Tensor) -> tf.Tensor:
     """uint8 (h, w, 3) of an uncompressed BMP of 24 or 32 bits a pixel; its alpha is left out."""
     head = read_bytes(tf.strings.substr(encoded, 0, 64))
-    header_size, bits, compression = (
+    start, header_size, bits, compression = (
         read_number(head, tf.constant(place, tf.int64), length, big_endian=False)
-        for place, length in ((14, 4), (28, 2), (30, 4))
+        for place, length in ((10, 4), (14, 4), (28, 2), (30, 4))
     )
     # Of 8 bits TensorFlow shows the numbers of the colours as grey.
-    known = (header_size >= 40) & (compression == 0) & ((bits == 24) | (bits == 32))
-    message = ["a BMP must be uncompressed, of 24 or 32 bits a pixel"]
+    known = tf.reduce_any(tf.equal(header_size, _BMP_HEADERS))
+    known &= (compression == 0) & ((bits == 24) | (bits == 32))
+    height, width = tf.unstack(read_size(encoded))
+    needed = start + height * ((width * bits + 31) // 32 * 4)
+    known &= needed <= tf.cast(tf.strings.length(encoded), tf.int64)
+    message = ["a BMP must be whole and uncompressed, of 24 or 32 bits a pixel"]
     with tf.control_dependencies([tf.debugging.Assert(known, message)]):
         return tf.io.decode_bmp(tf.identity(encoded), channels=0)[..., :3]

@@ -7,7 +7,7 @@ from tfskin.serving.binary import read_bytes, read_number
 # Blocks are walked one by one, 255 bytes each at most: five megabytes of first frame. The bound
 # keeps a crafted file of tiny blocks from holding the server.
 _MAX_BLOCKS = 20_000
-_EXTENSION, _IMAGE = 0x21, 0x2C
+_EXTENSION, _IMAGE, _CONTROL = 0x21, 0x2C, 0xF9
 _AT_BLOCK, _IN_EXTENSION, _IN_IMAGE, _DONE, _BROKEN = range(5)
 
 
@@ -18,8 +18,9 @@ def cut_first_frame(encoded: tf.Tensor) -> tf.Tensor:
     gives back the first: a small file could ask for any amount of memory.
 
     Raises:
-        tf.errors.InvalidArgumentError: when run, for a file that ends within its first frame, or
-            whose first frame is larger than the screen.
+        tf.errors.InvalidArgumentError: when run, for a file that is no GIF of 87a or 89a, that
+            ends within its first frame, or whose first frame does not fill the screen or has a
+            transparent colour: TensorFlow shows black there, and training has seen white.
 
     Reference: GIF89a specification, sections 17 to 23.
     """
@@ -36,12 +37,14 @@ def cut_first_frame(encoded: tf.Tensor) -> tf.Tensor:
 
     def at_block(position: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         kind = number(position, 1)
-        fits = (number(position + 5, 2) <= number(tf.constant(6, tf.int64), 2)) & (
-            number(position + 7, 2) <= number(tf.constant(8, tf.int64), 2)
+        fills = (number(position + 1, 4) == 0) & (
+            number(position + 5, 4) == number(tf.constant(6, tf.int64), 4)
         )
-        is_image = (kind == _IMAGE) & fits
+        is_image = (kind == _IMAGE) & fills
         pixels = position + 11 + colors(number(position + 9, 1))
-        state = tf.where(kind == _EXTENSION, _IN_EXTENSION, tf.where(is_image, _IN_IMAGE, _BROKEN))
+        is_clear = (number(position + 1, 1) == _CONTROL) & (number(position + 3, 1) % 2 == 1)
+        is_extension = (kind == _EXTENSION) & ~is_clear
+        state = tf.where(is_extension, _IN_EXTENSION, tf.where(is_image, _IN_IMAGE, _BROKEN))
         return tf.where(kind == _EXTENSION, position + 2, pixels), state
 
     def in_block(position: tf.Tensor, state: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
@@ -62,7 +65,8 @@ def cut_first_frame(encoded: tf.Tensor) -> tf.Tensor:
         (first, tf.constant(_AT_BLOCK)),
         maximum_iterations=_MAX_BLOCKS,
     )
-    with tf.control_dependencies(
-        [tf.debugging.Assert(state == _DONE, ["the first frame of a GIF is cut off or damaged"])]
-    ):
+    version = tf.strings.substr(encoded, 3, 3)
+    is_whole = (state == _DONE) & ((version == b"87a") | (version == b"89a"))
+    message = ["the first frame of a GIF is cut off, damaged, transparent or smaller than it"]
+    with tf.control_dependencies([tf.debugging.Assert(is_whole, message)]):
         return tf.strings.substr(encoded, 0, tf.cast(end, tf.int32)) + b";"

@@ -7,14 +7,14 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfskin.datasets.sizes import MAX_PIXELS
 from tfskin.evaluation.decision import Decision
 from tfskin.evaluation.explanations import grad_cam
 from tfskin.evaluation.taps import Flow, find_units, run_tapped
-from tfskin.inputs.decode import resize_image
 from tfskin.schema import Resize
 from tfskin.serving.decisions import decide_in_graph
 from tfskin.serving.heat_map import find_boxes
-from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch
+from tfskin.serving.robust_decode import Decoded, decode_batch, resize_batch
 
 Tensors = dict[str, tf.Tensor]
 Function = Any
@@ -156,11 +156,13 @@ def make_signatures(served: Served) -> dict[str, Function]:
     outputs whose first axis is the batch. Malignancy, operating points and prediction sets are
     there when the run's ``decision.json`` holds what they need; members for ensembles.
 
-    ``images`` and ``images_uint8`` take ``images`` (N, H, W, 3), RGB in 0..255, of any size, and
-    give the same outputs but ``valid`` and ``reason``. ``features`` gives the embedding
-    ``features`` float32 (N, F), ``valid`` and ``reason``. ``explain``, where a heat map can be
-    made, gives for the most probable class ``class_index``, ``class_name``, ``probability``, the
-    ``heat_map`` float32 (N, h, w) in 0..1, and its ``box`` float32 (N, 4) on the upright picture.
+    ``images`` and ``images_uint8`` take ``images`` (N, H, W, 3), RGB in 0..255, of a size that a
+    file may have (:mod:`tfskin.datasets.sizes`), and give the same outputs; an image whose pixels
+    are no numbers from 0 to 255, or lie between 0 and 1, is not valid. ``features`` gives the
+    embedding ``features`` float32 (N, F), ``valid`` and ``reason``. ``explain``, where a heat map
+    can be made, gives for the most probable class ``class_index``, ``class_name``,
+    ``probability``, the ``heat_map`` float32 (N, h, w) in 0..1, and its ``box`` float32 (N, 4) on
+    the upright picture.
     """
     functions = {
         "serving_default": _bytes_function(served, lambda decoded: served.classify(decoded.images)),
@@ -228,14 +230,18 @@ def _bytes_function(served: Served, answer: Callable[[Decoded], Tensors]) -> Fun
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(image_bytes: tf.Tensor) -> Tensors:
-        decoded = served.decode(image_bytes)
-        answers = {
-            name: values if name in _CONSTANT else _blank_unread(values, decoded.valid)
-            for name, values in answer(decoded).items()
-        }
-        return {**answers, "valid": decoded.valid, "reason": decoded.reason}
+        return _answer_read(served.decode(image_bytes), answer)
 
     return serve
+
+
+def _answer_read(decoded: Decoded, answer: Callable[[Decoded], Tensors]) -> Tensors:
+    """The answers, blank in the rows that could not be read, and which these are."""
+    answers = {
+        name: values if name in _CONSTANT else _blank_unread(values, decoded.valid)
+        for name, values in answer(decoded).items()
+    }
+    return {**answers, "valid": decoded.valid, "reason": decoded.reason}
 
 
 def _images_function(served: Served, dtype: tf.DType) -> Function:
@@ -244,17 +250,13 @@ def _images_function(served: Served, dtype: tf.DType) -> Function:
 
     @tf.function(input_signature=signature, autograph=False)
     def serve(images: tf.Tensor) -> Tensors:
-        resized = tf.cond(
-            tf.reduce_all(tf.shape(images)[1:3] == options.image_size),
-            lambda: tf.cast(images, tf.float32),
-            lambda: tf.map_fn(
-                lambda image: resize_image(image, options.image_size, options.resize),
-                images,
-                fn_output_signature=tf.TensorSpec((*options.image_size, 3), tf.float32),
-            ),
+        resized = resize_batch(
+            images,
+            image_size=options.image_size,
+            resize=options.resize,
+            max_pixels=options.max_pixels,
         )
-        resized = tf.ensure_shape(resized, (None, *options.image_size, 3))
-        return served.classify(resized)
+        return _answer_read(resized, lambda decoded: served.classify(decoded.images))
 
     return serve
 

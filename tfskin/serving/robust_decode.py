@@ -5,24 +5,24 @@ from typing import NamedTuple
 
 import tensorflow as tf
 
-from tfskin.inputs.decode import decode_and_resize
+from tfskin.datasets.sizes import MAX_ASPECT, MAX_PIXELS, MAX_SIDE, MIN_SIDE
+from tfskin.inputs.decode import decode_and_resize, resize_image
 from tfskin.schema import Resize
-from tfskin.serving.formats import decode_upright, is_known_format, is_upright_jpeg, read_size
-
-MAX_PIXELS = 50_000_000
-"""Default limit of height times width: 48-megapixel phone pictures still pass."""
-
-# Bounds the work (not the memory) that one image can cause: memory while shrinking to the
-# network's size grows with the longer side, in "crop" even with the aspect ratio.
-MAX_SIDE = 32_768
-MAX_ASPECT = 20
+from tfskin.serving.formats import (
+    decode_upright,
+    is_known_format,
+    is_upright_jpeg,
+    mark_cmyk,
+    read_size,
+)
 
 REASONS = (
     "",
     "empty",
     "no JPEG, PNG, GIF or BMP file",
-    "too large or too narrow",
-    "cut off or damaged",
+    "too large, too small or too narrow",
+    "cut off, damaged, or of a kind that is not served",
+    "pixels are not numbers from 0 to 255",
 )
 """Why a row could not be read; the first one is that of a row that could."""
 
@@ -55,8 +55,9 @@ def decode_batch(
     zeros and ``valid`` false; all other rows are what they would be alone. The size is read from
     the header before anything is decoded, so that a small file cannot ask for much memory. JPEGs
     with an EXIF orientation are turned upright and PNGs with alpha laid over white, as the
-    training images were when they were stored; an orientation inside a PNG and transparency in a
-    palette are not honoured. GIFs give their first frame.
+    training images were when they were stored. What can't be shown as it was then is invalid too:
+    a PNG or GIF with a transparent colour, a GIF whose first frame doesn't fill its screen, a
+    lossless JPEG. GIFs give their first frame.
 
     Args:
         encoded: strings (N,), the bytes of the files.
@@ -66,17 +67,18 @@ def decode_batch(
     """
 
     def quick(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
-        size = tf.io.extract_jpeg_shape(data)[:2]
-        message = ["a JPEG that is too large or too narrow"]
-        is_allowed = _is_allowed(tf.cast(size, tf.int64), max_pixels)
-        with tf.control_dependencies([tf.debugging.Assert(is_allowed, message)]):
-            return decode_and_resize(tf.identity(data), image_size, resize), size
+        shape = tf.io.extract_jpeg_shape(data)
+        size = shape[:2]
+        message = ["a JPEG that is too large, too small or too narrow"]
+        allowed = is_allowed(tf.cast(size, tf.int64), max_pixels)
+        with tf.control_dependencies([tf.debugging.Assert(allowed, message)]):
+            return decode_and_resize(mark_cmyk(data, shape[2]), image_size, resize), size
 
     def careful(data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         return decode_upright(data, image_size=image_size, resize=resize)
 
     def is_acceptable(data: tf.Tensor) -> tf.Tensor:
-        return _is_allowed(read_size(data), max_pixels)
+        return is_allowed(read_size(data), max_pixels)
 
     # Most pictures are JPEGs that stand upright. The function for all others is much
     # larger, and costs time in each row that does not need it.
@@ -103,6 +105,47 @@ def decode_batch(
         lambda: _find_reasons(encoded, valid, max_pixels),
     )
     return Decoded(images, valid, reason, sizes)
+
+
+def resize_batch(
+    images: tf.Tensor, *, image_size: tuple[int, int], resize: Resize, max_pixels: int = MAX_PIXELS
+) -> Decoded:
+    """Images that were decoded elsewhere, at the network's size, and which of them can be used.
+
+    The sizes that are allowed are those of files. Pixels that are NaN, infinite or outside 0..255
+    make their row invalid, and so do floating-point pixels that are all within 0..1: the network
+    would see such an image as black.
+
+    Args:
+        images: (N, H, W, 3), uint8 or float32, RGB in 0..255.
+        image_size: height and width that come out.
+        resize: how an image is brought to ``image_size``.
+        max_pixels: the largest height times width that is taken.
+    """
+    count, stored = tf.shape(images)[0], tf.shape(images)[1:3]
+    fits = is_allowed(tf.cast(stored, tf.int64), max_pixels)
+    axes = [1, 2, 3]
+    # NaN is neither.
+    in_range = tf.reduce_all((images >= 0) & (images <= 255), axes)
+    if images.dtype.is_floating:
+        in_range &= ~tf.reduce_all(images <= 1, axes)
+    valid = fits & in_range
+    usable = tf.where(valid[:, tf.newaxis, tf.newaxis, tf.newaxis], images, tf.zeros_like(images))
+    resized = tf.case(
+        [
+            (~fits, lambda: tf.zeros([count, *image_size, 3])),
+            (tf.reduce_all(stored == image_size), lambda: tf.cast(usable, tf.float32)),
+        ],
+        default=lambda: tf.map_fn(
+            lambda image: resize_image(image, image_size, resize),
+            usable,
+            fn_output_signature=tf.TensorSpec((*image_size, 3), tf.float32),
+        ),
+    )
+    size, pixels = 3, 5
+    reason = tf.gather(REASONS, tf.where(valid, 0, tf.where(fits, pixels, size)))
+    sizes = tf.where(valid[:, tf.newaxis], stored[tf.newaxis], 0)
+    return Decoded(tf.ensure_shape(resized, (None, *image_size, 3)), valid, reason, sizes)
 
 
 def _decode_rows(
@@ -143,11 +186,11 @@ def _decode_rows(
 def _find_reasons(encoded: tf.Tensor, valid: tf.Tensor, max_pixels: int) -> tf.Tensor:
     """Strings (N,): why each row could not be read."""
     count = tf.shape(encoded)[0]
-    _, empty, other_format, size, damaged = range(len(REASONS))
+    empty, other_format, size, damaged = range(1, 5)
 
     def judge(row: tf.Tensor, data: tf.Tensor) -> tuple[tf.Tensor, tf.Tensor]:
         stored = read_size(data)
-        is_refused = (tf.reduce_min(stored) > 0) & ~_is_allowed(stored, max_pixels)
+        is_refused = (tf.reduce_min(stored) > 0) & ~is_allowed(stored, max_pixels)
         code = tf.where(is_refused, size, damaged)
         code = tf.where(is_known_format(data), code, other_format)
         return row, tf.where(tf.strings.length(data) == 0, empty, code)
@@ -173,10 +216,11 @@ def _collect(
     return rows[:, tf.newaxis], *others
 
 
-def _is_allowed(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
+def is_allowed(size: tf.Tensor, max_pixels: int) -> tf.Tensor:
+    """Whether images of a height and width, int64 (2,), are decoded; bool ()."""
     shorter, longer = tf.reduce_min(size), tf.reduce_max(size)
     return (
-        (shorter > 0)
+        (shorter >= MIN_SIDE)
         & (longer <= MAX_SIDE)
         & (longer <= MAX_ASPECT * shorter)
         & (shorter * longer <= max_pixels)

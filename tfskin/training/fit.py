@@ -197,17 +197,25 @@ def resume_fit(model: keras.Model, options: FitOptions) -> FitState:
 
 
 def stalled(history: list[dict[str, Any]], num_classes: int) -> str | None:
-    """A sentence when the training loss has not moved, else none.
+    """A sentence when the training loss has not fallen, else none.
 
-    The loss counts as unmoved when its lowest value is above 98 % of the loss of a guess that
-    gives every class the same probability, and above 98 % of the first epoch's.
+    It has risen when the last epoch's is above 102 % of the first epoch's, and none was below
+    98 % of it. It has not moved when it stayed between these, and above 98 % of the loss of a
+    guess that gives every class the same probability.
     """
     losses = [row["loss"] for row in history]
-    lowest = min(losses)
-    if len(losses) < 2 or lowest < 0.98 * float(np.log(num_classes)) or lowest < 0.98 * losses[0]:
+    if len(losses) < 2 or min(losses) < 0.98 * losses[0]:
+        return None
+    first, last = losses[0], losses[-1]
+    if last > 1.02 * first:
+        return (
+            f"the training loss has risen ({first:.3f} to {last:.3f}): try train.learning_rate ten "
+            "times lower, train.clip_norm=1, train.precision=float32, or look at the labels"
+        )
+    if min(losses) < 0.98 * float(np.log(num_classes)):
         return None
     return (
-        f"the training loss has not moved ({losses[0]:.3f} to {lowest:.3f}): try "
+        f"the training loss has not moved ({first:.3f} to {last:.3f}): try "
         "train.learning_rate ten times lower or higher, train.precision=float32, more epochs, "
         "or look at the labels"
     )

@@ -8,11 +8,11 @@ from PIL import Image
 
 
 def write_pictures(folder: Path, names: Sequence[str]) -> None:
-    """Write an 8 x 6 picture for each name, which may hold sub-folders."""
+    """Write a 12 x 9 picture for each name, which may hold sub-folders."""
     for number, name in enumerate(names):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
-        Image.new("RGB", (8, 6), (20 * number % 256, 90, 60)).save(file)
+        Image.new("RGB", (12, 9), (20 * number % 256, 90, 60)).save(file)
 
 
 def write_rows(

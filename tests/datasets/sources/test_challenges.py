@@ -307,7 +307,8 @@ def test_milk10k_has_two_pictures_a_lesion(tmp_path):
     records = read_records("milk10k", tmp_path)
     assert records["lesion_id"].tolist() == ["IL_0000001"] * 2 + ["IL_0000002"] * 2
     assert records["image_type"].tolist() == ["clinical: close-up", "dermoscopic"] * 2
-    assert records["skin_type"].tolist() == ["4"] * 4
+    assert records["skin_tone"].tolist() == ["4"] * 4
+    assert records["fitzpatrick"].tolist() == [""] * 4
 
 
 @pytest.mark.parametrize(

@@ -135,3 +135,17 @@ def test_the_real_images(real_ham10000):
     assert (records["lesion_id"] != "").all()
     assert records["lesion_id"].nunique() < len(records)
     assert (records["age"] == -1).sum() == 44
+
+
+def test_the_clinic_is_read_from_the_archive_of_the_dataset(published):
+    clinics = ["rosendahl", "vidir_modern", "unknown", "vienna_dias"]
+    rows = [
+        row | {"dataset": clinic} for row, clinic in zip(published_rows(), clinics, strict=True)
+    ]
+    write_rows(published / "HAM10000_metadata.csv", rows)
+    records = read_records("ham10000", published)
+    assert records["clinic"].tolist() == ["rosendahl", "vidir_modern", "", "vienna_dias"]
+
+
+def test_without_that_column_the_clinic_is_unknown(published):
+    assert set(read_records("ham10000", published)["clinic"]) == {""}

@@ -55,7 +55,7 @@ def test_the_tools_layout(download):
     assert records["attribution"].iloc[1] == "Clinic, Barcelona"
     assert records["age"].tolist() == [30, 60, -1, -1]
     assert records["site"].iloc[0] == "head/neck"
-    assert records["skin_type"].tolist() == ["II", "", "", ""]
+    assert records["fitzpatrick"].tolist() == ["II", "", "", ""]
     assert records["lesion_id"].tolist() == ["IL_1", "IL_2", "", ""]
     assert records["patient_id"].tolist() == ["IP_1", "IP_1", "", ""]
     assert records["image_type"].iloc[2] == "clinical: overview"

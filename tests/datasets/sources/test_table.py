@@ -136,3 +136,20 @@ def test_order_extra_columns_and_bom_never_change_the_records(folder, order, ext
     expected = read(write_rows(folder / "t.csv", ROWS))
     rows = [{**extra, **{name: row[name] for name in order}} for row in ROWS]
     assert read(write_rows(folder / "t.csv", rows, delimiter=delimiter, bom=bom)).equals(expected)
+
+
+@pytest.mark.parametrize(
+    ("given", "column"),
+    [
+        ("fitzpatrick", "fitzpatrick"),
+        ("fitzpatrick_skin_type", "fitzpatrick"),
+        ("skin_type", "fitzpatrick"),
+        ("skin_tone", "skin_tone"),
+        ("skin_tone_class", "skin_tone"),
+        ("clinic", "clinic"),
+    ],
+)
+def test_each_scale_of_skin_and_the_clinic_have_a_column(folder, given, column):
+    records = read(write_rows(folder / "t.csv", [row | {given: "2"} for row in ROWS]))
+    found = {name for name in ("fitzpatrick", "skin_tone", "clinic") if "2" in set(records[name])}
+    assert found == {column}

@@ -49,7 +49,7 @@ def looks(one):
 ODD: dict[str, dict[str, Any]] = {
     "no metadata at all": {},
     "metadata that are empty": {
-        "facts": {"age": -1.0, "sex": "", "site": "", "skin_type": "", "hair": -1}
+        "facts": {"age": -1.0, "sex": "", "site": "", "skin_tone": "", "hair": -1}
     },
     "a class that is absent": {"labels": [0, 1] * 12},
     "one class only": {"labels": [1] * 12},
@@ -87,8 +87,8 @@ def test_odd_data_have_a_report_in_words(tmp_path, case):
     assert ">nan" not in shown
     assert ">None" not in shown
     words = {
-        "no metadata at all": "Not recorded: age, sex, site, skin type",
-        "metadata that are empty": "Not recorded: age, sex, site, skin type",
+        "no metadata at all": "Not recorded: age, sex, site, Fitzpatrick type, skin tone",
+        "metadata that are empty": "Not recorded: age, sex, site, Fitzpatrick type, skin tone",
         "a class that is absent": "leaves out keratosis: no value in test",
         "one class only": "Macro AUC leaves out melanoma, nevus, keratosis",
         "no malignant image": "leaves out melanoma: no value in test",

@@ -71,6 +71,7 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
             "sex": metadata.get("sex"),
             "site": metadata.get("localization"),
             "image_type": "dermoscopic",
+            "clinic": metadata.get("dataset"),
             "license": LICENSE,
             "attribution": ATTRIBUTION,
             "source": "ham10000",

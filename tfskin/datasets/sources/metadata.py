@@ -27,7 +27,8 @@ _ARCHIVE_COLUMNS = {
         "meta.clinical.anatom_site_general",
     ),
     "image_type": ("image_type", "meta.acquisition.image_type"),
-    "skin_type": ("fitzpatrick_skin_type",),
+    "fitzpatrick": ("fitzpatrick_skin_type",),
+    "skin_tone": ("skin_tone_class",),
     "license": ("copyright_license",),
     "attribution": ("attribution",),
 }

@@ -75,7 +75,6 @@ def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFram
             **archive_columns(metadata),
             "lesion_id": lesion_ids,
             "site": metadata.get("site", "anatom_site_general"),
-            "skin_type": metadata.get("skin_tone_class", "fitzpatrick_skin_type"),
             "source": "milk10k",
         },
         source=str(metadata.file),

@@ -211,7 +211,7 @@ def _describe(lesion: Lesion, name: str) -> dict[str, object]:
         "sex": lesion.patient.sex,
         "site": lesion.site,
         "image_type": "dermoscopic",
-        "skin_type": lesion.patient.skin_type,
+        "fitzpatrick": lesion.patient.skin_type,
         "license": LICENSE,
         "attribution": ATTRIBUTION,
         "source": "phantom",

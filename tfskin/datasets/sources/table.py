@@ -41,9 +41,10 @@ def read_table(
 
     Columns are found by name, whatever their case: the path (:data:`PATH_COLUMNS`) and the label
     (:data:`LABEL_COLUMNS`) unless chosen, and where there ``image_id``, ``lesion_id``,
-    ``patient_id``, ``age``, ``sex``, ``site``, ``image_type``, ``skin_type``, ``license``,
-    ``attribution``, ``source`` and ``split``. A path without an image suffix gets that of the
-    file there. Without ``image_id`` the id is the path without its suffix, '/' written '__'.
+    ``patient_id``, ``age``, ``sex``, ``site``, ``image_type``, ``fitzpatrick``, ``skin_tone``,
+    ``clinic``, ``license``, ``attribution``, ``source`` and ``split``. A path without an image
+    suffix gets that of the file there. Without ``image_id`` the id is the path without its suffix,
+    '/' written '__'.
 
     Args:
         path: the file, or a folder with one such file.
@@ -79,7 +80,9 @@ def read_table(
         "sex": metadata.get("sex"),
         "site": metadata.get(*SITE_COLUMNS),
         "image_type": metadata.get("image_type"),
-        "skin_type": metadata.get("skin_type", "fitzpatrick_skin_type"),
+        "fitzpatrick": metadata.get("fitzpatrick", "fitzpatrick_skin_type", "skin_type"),
+        "skin_tone": metadata.get("skin_tone", "skin_tone_class"),
+        "clinic": metadata.get("clinic"),
         "license": metadata.get("license", "copyright_license"),
         "attribution": metadata.get("attribution"),
         "source": metadata.get("source").replace("", "table"),

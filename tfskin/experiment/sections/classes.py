@@ -7,7 +7,9 @@ from tfskin.evaluation.curve_plots import plot_precision_recall, plot_roc
 from tfskin.evaluation.metric_table import columns_of, metrics_of
 from tfskin.evaluation.metrics import confusion_matrix
 from tfskin.evaluation.plots import (
+    MOST_NAMED,
     format_value,
+    lowest_classes,
     plot_confusion_matrix,
     save_figure,
 )
@@ -52,10 +54,17 @@ def _confusions(predictions: Predictions) -> Ints:
 
 def _plots(one: Predictions, main: Mapping[str, Any], split: str) -> list[Plot]:
     names, matrix = one.class_names, _confusions(one)
+    # As many as the plots show: the counts of all classes would be millions of characters.
     counts = "; ".join(f"{n}: {row.tolist()}" for n, row in zip(names, matrix, strict=True))
+    if len(names) > MOST_NAMED:
+        right = int(matrix.trace())
+        counts = f"{right:,} of {int(matrix.sum()):,} images lie on the diagonal"
 
     def values(metric: str) -> str:
-        return ", ".join(f"{n} {format_value(main['per_class'][n][metric])}" for n in names)
+        places, words = lowest_classes(main["per_class"], names, metric)
+        shown = [names[place] for place in places]
+        texts = (f"{n} {format_value(main['per_class'][n][metric])}" for n in shown)
+        return ", ".join(texts) + words
 
     return [
         Plot(

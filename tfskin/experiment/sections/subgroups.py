@@ -38,9 +38,16 @@ class SubgroupSection(ReportSection):
             blocks.append(Paragraph(text=f"On {metrics['headline']}. {text}"))
         for heading, one in found["headings"].items():
             if one["recorded"]:
-                caption, first = f"By {heading}", heading.capitalize()
+                caption, first = f"By {heading}", heading[:1].upper() + heading[1:]
                 blocks.append(Table.of(one["groups"], columns, caption=caption, first=first))
         missing = [name for name, one in found["headings"].items() if not one["recorded"]]
+        scales = {"Fitzpatrick type", "skin tone"} & set(found["headings"])
+        if scales - set(missing):
+            text = (
+                "Fitzpatrick types go from 1 (lightest) to 6 (darkest), skin tones the other way, "
+                "from 0 (very dark) to 5 (very light)."
+            )
+            blocks.append(Paragraph(text=text))
         if missing:
             blocks.append(Paragraph(text=f"Not recorded: {', '.join(missing)}."))
         return blocks
