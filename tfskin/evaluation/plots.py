@@ -90,7 +90,7 @@ def plot_confusion_matrix(
 def _name_cells(
     axes: Axes,
     counts: npt.NDArray[Any],
-    shares: npt.NDArray[np.float64],
+    shares: npt.NDArray[Any],
     class_names: Sequence[str],
 ) -> None:
     """Write its count into each cell, and their names beside rows and columns."""
