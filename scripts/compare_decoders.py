@@ -145,7 +145,7 @@ def show(data: bytes) -> np.ndarray | None:
             image.load()
             image.info.pop("xmp", None)  # in which browsers don't look for an orientation
             image.info.pop("XML:com.adobe.xmp", None)
-            upright = image
+            upright: Image.Image = image
             try:
                 upright = ImageOps.exif_transpose(image)
             except Exception:  # EXIF that can't be read turns nothing

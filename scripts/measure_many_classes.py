@@ -14,6 +14,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -83,7 +84,7 @@ def evaluate(folder: Path, classes: int, images: int, resamples: int) -> None:
     plots = []
     for name, draw in drawings.items():
         figure = timed(name, draw)
-        timed(f"{name}.png", lambda f=figure, n=name: save_figure(f, folder / f"{n}.png"))
+        timed(f"{name}.png", partial(save_figure, figure, folder / f"{name}.png"))
         plots.append(Plot(heading=name, figure=figure, alt=name))
     metrics = {"headline": "test", "splits": {"test": figures}}
     section = class_section(metrics, plots)

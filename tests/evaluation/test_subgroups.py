@@ -1,6 +1,7 @@
 """Subgroups, operating points and sets with intervals; what is missing is said."""
 
 import json
+from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -144,9 +145,10 @@ def test_both_scales_of_skin_are_headings_of_their_own():
     assert list(found["Fitzpatrick type"]["groups"]) == ["2"]
     assert list(found["skin tone"]["groups"]) == ["4"]
     assert list(found["clinic"]["groups"]) == ["vienna"]
-    metrics = {"headline": "test", "subgroups": {"operating_point": None, "headings": found}}
+    metrics: dict[str, Any] = {"headline": "test"}
+    metrics["subgroups"] = {"operating_point": None, "headings": found}
     texts = [b.text for b in subgroup_report(metrics).blocks if isinstance(b, Paragraph)]
     assert any("1 (lightest) to 6" in text and "5 (very light)" in text for text in texts)
-    metrics["subgroups"]["headings"] = subgroup_figures(given)
+    metrics["subgroups"] = {"operating_point": None, "headings": subgroup_figures(given)}
     texts = [b.text for b in subgroup_report(metrics).blocks if isinstance(b, Paragraph)]
     assert not any("lightest" in text for text in texts)

@@ -8,6 +8,7 @@ import struct
 import zlib
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from PIL import Image, ImageCms, features
@@ -320,7 +321,8 @@ def _others(image: Image.Image) -> Iterator[Encoding]:
         tags = Image.Exif()
         tags[0x0112] = orientation
         yield f"WebP turned {orientation}", encode(image, "WEBP", exif=tags, lossless=True)
-    for name, options in {"lossy": {"quality": 80}, "lossless": {"lossless": True}}.items():
+    kinds: dict[str, dict[str, Any]] = {"lossy": {"quality": 80}, "lossless": {"lossless": True}}
+    for name, options in kinds.items():
         yield f"WebP {name}", encode(image, "WEBP", **options)
         yield f"WebP {name} with alpha", encode(alpha, "WEBP", **options)
     yield (
@@ -341,7 +343,9 @@ def _make_cmyk(image: Image.Image) -> Image.Image:
 
 def _lab(image: Image.Image) -> Image.Image:
     lab, srgb = ImageCms.createProfile("LAB"), ImageCms.createProfile("sRGB")
-    return ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
+    converted = ImageCms.profileToProfile(image, srgb, lab, outputMode="LAB")
+    assert converted is not None
+    return converted
 
 
 def profiles() -> dict[str, bytes]:

@@ -7,10 +7,11 @@ from typing import Any
 import keras
 import tensorflow as tf
 
+from tfskin.datasets.sizes import MAX_PIXELS
 from tfskin.schema import Resize
 from tfskin.serving.decisions import Decisions, decide, graph_probabilities
 from tfskin.serving.heat_map import find_boxes, weigh_heat_maps
-from tfskin.serving.robust_decode import MAX_PIXELS, Decoded, decode_batch, resize_batch
+from tfskin.serving.robust_decode import Decoded, decode_batch, resize_batch
 from tfskin.serving.taps import TappedModel, tap_model, unique_names
 
 Tensors = dict[str, tf.Tensor]

@@ -11,6 +11,7 @@ import numpy as np
 import tensorflow as tf
 
 import tfskin
+from tfskin.datasets.sizes import MAX_PIXELS
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError
 from tfskin.files import replace_file, write_json
@@ -19,7 +20,6 @@ from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving.checks import check_companions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.portable import build_portable
-from tfskin.serving.robust_decode import MAX_PIXELS
 
 Runtime = Literal["onnx", "litert"]
 SUFFIXES: dict[Runtime, str] = {"onnx": ".onnx", "litert": ".tflite"}
