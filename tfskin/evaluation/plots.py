@@ -97,7 +97,7 @@ def _name_cells(
     size, totals = len(class_names), counts.sum(axis=1)
     names = [wrap_name(name) for name in class_names]
     for (row, column), count in np.ndenumerate(counts):
-        share = shares[row, column]
+        share = float(shares[row, column])
         text = f"{count:,}\n{_percent(share)}" if count else "0"
         colour = "white" if share > 0.55 else INK if count else MUTED
         axes.text(column, row, text, ha="center", va="center", fontsize=9, color=colour)
