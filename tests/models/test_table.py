@@ -6,7 +6,7 @@ from tfskin.errors import UserError
 from tfskin.models import MODELS, build_model, builder_arguments
 from tfskin.schema import ModelConfig
 
-KEYS = set(ModelConfig.model_fields) - {"name", "resize"}
+KEYS = set(ModelConfig.model_fields) - {"name", "resize", "options"}
 
 
 @pytest.mark.parametrize("name", sorted(MODELS))
@@ -34,6 +34,6 @@ def test_none_keeps_the_default():
 
 def test_config_builds_the_default_network():
     config = ModelConfig.model_validate({})
-    arguments = config.model_dump(exclude={"name", "resize"})
+    arguments = config.model_dump(exclude={"name", "resize", "options"})
     model = build_model(config.name, num_classes=2, **arguments)
     assert model.input_shape == (None, 96, 96, 3)
