@@ -378,10 +378,10 @@ def test_paths_come_from_tables_and_from_standard_input(tmp_path):
 
 
 def test_windows_are_those_of_training(predictor):
-    picture = make_picture(0, width=90, height=60)
+    original = make_picture(0, width=90, height=60)
     windows = WindowConfig(size=32, stride=24)
-    found = np.stack([np.asarray(window) for window in cut_windows(picture, windows)])
-    image = np.asarray(picture)
+    found = np.stack([np.asarray(window) for window in cut_windows(original, windows)])
+    image = np.asarray(original)
     cut = [cut_window(image, number, windows).numpy() for number in range(len(found))]
     assert len(found) == 4 * 3
     np.testing.assert_array_equal(found, cut)

@@ -44,20 +44,20 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
     Returns:
         An RGB image; the picture fills its left part.
     """
-    picture = turn_upright(image).convert("RGB")
+    shown = turn_upright(image).convert("RGB")
     if prediction.heat_map is not None:
-        picture = _beside(picture, lay_heat_map(picture, prediction.heat_map))
-    text = min(max(round(picture.height * _TEXT_FRACTION), _LEAST_TEXT), _MOST_TEXT)
+        shown = _beside(shown, lay_heat_map(shown, prediction.heat_map))
+    text = min(max(round(shown.height * _TEXT_FRACTION), _LEAST_TEXT), _MOST_TEXT)
     panel = _draw_panel(prediction, text)
-    height = max(picture.height, panel.height, _LEAST_HEIGHT)
-    if picture.height < height:
+    height = max(shown.height, panel.height, _LEAST_HEIGHT)
+    if shown.height < height:
         # Enlarge as far as it takes, but never beyond twice the panel's width for a wide picture.
-        scale = min(height / picture.height, max(1.0, 2 * panel.width / picture.width))
-        size = (max(1, round(picture.width * scale)), max(1, round(picture.height * scale)))
-        picture = picture.resize(size, Image.Resampling.BICUBIC)
-    canvas = Image.new("RGB", (picture.width + panel.width, height), BACKGROUND)
-    canvas.paste(picture, (0, (height - picture.height) // 2))
-    canvas.paste(panel, (picture.width, (height - panel.height) // 2))
+        scale = min(height / shown.height, max(1.0, 2 * panel.width / shown.width))
+        size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
+        shown = shown.resize(size, Image.Resampling.BICUBIC)
+    canvas = Image.new("RGB", (shown.width + panel.width, height), BACKGROUND)
+    canvas.paste(shown, (0, (height - shown.height) // 2))
+    canvas.paste(panel, (shown.width, (height - panel.height) // 2))
     return canvas
 
 

@@ -55,9 +55,9 @@ def test_what_is_decoded_is_upright_rgb_and_readable_by_tensorflow(pictures):
     names = [name for name, picture in PICTURES.items() if picture.decoded]
     paths = [str(pictures.parent / "pictures" / name) for name in names]
     encode = partial(encode_picture, max_side=64, jpeg_quality=95)
-    images = map_pictures(read_picture, paths, title="", workers=1)
+    decoded = map_pictures(read_picture, paths, title="", workers=1)
     stored = map_pictures(encode, paths, title="", workers=1)
-    for name, image, kept in zip(names, images, stored, strict=True):
+    for name, image, kept in zip(names, decoded, stored, strict=True):
         assert image.mode == "RGB", name
         assert (kept.width, kept.height) == image.size, name
         expected = stored_sides(np.array(image.size), 64)

@@ -70,11 +70,11 @@ def need_package(name):
 def test_logits_of_sample_images(name, home):
     need_package(name)
     height, width = builder_arguments(name)["image_size"]
-    pictures = load_sample_images().images  # a temple with a pavilion in China, and a dahlia
+    samples = load_sample_images().images  # a temple with a pavilion in China, and a dahlia
     images = np.stack(
         [
             np.asarray(Image.fromarray(x).resize((width, height), Image.Resampling.BILINEAR))
-            for x in pictures
+            for x in samples
         ]
     ).astype("float32")
     found = []

@@ -51,8 +51,8 @@ def _copy(reference, model, wanted):
         target.set_weights(source.get_weights())
 
 
-def assert_same_logits(model, reference, pictures, prepared):
-    ours = model.predict(pictures, verbose=0)
+def assert_same_logits(model, reference, given, prepared):
+    ours = model.predict(given, verbose=0)
     theirs = reference.predict(prepared, verbose=0)
     assert 0.1 < np.ptp(theirs) < 20
     np.testing.assert_allclose(ours, theirs, atol=1e-4)
@@ -66,8 +66,8 @@ def test_resnet_v1_equals_keras(depth):
         weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
     )
     randomise(reference)
-    pictures = images(64)
-    prepared = keras.applications.resnet.preprocess_input(pictures.copy())
+    given = images(64)
+    prepared = keras.applications.resnet.preprocess_input(given.copy())
     scale_logits(reference, prepared)
     model = build_model(
         f"resnet{depth}",
@@ -81,7 +81,7 @@ def test_resnet_v1_equals_keras(depth):
     for layer in model.layers:
         if layer.weights:
             layer.set_weights(ours[layer.name])
-    assert_same_logits(model, reference, pictures, prepared)
+    assert_same_logits(model, reference, given, prepared)
 
 
 @pytest.mark.slow
@@ -91,12 +91,12 @@ def test_vgg_equals_keras(depth):
         weights=None, input_shape=(224, 224, 3), classes=CLASSES, classifier_activation=None
     )
     randomise(reference)
-    pictures = images(224)
-    prepared = keras.applications.vgg16.preprocess_input(pictures.copy())
+    given = images(224)
+    prepared = keras.applications.vgg16.preprocess_input(given.copy())
     scale_logits(reference, prepared)
     model = build_model(f"vgg{depth}", image_size=(224, 224), num_classes=CLASSES)
     copy_by_order(reference, model)
-    assert_same_logits(model, reference, pictures, prepared)
+    assert_same_logits(model, reference, given, prepared)
 
 
 @pytest.mark.slow
@@ -105,11 +105,11 @@ def test_inception_v3_equals_keras():
         weights=None, input_shape=(80, 75, 3), classes=CLASSES, classifier_activation=None
     )
     randomise(reference)
-    pictures = images(80)[:, :, :75]
-    scale_logits(reference, pictures / 127.5 - 1)
+    given = images(80)[:, :, :75]
+    scale_logits(reference, given / 127.5 - 1)
     model = build_model("inception_v3", image_size=(80, 75), num_classes=CLASSES)
     copy_by_order(reference, model)
-    assert_same_logits(model, reference, pictures, pictures / 127.5 - 1)
+    assert_same_logits(model, reference, given, given / 127.5 - 1)
 
 
 @pytest.mark.slow
@@ -119,9 +119,9 @@ def test_efficientnet_v2_equals_keras(size):
         weights=None, input_shape=(64, 64, 3), classes=CLASSES, classifier_activation=None
     )
     randomise(reference)
-    pictures = images(64)
-    scale_logits(reference, pictures)
+    given = images(64)
+    scale_logits(reference, given)
     name = f"efficientnet_v2_{size.lower()}"
     model = build_model(name, image_size=(64, 64), num_classes=CLASSES)
     copy_by_order(reference, model)
-    assert_same_logits(model, reference, pictures, pictures)  # Keras scales inside the network
+    assert_same_logits(model, reference, given, given)  # Keras scales inside the network

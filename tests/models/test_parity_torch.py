@@ -163,8 +163,8 @@ def test_logits_of_efficientnet_lite_equal_those_of_its_port(variant, size, tmp_
     port = pytest.importorskip("efficientnet_lite_pytorch")
     name = f"efficientnet_lite{variant}"
     height, width = size or builder_arguments(name)["image_size"]
-    pictures = [Image.fromarray(x).resize((width, height)) for x in load_sample_images().images]
-    images = np.stack([np.asarray(picture, "float32") for picture in pictures])
+    samples = [Image.fromarray(x).resize((width, height)) for x in load_sample_images().images]
+    images = np.stack([np.asarray(sample, "float32") for sample in samples])
     with contextlib.redirect_stdout(io.StringIO()):
         reference = port.EfficientNet.from_name(name.replace("_", "-"), image_size=[height, width])
     weights = find_packaged(name) if PACKAGE_IS_HERE else None

@@ -32,10 +32,10 @@ def make_encodings(seed: int = 0) -> Iterator[Encoding]:
 def _jpegs(image: Image.Image) -> Iterator[Encoding]:
     cmyk = _make_cmyk(image)
     kinds = {"grey": image.convert("L"), "YCbCr": image, "CMYK": cmyk}
-    for (space, picture), progressive, subsampling, quality in itertools.product(
+    for (space, variant), progressive, subsampling, quality in itertools.product(
         kinds.items(), (False, True), (0, 1, 2), (30, 95)
     ):
-        data = encode(picture, progressive=progressive, subsampling=subsampling, quality=quality)
+        data = encode(variant, progressive=progressive, subsampling=subsampling, quality=quality)
         name = f"JPEG {space} {'progressive' if progressive else 'baseline'} {subsampling}"
         yield f"{name} q{quality}", data
         if space == "grey":
@@ -222,9 +222,9 @@ def _gifs(image: Image.Image) -> Iterator[Encoding]:
     palette = image.quantize(30)
     clear = palette.copy()
     clear.info["transparency"] = int(np.asarray(clear)[3, 5])
-    for name, picture in {"palette": palette, "grey": image.convert("L"), "clear": clear}.items():
+    for name, variant in {"palette": palette, "grey": image.convert("L"), "clear": clear}.items():
         for interlace in (0, 1):
-            yield f"GIF {name} interlaced {interlace}", encode(picture, "GIF", interlace=interlace)
+            yield f"GIF {name} interlaced {interlace}", encode(variant, "GIF", interlace=interlace)
     unused = palette.copy()
     unused.info["transparency"] = 31
     yield "GIF with an unused transparent colour", encode(unused, "GIF")
@@ -307,8 +307,8 @@ def _others(image: Image.Image) -> Iterator[Encoding]:
         "tiff_adobe_deflate",
     ):
         modes = {"RGB": image, "L": image.convert("L"), "CMYK": _make_cmyk(image)}
-        for mode, picture in modes.items():
-            yield f"TIFF {mode} {compression}", encode(picture, "TIFF", compression=compression)
+        for mode, variant in modes.items():
+            yield f"TIFF {mode} {compression}", encode(variant, "TIFF", compression=compression)
     for mode in ("1", "P", "LAB", "YCbCr"):
         yield f"TIFF {mode}", encode(image.convert(mode) if mode != "LAB" else _lab(image), "TIFF")
     yield "TIFF RGBA", encode(alpha, "TIFF")

@@ -77,23 +77,23 @@ def test_one_trace_for_all_batch_sizes():
 
 
 def test_colour_modes_are_read():
-    picture = make_picture(0)
-    deep = (np.asarray(picture.convert("L"), np.uint16) * 257).astype(np.uint16)
+    original = make_picture(0)
+    deep = (np.asarray(original.convert("L"), np.uint16) * 257).astype(np.uint16)
     files = {
-        "grey jpeg": encode(picture.convert("L")),
-        "cmyk jpeg": encode(picture.convert("CMYK")),
-        "progressive jpeg": encode(picture, progressive=True),
-        "grey png": encode(picture.convert("L"), "PNG"),
-        "alpha png": encode(picture.convert("RGBA"), "PNG"),
-        "palette png": encode(picture.convert("P"), "PNG"),
+        "grey jpeg": encode(original.convert("L")),
+        "cmyk jpeg": encode(original.convert("CMYK")),
+        "progressive jpeg": encode(original, progressive=True),
+        "grey png": encode(original.convert("L"), "PNG"),
+        "alpha png": encode(original.convert("RGBA"), "PNG"),
+        "palette png": encode(original.convert("P"), "PNG"),
         "16-bit png": encode(Image.fromarray(deep), "PNG"),
-        "black and white png": encode(picture.convert("1"), "PNG"),
+        "black and white png": encode(original.convert("1"), "PNG"),
     }
     images, valid = decode(as_batch(files.values()))
     assert valid.numpy().all(), dict(zip(files, valid.numpy(), strict=True))
     for (name, data), image in zip(files.items(), images, strict=True):
         if name == "16-bit png":
-            expected = picture.convert("L").convert("RGB")
+            expected = original.convert("L").convert("RGB")
         else:
             expected = Image.open(io.BytesIO(data)).convert("RGB")
         expected = tf.image.resize(np.asarray(expected), SIZE, antialias=True)
@@ -133,10 +133,10 @@ def test_max_pixels_is_the_last_size_that_passes():
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
 def test_gif_and_bmp_are_read_as_pillow_reads_them(mode):
-    picture = make_picture(0).convert("P", palette=Image.Palette.ADAPTIVE).convert(mode)
-    files = {"gif": encode(picture.convert("P"), "GIF")}
+    original = make_picture(0).convert("P", palette=Image.Palette.ADAPTIVE).convert(mode)
+    files = {"gif": encode(original.convert("P"), "GIF")}
     if mode in ("RGB", "RGBA"):
-        files["bmp"] = encode(picture, "BMP")
+        files["bmp"] = encode(original, "BMP")
     frames = [make_picture(seed).convert("P") for seed in (1, 2, 3)]
     stream = io.BytesIO()
     frames[0].save(stream, "GIF", save_all=True, append_images=frames[1:], loop=0)

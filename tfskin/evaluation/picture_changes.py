@@ -20,8 +20,8 @@ from tfskin.datasets.sources.phantom_artefacts import (
     add_sticker,
 )
 
-Picture = npt.NDArray[np.float32]
-Change = Callable[[Picture, int], Picture]
+Pixels = npt.NDArray[np.float32]
+Change = Callable[[Pixels, int], Pixels]
 
 CENTRE = 0.35
 """Half-axes of the ellipse that stands for the lesion, as a share of the sides."""
@@ -32,7 +32,7 @@ BRIGHTNESSES = (0.5, 0.7, 0.85, 1.15, 1.3, 1.5)
 NOISES = (5.0, 10.0, 20.0, 40.0)
 
 
-def hide_lesion(picture: Picture, _: int = 0) -> Picture:
+def hide_lesion(picture: Pixels, _: int = 0) -> Pixels:
     """The picture with its centre filled with the colour of its skin.
 
     An ellipse of half-axes 0.35 of the sides: dermoscopic pictures are taken with the lesion in
@@ -41,7 +41,7 @@ def hide_lesion(picture: Picture, _: int = 0) -> Picture:
     return np.where(_centre(picture), _skin(picture), picture).astype(np.float32)
 
 
-def keep_lesion(picture: Picture, _: int = 0) -> Picture:
+def keep_lesion(picture: Pixels, _: int = 0) -> Pixels:
     """The picture with all but its centre filled with the colour of its skin."""
     return np.where(_centre(picture), picture, _skin(picture)).astype(np.float32)
 
@@ -55,8 +55,8 @@ def pasted(seed: int = 0) -> dict[str, Change]:
         "dark corners": add_dark_corners,
     }
 
-    def change(number: int, draw: Callable[[Picture, np.random.Generator], Picture]) -> Change:
-        def apply(picture: Picture, index: int) -> Picture:
+    def change(number: int, draw: Callable[[Pixels, np.random.Generator], Pixels]) -> Change:
+        def apply(picture: Pixels, index: int) -> Pixels:
             drawn = draw(picture, np.random.default_rng([seed, number, index]))
             return np.clip(drawn, 0, 255).astype(np.float32)
 
@@ -82,7 +82,7 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
     """
 
     def jpeg(quality: float) -> Change:
-        def apply(picture: Picture, _: int) -> Picture:
+        def apply(picture: Pixels, _: int) -> Pixels:
             stream = io.BytesIO()
             _as_image(picture).save(stream, "JPEG", quality=int(quality))
             return np.asarray(Image.open(stream).convert("RGB"), np.float32)
@@ -90,7 +90,7 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
         return apply
 
     def blur(share: float) -> Change:
-        def apply(picture: Picture, _: int) -> Picture:
+        def apply(picture: Pixels, _: int) -> Pixels:
             radius = share * min(picture.shape[:2])
             return np.asarray(_as_image(picture).filter(ImageFilter.GaussianBlur(radius)), "f4")
 
@@ -100,7 +100,7 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
         return lambda picture, _: np.clip(picture * np.float32(factor), 0, 255)
 
     def noise(deviation: float) -> Change:
-        def apply(picture: Picture, index: int) -> Picture:
+        def apply(picture: Pixels, index: int) -> Pixels:
             random = np.random.default_rng([seed, int(deviation), index])
             grain = random.standard_normal(picture.shape, dtype=np.float32)
             return np.clip(picture + np.float32(deviation) * grain, 0, 255)
@@ -115,12 +115,12 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
     }
 
 
-def change_all(pictures: Picture, change: Change) -> Picture:
+def change_all(pictures: Pixels, change: Change) -> Pixels:
     """(N, H, W, 3) pictures, each changed."""
     return np.stack([change(picture, index) for index, picture in enumerate(pictures)])
 
 
-def _centre(picture: Picture) -> npt.NDArray[np.bool_]:
+def _centre(picture: Pixels) -> npt.NDArray[np.bool_]:
     height, width = picture.shape[:2]
     y, x = np.ogrid[0:height, 0:width]
     across = (x + 0.5 - width / 2) / (CENTRE * width)
@@ -128,7 +128,7 @@ def _centre(picture: Picture) -> npt.NDArray[np.bool_]:
     return np.asarray(across**2 + down**2 <= 1)[..., None]
 
 
-def _skin(picture: Picture) -> Picture:
+def _skin(picture: Pixels) -> Pixels:
     """The median colour of the ring between the centre and the corners, which may be dark."""
     height, width = picture.shape[:2]
     y, x = np.ogrid[0:height, 0:width]
@@ -139,7 +139,7 @@ def _skin(picture: Picture) -> Picture:
     return np.asarray(np.median(picture[ring], axis=0), np.float32)
 
 
-def _turned(picture: Picture, quarters: int) -> Picture:
+def _turned(picture: Pixels, quarters: int) -> Pixels:
     """Turned; a picture that is not square is brought back to its shape."""
     turned = np.rot90(picture, quarters)
     if turned.shape == picture.shape:
@@ -148,5 +148,5 @@ def _turned(picture: Picture, quarters: int) -> Picture:
     return np.asarray(_as_image(turned).resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
-def _as_image(picture: Picture) -> Image.Image:
+def _as_image(picture: Pixels) -> Image.Image:
     return Image.fromarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8))

@@ -78,17 +78,17 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
     model = as_float32(run.load_model())  # half precision rounds by as much as is tolerated
     with damage_named(shards, "val"):
         batches = list(_clean_batches(run, shards, "val", images))
-    pictures, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
+    val_images, labels = (np.concatenate(part) for part in zip(*batches, strict=True))
     parts, norms = part_of(model), batch_norm_layers(model)
-    rows = check_layers(model, [pictures]) if norms else []
-    companions = check_companions(model, pictures, labels)
+    rows = check_layers(model, [val_images]) if norms else []
+    companions = check_companions(model, val_images, labels)
     return {
         "run": str(run.folder),
-        "images": len(pictures),
+        "images": len(val_images),
         "layers": [
             {"part": parts[id(layer)], **row} for layer, row in zip(norms, rows, strict=True)
         ],
-        "mode_gap": mode_gap(model, pictures),
+        "mode_gap": mode_gap(model, val_images),
         "companions": companions,
         "passed": companions["passed"],
     }

@@ -84,25 +84,25 @@ def explain(
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
     paths = find_images(images)
     model = as_float32(run.load_model())  # gradients of half precision underflow
-    pictures = np.stack([_read(path, run) for path in paths])
-    probabilities = run.decision().to_probabilities(model.predict(pictures, verbose=0))
+    arrays = np.stack([_read(path, run) for path in paths])
+    probabilities = run.decision().to_probabilities(model.predict(arrays, verbose=0))
     chosen = probabilities.argmax(axis=1)
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))
     )
-    found = explain_pictures(model, pictures, classes)
+    found = explain_pictures(model, arrays, classes)
     if found.note:
         logger.info(found.note)
     known, reason = find_known(run, model)
     if reason:
         logger.info(reason)
     folder, rows = Path(output) if output else run.folder / "explanations", []
-    near = nearest_pictures(model, pictures, known)
+    near = nearest_pictures(model, arrays, known)
     for n, path in enumerate(paths):
         target = folder / f"{n + 1:03d}_{path.stem}.png"
         title = f"{path.name}: {names[chosen[n]]} {probabilities[n, chosen[n]]:.2f}"
         shown = [
-            (caption, picture) for caption, _, picture in views_of(pictures[n], found, n, names)
+            (caption, picture) for caption, _, picture in views_of(arrays[n], found, n, names)
         ]
         shown += [(caption, picture) for caption, _, picture in near[n]]
         save_figure(plot_explanation(shown, title=title), target)

@@ -81,7 +81,7 @@ def read_pictures(
 ) -> np.ndarray:
     """(n, H, W, 3) float32 pictures of some rows of ``read_labels``, in the order of ``rows``."""
     wanted = {int(row): place for place, row in enumerate(rows)}
-    pictures = np.zeros((len(wanted), *inputs.image_size, 3), np.float32)
+    found = np.zeros((len(wanted), *inputs.image_size, 3), np.float32)
     last, start = max(wanted, default=-1), 0
     with damage_named(shards, split):
         for images, _ in make_dataset(shards, split, options=input_options(inputs)):
@@ -89,11 +89,11 @@ def read_pictures(
             if inside:
                 batch = images.numpy()
                 for row in inside:
-                    pictures[wanted[row]] = batch[row - start]
+                    found[wanted[row]] = batch[row - start]
             start += len(images)
             if start > last:
                 break
-    return pictures
+    return found
 
 
 def check_logits(logits: np.ndarray, facts: pd.DataFrame, where: str) -> None:

@@ -97,10 +97,10 @@ def test_features_come_in_the_order_of_their_pictures(shards, phantom_shards):
     features = files.mean(axis=(1, 2))
     for epoch, skip in ((None, 0), (0, 0), (3, 2)):
         given: dict[str, Any] = {"options": options, "epoch": epoch, "skip_batches": skip}
-        pictures = list(make_dataset(shards, "train", **given))
+        of_images = list(make_dataset(shards, "train", **given))
         batches = list(make_feature_dataset(features, labels, **given))
-        assert len(batches) == len(pictures)
-        for (found, of_class), (images, truth) in zip(batches, pictures, strict=True):
+        assert len(batches) == len(of_images)
+        for (found, of_class), (images, truth) in zip(batches, of_images, strict=True):
             np.testing.assert_allclose(found, images.numpy().mean(axis=(1, 2)), rtol=1e-5)
             np.testing.assert_array_equal(of_class, truth)
 
