@@ -1,8 +1,8 @@
 """What kept features of a frozen InceptionV3 save: 50 epochs of its head, against the long way.
 
-On pictures of HAM10000, copied into a folder for each diagnosis and prepared as shards:
+On images of HAM10000, copied into a folder for each diagnosis and prepared as shards:
 
-- the long way: epochs in which every picture passes the backbone, as many as ``--long-epochs``;
+- the long way: epochs in which every image passes the backbone, as many as ``--long-epochs``;
   all epochs cost the same, so 50 of them are taken to last 50 times the median;
 - with ``train.feature_views=K``: all 50 epochs, features of the K views included;
 - the same weights: a few epochs both ways over the same K views, and the largest difference.
@@ -33,7 +33,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--source", type=Path, required=True, help="folder of HAM10000")
     parser.add_argument("--weights", required=True, help="weights of InceptionV3")
-    parser.add_argument("--images", type=int, default=300, help="pictures")
+    parser.add_argument("--images", type=int, default=300, help="images")
     parser.add_argument("--size", type=int, default=299, help="side in pixels")
     parser.add_argument("--views", type=int, nargs="+", default=[1, 2, 4], help="values of K")
     parser.add_argument("--long-epochs", type=int, default=2, help="epochs of the long way")
@@ -121,18 +121,18 @@ class Trainer:
 
 
 def prepare(folder: Path, source: Path, images: int) -> Path:
-    """Shards of the first so many pictures in a random order."""
+    """Shards of the first so many images in a random order."""
     import tfskin
 
     table = pd.read_csv(source / "HAM10000_metadata.csv").sample(images, random_state=0)
     for image, diagnosis in zip(table["image_id"], table["dx"], strict=True):
-        place = folder / "pictures" / diagnosis
+        place = folder / "images" / diagnosis
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / "images" / f"{image}.jpg", place)
     options = tfskin.PrepareOptions(near_duplicates=False, artefacts=False)
     return tfskin.prepare(
         "image_folder",
-        folder / "pictures",
+        folder / "images",
         output=folder / "tfrecords",
         options=options,
     ).folder

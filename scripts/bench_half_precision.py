@@ -54,7 +54,7 @@ def draw_lesions(count: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, n
     y, x = np.mgrid[-1 : 1 : size * 1j, -1 : 1 : size * 1j]
     angle, radius = np.arctan2(y, x), np.hypot(y, x)
     labels = rng.integers(0, 2, count)
-    pictures = np.empty((count, size, size, 3), np.uint8)
+    images = np.empty((count, size, size, 3), np.uint8)
     skin, brown = np.array([220.0, 180.0, 160.0]), np.array([110.0, 70.0, 50.0])
     for n, label in enumerate(labels):
         waves = (
@@ -62,8 +62,8 @@ def draw_lesions(count: int, size: int, *, seed: int = 0) -> tuple[np.ndarray, n
         )
         inside = 1 / (1 + np.exp((radius - rng.uniform(0.4, 0.6) * (1 + waves)) * 20))
         colors = skin + inside[..., None] * (brown - skin) + rng.normal(0, 12, (size, size, 3))
-        pictures[n] = np.clip(colors, 0, 255)
-    return pictures, labels.astype("int32")
+        images[n] = np.clip(colors, 0, 255)
+    return images, labels.astype("int32")
 
 
 def build(arguments: dict[str, Any], policy: str, size: int) -> Any:
@@ -78,8 +78,8 @@ def build(arguments: dict[str, Any], policy: str, size: int) -> Any:
 class Trainer:
     """One network under one precision: its losses, and the seconds of its rounds."""
 
-    def __init__(self, model: Any, pictures: np.ndarray, labels: np.ndarray, batch: int) -> None:
-        self.model, self.pictures, self.labels, self.batch = model, pictures, labels, batch
+    def __init__(self, model: Any, images: np.ndarray, labels: np.ndarray, batch: int) -> None:
+        self.model, self.images, self.labels, self.batch = model, images, labels, batch
         self.losses: list[float] = []
         self.seconds: list[float] = []
 
@@ -89,7 +89,7 @@ class Trainer:
         for _ in range(steps):
             first = len(self.losses) * self.batch % (len(self.labels) - self.batch + 1)
             part = slice(first, first + self.batch)
-            found = self.model.train_on_batch(self.pictures[part], self.labels[part])
+            found = self.model.train_on_batch(self.images[part], self.labels[part])
             self.losses.append(float(found[0]))
             self.model.reset_metrics()
         if counted:
@@ -104,10 +104,10 @@ def smooth(losses: list[float]) -> np.ndarray:
 
 def bench(name: str, options: argparse.Namespace) -> dict[str, Trainer]:
     """Precision -> what one network did under it."""
-    pictures, labels = draw_lesions(options.images, options.image_size)
+    images, labels = draw_lesions(options.images, options.image_size)
     trainers = {
         policy: Trainer(
-            build(NETWORKS[name], policy, options.image_size), pictures, labels, options.batch_size
+            build(NETWORKS[name], policy, options.image_size), images, labels, options.batch_size
         )
         for policy in options.precisions
     }

@@ -8,7 +8,7 @@ random, turns them by any angle (bilinear, borders reflected) and gives float32 
 - Keras: ``image_dataset_from_directory``, then ``RandomFlip`` and ``RandomRotation`` (it does less:
   its resize is not antialiased);
 - PyTorch: ``DataLoader`` with two workers and Pillow, where torch is installed (give another
-  interpreter with ``--torch-python``); Pillow cannot reflect, so the picture is padded first;
+  interpreter with ``--torch-python``); Pillow cannot reflect, so the image is padded first;
 - bare JPEG decoding on all cores, the ceiling.
 
     python scripts/bench_input.py --seconds 4 --torch-python /path/to/venv/bin/python
@@ -36,7 +36,7 @@ from PIL import Image
 
 BATCH = 32
 WARM_UP_BATCHES = 8
-DRAWN = 512  # different pictures, used again and again
+DRAWN = 512  # different images, used again and again
 TFSKIN = "tfskin make_dataset"
 RANDOM = "tfskin with RandAugment"
 KERAS = "Keras directory + layers"
@@ -46,7 +46,7 @@ BARE = "bare JPEG decoding"
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--images", type=int, default=4096, help="pictures in the folder")
+    parser.add_argument("--images", type=int, default=4096, help="images in the folder")
     parser.add_argument("--size", type=int, default=128, help="side of the result in pixels")
     parser.add_argument("--seconds", type=float, default=4, help="time of one measurement")
     parser.add_argument("--repeats", type=int, default=3, help="measurements of each contender")
@@ -127,10 +127,10 @@ def draw(rng: np.random.Generator) -> Image.Image:
     y, x = np.mgrid[-75:75, -100:100]
     radius = np.hypot(x - rng.integers(-20, 20), y - rng.integers(-20, 20))
     lesion = 1 / (1 + np.exp((radius - rng.integers(25, 60)) / 4))[..., None]
-    picture = (225, 180, 160) - lesion * rng.integers(40, 140, 3)
+    image = (225, 180, 160) - lesion * rng.integers(40, 140, 3)
     coarse = rng.normal(0, 12, (19, 25, 1)).repeat(8, axis=0).repeat(8, axis=1)[:150, :200]
-    picture = picture + coarse + rng.normal(0, 4, picture.shape)
-    return Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8))
+    image = image + coarse + rng.normal(0, 4, image.shape)
+    return Image.fromarray(np.clip(image, 0, 255).astype(np.uint8))
 
 
 def write_shards_of(files: list[Path], folder: Path) -> Any:
@@ -214,7 +214,7 @@ def time_torch(folder: Path, size: int, seconds: float) -> dict[str, float]:
 
     files = sorted(folder.rglob("*.jpg"))
 
-    class Pictures(Dataset):
+    class Images(Dataset):
         def __len__(self) -> int:
             return 1 << 30
 
@@ -230,7 +230,7 @@ def time_torch(folder: Path, size: int, seconds: float) -> dict[str, float]:
             return torch.from_numpy(np.asarray(image).astype(np.float32)), len(file.parent.name)
 
     before = processor_seconds(resource.RUSAGE_SELF)
-    batches = iter(DataLoader(Pictures(), batch_size=BATCH, num_workers=2))
+    batches = iter(DataLoader(Images(), batch_size=BATCH, num_workers=2))
     result = time_batches(batches, seconds)
     # The time of the workers is known when they have ended.
     del batches
@@ -248,7 +248,7 @@ def rotate_with_pillow(image: Image.Image, degrees: float) -> Image.Image:
 
 
 def compare_rotations(file: Path, size: int) -> None:
-    """Prints how far the contenders' pictures are from each other at fixed angles."""
+    """Prints how far the contenders' images are from each other at fixed angles."""
     import keras
     import tensorflow as tf
 

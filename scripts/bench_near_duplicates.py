@@ -2,9 +2,9 @@
 
 Example: python scripts/bench_near_duplicates.py HAM10000/ --hashes 8012 20000 200000
 
-The hashes of the pictures themselves, and on top of them hashes in which 45 % of the bits of a
-picture's hash are turned over at random: they are of nobody's picture and near to none. Links among
-the pictures are compared with those that are found without the rest.
+The hashes of the images themselves, and on top of them hashes in which 45 % of the bits of an
+image's hash are turned over at random: they are of nobody's image and near to none. Links among
+the images are compared with those that are found without the rest.
 """
 
 import argparse
@@ -18,15 +18,15 @@ from pathlib import Path
 
 import numpy as np
 
-from tfskin.datasets.duplicates import HASH_BITS, HASHED_SIDE, compare_hashes, hash_picture
-from tfskin.datasets.pictures import map_pictures, read_picture
+from tfskin.datasets.duplicates import HASH_BITS, HASHED_SIDE, compare_hashes, hash_image
+from tfskin.datasets.images import map_images, read_image
 
 TURNED_OVER = 115 / 256
 _ROWS_AT_ONCE = 5000
 
 
 def hash_file(path: str) -> np.ndarray:
-    return hash_picture(read_picture(path, at_least=2 * HASHED_SIDE))
+    return hash_image(read_image(path, at_least=2 * HASHED_SIDE))
 
 
 def add_hashes(real: np.ndarray, count: int) -> np.ndarray:
@@ -66,12 +66,10 @@ def main() -> None:
     if arguments.child is not None:
         run_child(arguments.folder, arguments.child)
         return
-    pictures = sorted(str(path) for path in arguments.folder.rglob("*.jpg"))
+    images = sorted(str(path) for path in arguments.folder.rglob("*.jpg"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "hashes.npy"
-        np.save(
-            file, np.array(list(map_pictures(hash_file, pictures, title="hashing", workers=None)))
-        )
+        np.save(file, np.array(list(map_images(hash_file, images, title="hashing", workers=None))))
         print(f"{'hashes':>9}{'links':>8}{'others':>8}{'s':>8}{'processor s':>13}{'peak MiB':>10}")
         for count in arguments.hashes:
             command = [sys.executable, __file__, str(file), "--child", str(count)]

@@ -1,10 +1,10 @@
 """Size, error and speed of ONNX and LiteRT exports beside their Keras models, in one run.
 
-Every picture is decoded and resized once, as training does it, since these runtimes take no files.
-The error is the largest difference of a probability from Keras' over all pictures. Runtimes take
+Every image is decoded and resized once, as training does it, since these runtimes take no files.
+The error is the largest difference of a probability from Keras' over all images. Runtimes take
 turns; times are medians of whole calls at batch 1 and 8. The extras ``onnx`` and ``litert``.
 
-    python scripts/bench_runtimes.py runs/ham10000_rgb runs/ham10000_ensemble --pictures isic/
+    python scripts/bench_runtimes.py runs/ham10000_rgb runs/ham10000_ensemble --images isic/
 """
 
 from __future__ import annotations
@@ -24,16 +24,16 @@ BATCHES = (1, 8)
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("runs", type=Path, nargs="+", help="run directories")
-    parser.add_argument("--pictures", type=Path, required=True, help="folder of *.jpg")
-    parser.add_argument("--count", type=int, default=64, help="pictures")
+    parser.add_argument("--images", type=Path, required=True, help="folder of *.jpg")
+    parser.add_argument("--count", type=int, default=64, help="images")
     parser.add_argument("--calls", type=int, default=60, help="timed calls of each batch size")
     options = parser.parse_args()
     from tfskin.startup import import_tensorflow_quietly
 
     import_tensorflow_quietly()
-    paths = sorted(options.pictures.rglob("*.jpg"))[: options.count]
+    paths = sorted(options.images.rglob("*.jpg"))[: options.count]
     if len(paths) < max(BATCHES):
-        raise SystemExit(f"{options.pictures}: holds fewer than {max(BATCHES)} *.jpg")
+        raise SystemExit(f"{options.images}: holds fewer than {max(BATCHES)} *.jpg")
     print("| run | runtime | MiB | largest error | ms, batch 1 | ms, batch 8 |")
     print("|---|---|---|---|---|---|")
     for folder in options.runs:

@@ -1,6 +1,6 @@
 """Throughput, latency and memory of the fused export beside its alternatives, in one run.
 
-Every contender takes the same encoded pictures and gives probabilities:
+Every contender takes the same encoded images and gives probabilities:
 
 - fused: the SavedModel of the ensemble, as TensorFlow Serving runs it: one decode and resize;
 - members: a SavedModel of each member, called one after another, each decoding for itself;
@@ -11,8 +11,8 @@ Contenders take turns, so that other work on the machine hits all of them alike.
 the size of the export, its loading and warm-up, and its first requests; after it, memory over many
 requests. Exports stay in ``--exports``, so that the parts can be called one by one.
 
-    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --exports bench/
-    python scripts/bench_serving.py runs/ham10000_ensemble --pictures isic/ --exports bench/ \
+    python scripts/bench_serving.py runs/ham10000_ensemble --images isic/ --exports bench/
+    python scripts/bench_serving.py runs/ham10000_ensemble --images isic/ --exports bench/ \
         --batches --requests 10000
 """
 
@@ -36,7 +36,7 @@ Contender = Callable[[list[bytes]], np.ndarray]
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("run", type=Path, help="an ensemble's run directory")
-    parser.add_argument("--pictures", type=Path, required=True, help="folder of *.jpg")
+    parser.add_argument("--images", type=Path, required=True, help="folder of *.jpg")
     parser.add_argument("--seconds", type=float, default=8, help="time of each contender and batch")
     parser.add_argument("--batches", type=int, nargs="*", default=[1, 8, 32])
     parser.add_argument("--requests", type=int, default=0, help="for the memory; 0: none")
@@ -45,11 +45,11 @@ def main() -> None:
     from tfskin.startup import import_tensorflow_quietly
 
     import_tensorflow_quietly()
-    files = [path.read_bytes() for path in sorted(options.pictures.rglob("*.jpg"))[:64]]
+    files = [path.read_bytes() for path in sorted(options.images.rglob("*.jpg"))[:64]]
     if not files:
-        raise SystemExit(f"{options.pictures}: holds no *.jpg")
+        raise SystemExit(f"{options.images}: holds no *.jpg")
     sizes = sorted(len(data) for data in files)
-    print(f"{len(files)} pictures, median {sizes[len(sizes) // 2] // 1024} KiB")
+    print(f"{len(files)} images, median {sizes[len(sizes) // 2] // 1024} KiB")
     with tempfile.TemporaryDirectory() as temporary:
         place = options.exports or Path(temporary)
         fused = load(find_export(options.run, place, "fused"), news=True)
@@ -110,8 +110,8 @@ def load(folder: Path, *, news: bool = False) -> Contender:
         return answers["probabilities"].numpy()
 
     if news:
-        pictures = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
-        print(f"fused: {pictures / 2**20:.1f} MiB, loaded in {loading:.1f} s, ", end="")
+        images = sum(file.stat().st_size for file in folder.rglob("*") if file.is_file())
+        print(f"fused: {images / 2**20:.1f} MiB, loaded in {loading:.1f} s, ", end="")
         print(f"warmed up by {count} requests in {warming:.1f} s")
     return call
 
@@ -125,7 +125,7 @@ def keras_contender(run: Any) -> Contender:
 
 
 def make_decode(graph: Any) -> Callable[[list[bytes]], np.ndarray]:
-    """Files to pictures of the network's size, on all cores, as training does it."""
+    """Files to images of the network's size, on all cores, as training does it."""
     import tensorflow as tf
 
     from tfskin.inputs import decode_and_resize
@@ -167,9 +167,7 @@ def measure(
             call(requests[turn % len(requests)])
             times[name].append(time.perf_counter() - start)
         turn += 1
-    print(
-        f"\nbatch {batch}: pictures/s, p50 and p99 in ms, requests; fused is so many times faster"
-    )
+    print(f"\nbatch {batch}: images/s, p50 and p99 in ms, requests; fused is so many times faster")
     fused = statistics.median(times["fused"])
     for name, spent in times.items():
         p50, p99 = np.percentile(spent, [50, 99]) * 1000
@@ -179,23 +177,23 @@ def measure(
 
 
 def show_first_requests(call: Contender, data: bytes, requests: int = 200) -> None:
-    """The first request after the warm-up beside the hundredth, all of one picture."""
+    """The first request after the warm-up beside the hundredth, all of one image."""
     spent = []
     for _ in range(requests):
         start = time.perf_counter()
         call([data])
         spent.append((time.perf_counter() - start) * 1000)
     low, high = np.percentile(spent[1:], [5, 95])
-    print(f"requests of one picture of {len(data) // 1024} KiB: first {spent[0]:.1f} ms, ", end="")
+    print(f"requests of one image of {len(data) // 1024} KiB: first {spent[0]:.1f} ms, ", end="")
     print(f"hundredth {spent[99]:.1f} ms; median of {requests} {statistics.median(spent):.1f} ms ")
     print(f"({low:.1f} to {high:.1f} ms from the 5th to the 95th percentile)", flush=True)
 
 
 def watch_memory(call: Contender, files: list[bytes], requests: int) -> None:
-    """Resident memory and latency over many requests, of one picture each, in turn."""
+    """Resident memory and latency over many requests, of one image each, in turn."""
     marks = {1, 100, *(requests * tenth // 10 for tenth in range(1, 11))}
     spent: list[float] = []
-    print(f"\n{requests} requests of one picture each, of {len(files)} in turn")
+    print(f"\n{requests} requests of one image each, of {len(files)} in turn")
     for number in range(1, requests + 1):
         start = time.perf_counter()
         call([files[number % len(files)]])

@@ -1,11 +1,11 @@
 """Speed of sharding beside a Pillow loop and bare JPEG decoding, and peak memory by records.
 
-Example: python scripts/bench_shards.py HAM10000/ --pictures 2000 --records 2000 20000 200000
+Example: python scripts/bench_shards.py HAM10000/ --images 2000 --records 2000 20000 200000
 
-Speed: medians of --repeats, pictures a second, all in one process. Memory: a process of its own
-for each number of records, which re-uses the pictures under new ids; all of prepare (reading the
+Speed: medians of --repeats, images a second, all in one process. Memory: a process of its own
+for each number of records, which re-uses the images under new ids; all of prepare (reading the
 table, audit, near duplicates, groups, splits, shards), its peak as the operating system counts it.
-With --crops every record has a picture of its own, a random part of one of the pictures, so that
+With --crops every record has an image of its own, a random part of one of the images, so that
 the search for near duplicates has as many different hashes as there are records.
 """
 
@@ -28,7 +28,7 @@ from pathlib import Path
 MAX_SIDE = 512
 
 
-def list_pictures(folder: Path) -> list[str]:
+def list_images(folder: Path) -> list[str]:
     """The JPEG files below a folder."""
     found = sorted(str(path) for path in folder.absolute().rglob("*.jpg"))
     if not found:
@@ -36,35 +36,35 @@ def list_pictures(folder: Path) -> list[str]:
     return found
 
 
-def write_table(file: Path, pictures: list[str], records: int) -> None:
-    """A table that lists so many records, taking the pictures round by round.
+def write_table(file: Path, images: list[str], records: int) -> None:
+    """A table that lists so many records, taking the images round by round.
 
-    Four images a lesion; a picture comes back under a lesion of its own.
+    Four images a lesion; an image comes back under a lesion of its own.
     """
     with file.open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["image_id", "path", "label", "lesion_id", "sex", "age", "license"])
-        for number, path in zip(range(records), itertools.cycle(pictures)):
+        for number, path in zip(range(records), itertools.cycle(images)):
             label = ("nevus", "melanoma", "keratosis")[number // 4 % 3]
             row = [f"i{number:07d}", path, label, f"l{number // 4}", "female", 55, "CC-BY-NC"]
             table.writerow(row)
 
 
-def cut_crops(pictures: list[str], records: int, folder: Path) -> list[str]:
-    """So many pictures of the first one's size, each a random part of one of ``pictures``."""
+def cut_crops(images: list[str], records: int, folder: Path) -> list[str]:
+    """So many images of the first one's size, each a random part of one of ``images``."""
     folder.mkdir(exist_ok=True)
     names = [str(folder / f"{number:07d}.jpg") for number in range(records)]
     with multiprocessing.Pool() as pool:
-        pool.starmap(cut_crop, zip(itertools.cycle(pictures), names), chunksize=256)
+        pool.starmap(cut_crop, zip(itertools.cycle(images), names), chunksize=256)
     return names
 
 
-def cut_crop(picture: str, name: str) -> None:
-    """60 to 80 % of each side: too little to be found as a copy of the whole picture."""
+def cut_crop(image: str, name: str) -> None:
+    """60 to 80 % of each side: too little to be found as a copy of the whole image."""
     from PIL import Image
 
     rng = random.Random(name.rpartition("/")[2])
-    with Image.open(picture) as opened:
+    with Image.open(image) as opened:
         width, height = opened.size
         side = rng.uniform(0.6, 0.8)
         left = rng.uniform(0, 1 - side) * width
@@ -88,13 +88,13 @@ def prepare(table: Path, output: Path, *, artefacts: bool, look: bool) -> None:
     tfskin.prepare("table", table, output=output, options=options)
 
 
-def loop_with_pillow(pictures: list[str], output: Path) -> None:
+def loop_with_pillow(images: list[str], output: Path) -> None:
     """What a notebook does: one process, open, shrink, encode, write a record."""
     import tensorflow as tf
     from PIL import Image
 
     with tf.io.TFRecordWriter(str(output / "pillow.tfrecord")) as writer:
-        for number, path in enumerate(pictures):
+        for number, path in enumerate(images):
             with Image.open(path) as opened:
                 image = opened.convert("RGB")
             image.thumbnail((MAX_SIDE, MAX_SIDE), Image.Resampling.LANCZOS)
@@ -109,8 +109,8 @@ def loop_with_pillow(pictures: list[str], output: Path) -> None:
             writer.write(example.SerializeToString())
 
 
-def decode_alone(pictures: list[str]) -> None:
-    """Read and decode on all cores, nothing else: what checks every picture can't be faster."""
+def decode_alone(images: list[str]) -> None:
+    """Read and decode on all cores, nothing else: what checks every image can't be faster."""
     import tensorflow as tf
 
     def decode(path: tf.Tensor) -> tf.Tensor:
@@ -118,7 +118,7 @@ def decode_alone(pictures: list[str]) -> None:
         return tf.reduce_max(image)  # reads every pixel, keeps none
 
     calls = tf.data.AUTOTUNE
-    for _ in tf.data.Dataset.from_tensor_slices(pictures).map(decode, calls).batch(64):
+    for _ in tf.data.Dataset.from_tensor_slices(images).map(decode, calls).batch(64):
         pass
 
 
@@ -145,26 +145,26 @@ def write_alone(table: Path, output: Path) -> None:
 
 
 def audit_alone(table: Path, *, artefacts: bool) -> None:
-    """Hash and examine every picture."""
+    """Hash and examine every image."""
     from tfskin.datasets.audit import audit_records
     from tfskin.datasets.sources import read_records
 
     audit_records(read_records("table", table), artefacts=artefacts)
 
 
-def measure_speed(pictures: list[str], repeats: int, folder: Path) -> None:
-    """Print pictures a second, by the clock and by processor time."""
+def measure_speed(images: list[str], repeats: int, folder: Path) -> None:
+    """Print images a second, by the clock and by processor time."""
     table = folder / "speed.csv"
-    write_table(table, pictures, len(pictures))
+    write_table(table, images, len(images))
     ways: dict[str, Callable[[], None]] = {
-        "bare JPEG decoding, all cores": lambda: decode_alone(pictures),
-        "Pillow loop, one process": lambda: loop_with_pillow(pictures, folder),
+        "bare JPEG decoding, all cores": lambda: decode_alone(images),
+        "Pillow loop, one process": lambda: loop_with_pillow(images, folder),
         "sharding": lambda: write_alone(table, folder),
         "audit: files and hashes": lambda: audit_alone(table, artefacts=False),
         "audit: artefacts too": lambda: audit_alone(table, artefacts=True),
     }
-    decode_alone(pictures[:64])
-    write_table(folder / "warm.csv", pictures, 64)
+    decode_alone(images[:64])
+    write_table(folder / "warm.csv", images, 64)
     write_alone(folder / "warm.csv", folder)
     rates: dict[str, list[tuple[float, float]]] = {name: [] for name in ways}
     for _ in range(repeats):
@@ -172,8 +172,8 @@ def measure_speed(pictures: list[str], repeats: int, folder: Path) -> None:
             clock, cpu = time.monotonic(), time.process_time()
             way()
             spent = time.monotonic() - clock, time.process_time() - cpu
-            rates[name].append((len(pictures) / spent[0], 1e6 * spent[1] / len(pictures)))
-    print(f"{'':32}{'pictures/s':>12}{'processor us':>14}")
+            rates[name].append((len(images) / spent[0], 1e6 * spent[1] / len(images)))
+    print(f"{'':32}{'images/s':>12}{'processor us':>14}")
     for name, found in rates.items():
         rate, cost = (statistics.median(values) for values in zip(*found, strict=True))
         print(f"{name:32}{rate:12,.0f}{cost:14,.0f}")
@@ -182,10 +182,10 @@ def measure_speed(pictures: list[str], repeats: int, folder: Path) -> None:
 def measure_memory(arguments: argparse.Namespace, records: int, folder: Path) -> dict[str, float]:
     """Seconds and peak MiB of prepare, in a process of its own."""
     table = folder / "memory.csv"
-    pictures = list_pictures(arguments.folder)
+    images = list_images(arguments.folder)
     if arguments.crops:
-        pictures = cut_crops(pictures, records, folder / "crops")
-    write_table(table, pictures, records)
+        images = cut_crops(images, records, folder / "crops")
+    write_table(table, images, records)
     command = [sys.executable, __file__, str(table), "--child", str(folder / "shards")]
     if arguments.artefacts:
         command.append("--artefacts")
@@ -210,10 +210,10 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path, help="JPEG files, anywhere below")
-    parser.add_argument("--pictures", type=int, default=2000, help="for speed; 0: leave it out")
+    parser.add_argument("--images", type=int, default=2000, help="for speed; 0: leave it out")
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--records", type=int, nargs="*", default=[], help="for memory")
-    parser.add_argument("--crops", action="store_true", help="memory: each picture is another")
+    parser.add_argument("--crops", action="store_true", help="memory: each image is another")
     parser.add_argument("--artefacts", action="store_true", help="memory: look for artefacts too")
     parser.add_argument("--no-audit", action="store_true", help="memory: no near duplicates")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
@@ -222,9 +222,9 @@ def main() -> None:
         run_child(arguments)
         return
     with tempfile.TemporaryDirectory() as folder:
-        if arguments.pictures:
-            pictures = list_pictures(arguments.folder)[: arguments.pictures]
-            measure_speed(pictures, arguments.repeats, Path(folder))
+        if arguments.images:
+            images = list_images(arguments.folder)[: arguments.images]
+            measure_speed(images, arguments.repeats, Path(folder))
         for records in arguments.records:
             found = measure_memory(arguments, records, Path(folder))
             print(

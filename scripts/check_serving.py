@@ -1,7 +1,7 @@
 r"""Whether a SavedModel answers as ``tfskin-evaluate`` does, and what shrinking for shards changes.
 
 The bytes of a whole split go through the SavedModel and are compared with the run's
-``predictions/<split>.csv``. With ``--originals``, full-size pictures and the same pictures as they
+``predictions/<split>.csv``. With ``--originals``, full-size images and the same images as they
 stand in ``--shards`` go through it: the largest difference of a probability of each is its gap.
 
     python scripts/check_serving.py runs/ham10000_ensemble exports/ham10000_ensemble/1 \
@@ -26,7 +26,7 @@ def main() -> None:
     parser.add_argument("model", type=Path, help="a version's folder")
     parser.add_argument("--split", default="test")
     parser.add_argument("--originals", type=Path, help="folder of <image_id>.jpg")
-    parser.add_argument("--shards", type=Path, help="shards of the same pictures")
+    parser.add_argument("--shards", type=Path, help="shards of the same images")
     options = parser.parse_args()
     from tfskin.startup import import_tensorflow_quietly
 
@@ -40,7 +40,7 @@ def main() -> None:
     loaded = tf.saved_model.load(str(options.model))
     serve = loaded.signatures["serving_default"]
     table = run.predictions(options.split).set_index("image_id")
-    stored = read_pictures(load_run_shards(run), [options.split])
+    stored = read_images(load_run_shards(run), [options.split])
     pairs = [(name, data) for name, data in stored if name in table.index]
     served = answer(serve, [data for _, data in pairs])
     expected = table.loc[[name for name, _ in pairs], run.class_names()].to_numpy(float)
@@ -57,7 +57,7 @@ def measure_gap(serve: Any, originals: Path, folder: Path) -> None:
     shards = load_shards(folder)
     pairs = [
         (path.read_bytes(), data)
-        for name, data in read_pictures(shards, list(shards.files))
+        for name, data in read_images(shards, list(shards.files))
         if (path := originals / f"{name}.jpg").is_file()
     ]
     if not pairs:
@@ -70,7 +70,7 @@ def measure_gap(serve: Any, originals: Path, folder: Path) -> None:
     print(f"largest {gaps.max():.4f}; {changed} change their most probable class")
 
 
-def read_pictures(shards: Any, splits: list[str]) -> Iterator[tuple[str, bytes]]:
+def read_images(shards: Any, splits: list[str]) -> Iterator[tuple[str, bytes]]:
     """``(image_id, bytes)`` of every record."""
     import tensorflow as tf
 

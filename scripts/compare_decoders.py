@@ -112,13 +112,13 @@ def serve(files: Iterable[bytes], size: tuple[int, int]) -> list[np.ndarray]:
 
 def prepare(path: Path, data: bytes, expected: np.ndarray | None) -> tuple[str, str]:
     """What prepare makes of a file, and a note."""
-    from tfskin.datasets.pictures import encode_picture
+    from tfskin.datasets.images import encode_image
     from tfskin.errors import UserError
     from tfskin.inputs.decode import decode_image
 
     path.write_bytes(data)
     try:
-        stored = encode_picture(path, max_side=64, jpeg_quality=95)
+        stored = encode_image(path, max_side=64, jpeg_quality=95)
     except UserError as error:
         return "refused", str(error).split(": ", 1)[1][:60]
     finally:

@@ -26,10 +26,10 @@ WIDTHS = (32, 64, 128, 256, 256)
 
 
 def read_split(table: pd.DataFrame, split: str, size: int) -> tuple[np.ndarray, np.ndarray]:
-    """uint8 (N, size, size, 3) pictures and int64 (N,) labels."""
+    """uint8 (N, size, size, 3) images and int64 (N,) labels."""
     rows = table[table["split"] == split]
-    pictures = [Image.open(path).convert("RGB").resize((size, size)) for path in rows["path"]]
-    return np.stack([np.asarray(picture) for picture in pictures]), rows["label"].to_numpy()
+    images = [Image.open(path).convert("RGB").resize((size, size)) for path in rows["path"]]
+    return np.stack([np.asarray(image) for image in images]), rows["label"].to_numpy()
 
 
 def build_plain(size: int, classes: int) -> keras.Model:
@@ -57,7 +57,7 @@ def build_plain(size: int, classes: int) -> keras.Model:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("splits", type=Path, help="splits.csv beside the shards")
-    parser.add_argument("folder", type=Path, help="HAM10000: metadata and pictures")
+    parser.add_argument("folder", type=Path, help="HAM10000: metadata and images")
     parser.add_argument("--size", type=int, default=64)
     parser.add_argument("--epochs", type=int, default=25)
     parser.add_argument("--seed", type=int, default=0)

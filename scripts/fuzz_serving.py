@@ -1,4 +1,4 @@
-"""Damaged pictures by the thousand, through the C++ loader that TensorFlow Serving uses.
+"""Damaged images by the thousand, through the C++ loader that TensorFlow Serving uses.
 
 JPEG, PNG, GIF and BMP files are mutated (bits flipped, bytes overwritten, cut, doubled, spliced),
 sent in batches through a SavedModel, and every row must be valid, with probabilities that sum to
@@ -31,7 +31,7 @@ def main() -> None:
     parser.add_argument("--inputs", type=int, default=20_000, help="mutated files")
     parser.add_argument("--batch", type=int, default=16, help="files in a request")
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--source", type=Path, help="folder of pictures (default: drawn)")
+    parser.add_argument("--source", type=Path, help="folder of images (default: drawn)")
     parser.add_argument("--part", type=int, default=2000, help="files between two lines of news")
     options = parser.parse_args()
     from tests.serving.cpp_loader import compile_loader, run_loader
@@ -65,20 +65,20 @@ def main() -> None:
 
 
 def make_files(source: Path | None) -> list[bytes]:
-    """Whole files of every kind: eight pictures of ``source``, or noise drawn smooth."""
+    """Whole files of every kind: eight images of ``source``, or noise drawn smooth."""
     if source is not None:
         paths = sorted(source.rglob("*.jpg"))[:8]
         if not paths:
             raise SystemExit(f"{source}: holds no *.jpg")
-        pictures = [Image.open(path).convert("RGB") for path in paths]
+        images = [Image.open(path).convert("RGB") for path in paths]
         files = [path.read_bytes() for path in paths]
     else:
         rng = np.random.default_rng(0)
         noise = [rng.integers(0, 256, (6, 8, 3), dtype=np.uint8) for _ in range(8)]
-        pictures = [Image.fromarray(pixels).resize((96, 72)) for pixels in noise]
+        images = [Image.fromarray(pixels).resize((96, 72)) for pixels in noise]
         files = []
-    for picture in pictures:
-        small = picture.resize((96, 72))
+    for image in images:
+        small = image.resize((96, 72))
         for kind in KINDS:
             stream = io.BytesIO()
             small.save(stream, kind)

@@ -1,8 +1,8 @@
-"""Writes a corpus of bad pictures and broken tables, and what tfskin has to say to each.
+"""Writes a corpus of bad images and broken tables, and what tfskin has to say to each.
 
-Example: python scripts/make_bad_files.py FOLDER && tfskin-audit table FOLDER/pictures.csv
+Example: python scripts/make_bad_files.py FOLDER && tfskin-audit table FOLDER/images.csv
 
-FOLDER/pictures/ holds the pictures, FOLDER/tables/<name>/ a broken table each, and
+FOLDER/images/ holds the images, FOLDER/tables/<name>/ a broken table each, and
 FOLDER/expected.csv a line each: what comes of it ("decoded", with what is unusual; "listed", with
 the reason; "refused", with the error) as a regular expression.
 """
@@ -22,7 +22,7 @@ SIZE = (48, 36)
 
 
 @dataclass(frozen=True)
-class BadPicture:
+class BadImage:
     """A file: its bytes; whether it is decoded; a regular expression for what is said of it."""
 
     data: bytes
@@ -40,13 +40,13 @@ class BadTable:
 
 
 def draw(seed: int = 0, size: tuple[int, int] = SIZE) -> Image.Image:
-    """A smooth random RGB picture."""
+    """A smooth random RGB image."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def encode(image: Image.Image, kind: str, **options: object) -> bytes:
-    """The bytes of a picture."""
+    """The bytes of an image."""
     stream = io.BytesIO()
     image.save(stream, kind, **options)
     return stream.getvalue()
@@ -79,12 +79,12 @@ def claim_size(jpeg: bytes, width: int, height: int) -> bytes:
     return jpeg[:place] + struct.pack(">HH", height, width) + jpeg[place + 4 :]
 
 
-def list_pictures() -> dict[str, BadPicture]:
-    """File name -> the picture and what comes of it."""
+def list_images() -> dict[str, BadImage]:
+    """File name -> the image and what comes of it."""
     return {**_no_images(), **_damaged(), **_too_large(), **_unusual()}
 
 
-def _no_images() -> dict[str, BadPicture]:
+def _no_images() -> dict[str, BadImage]:
     noise = np.random.default_rng(1).integers(0, 256, 900, dtype=np.uint8).tobytes()
     unknown = r"is no image that Pillow knows; download it again"
     contents = {
@@ -105,10 +105,10 @@ def _no_images() -> dict[str, BadPicture]:
         "portable_pixmap.png": (encode(draw(2), "PPM"), unknown),
         "first_bytes_only.jpg": (b"\xff\xd8\xff", r"is no image|is cut off or damaged"),
     }
-    return {name: BadPicture(data, False, said) for name, (data, said) in contents.items()}
+    return {name: BadImage(data, False, said) for name, (data, said) in contents.items()}
 
 
-def _damaged() -> dict[str, BadPicture]:
+def _damaged() -> dict[str, BadImage]:
     jpeg = encode(draw(3), "JPEG", quality=95)
     progressive = encode(draw(4), "JPEG", quality=95, progressive=True)
     png = encode(draw(5), "PNG")
@@ -133,33 +133,33 @@ def _damaged() -> dict[str, BadPicture]:
         "zeros_from_the_middle.jpg": jpeg[: len(jpeg) // 3] + bytes(len(jpeg) * 2 // 3),
     }
     said = r"is cut off or damaged|is no image"
-    return {name: BadPicture(data, False, said) for name, data in contents.items()}
+    return {name: BadImage(data, False, said) for name, data in contents.items()}
 
 
 def _rows(samples: int) -> bytes:
-    """Raw rows of a picture of :data:`SIZE` with so many bytes a pixel."""
+    """Raw rows of an image of :data:`SIZE` with so many bytes a pixel."""
     return (b"\0" + bytes(place % 256 for place in range(SIZE[0] * samples))) * SIZE[1]
 
 
-def _too_large() -> dict[str, BadPicture]:
+def _too_large() -> dict[str, BadImage]:
     said = r"has \d+ x \d+ pixels, and|has too many pixels, maybe as an attack; shrink it"
     jpeg = encode(draw(11), "JPEG")
     return {
-        "bomb.png": BadPicture(make_png(b"", size=(60_000, 60_000)), False, said),
-        "smaller_bomb.png": BadPicture(make_png(b"", size=(10_000, 10_000)), False, said),
-        "bomb.jpg": BadPicture(claim_size(jpeg, 65_500, 65_500), False, said),
-        "one_pixel.png": BadPicture(encode(draw(11).resize((1, 1)), "PNG"), False, said),
-        "one_column.png": BadPicture(encode(draw(11).resize((1, 900)), "PNG"), False, said),
-        "grey_of_32_bits.tif": BadPicture(
+        "bomb.png": BadImage(make_png(b"", size=(60_000, 60_000)), False, said),
+        "smaller_bomb.png": BadImage(make_png(b"", size=(10_000, 10_000)), False, said),
+        "bomb.jpg": BadImage(claim_size(jpeg, 65_500, 65_500), False, said),
+        "one_pixel.png": BadImage(encode(draw(11).resize((1, 1)), "PNG"), False, said),
+        "one_column.png": BadImage(encode(draw(11).resize((1, 900)), "PNG"), False, said),
+        "grey_of_32_bits.tif": BadImage(
             encode(Image.fromarray(np.ones((9, 9), np.float32)), "TIFF"), False, "grey of 32 bits"
         ),
-        "whole_numbers_of_32_bits.tif": BadPicture(
+        "whole_numbers_of_32_bits.tif": BadImage(
             encode(Image.fromarray(np.ones((9, 9), np.int32)), "TIFF"), False, "grey of 32 bits"
         ),
     }
 
 
-def _unusual() -> dict[str, BadPicture]:
+def _unusual() -> dict[str, BadImage]:
     image, frames = draw(12), [draw(13), draw(14)]
     jpeg = encode(draw(15), "JPEG", quality=95)
     turned, senseless = Image.Exif(), Image.Exif()
@@ -195,7 +195,7 @@ def _unusual() -> dict[str, BadPicture]:
         "narrowest.png": (encode(image.resize((8, 160)), "PNG"), ""),
         "long_comment.jpg": (_insert(jpeg, b"\xff\xfe", b"x" * 60_000), ""),
     }
-    return {name: BadPicture(data, True, said) for name, (data, said) in contents.items()}
+    return {name: BadImage(data, True, said) for name, (data, said) in contents.items()}
 
 
 def _fade(image: Image.Image) -> Image.Image:
@@ -209,7 +209,7 @@ def _insert(jpeg: bytes, marker: bytes, data: bytes) -> bytes:
 
 
 def list_tables() -> dict[str, BadTable]:
-    """Name -> broken table and what is said of it; pictures ``a.jpg`` and ``b.jpg`` lie beside."""
+    """Name -> broken table and what is said of it; images ``a.jpg`` and ``b.jpg`` lie beside."""
     return {**_broken_csv(), **_wrong_values(), **_wrong_challenges()}
 
 
@@ -227,7 +227,7 @@ def _broken_csv() -> dict[str, BadTable]:
         "open_quote": (b'path,label\na.jpg,x\nb.jpg,"y\n', "line 3.*quotation marks"),
         "column_twice": (b"path,label,label\na.jpg,x,y\n", "column 'label' stands there twice"),
         "no_label_column": (b"path,lable\na.jpg,x\n", "no column 'label'.*found: path, lable"),
-        "no_path_column": (b"picture,label\na.jpg,x\n", "no column 'path'.*found: picture, label"),
+        "no_path_column": (b"image,label\na.jpg,x\n", "no column 'path'.*found: image, label"),
     }
     return {
         name: BadTable("table", {"table.csv": data}, said)
@@ -240,8 +240,8 @@ def _wrong_values() -> dict[str, BadTable]:
     rows = {
         "empty_label": ("i,a.jpg,,50,\n", "line 2: 'label' is empty; fill it in"),
         "empty_path": ("i,,x,50,\n", "line 2: 'path' is empty; fill it in"),
-        "missing_picture": ("i,c.jpg,x,50,\n", r"line 2: there is no picture .*c\.jpg; put it"),
-        "path_is_a_folder": ("i,.,x,50,\n", "line 2: there is no picture"),
+        "missing_image": ("i,c.jpg,x,50,\n", r"line 2: there is no image .*c\.jpg; put it"),
+        "path_is_a_folder": ("i,.,x,50,\n", "line 2: there is no image"),
         "id_twice": ("i,a.jpg,x,50,\ni,b.jpg,y,50,\n", "image_id 'i' stands in more than one row"),
         "id_climbs_out": ("../../i,a.jpg,x,50,\n", r"image_id '\.\./\.\./i' is a path; use a"),
         "id_climbs_out_windows": ("..\\i,a.jpg,x,50,\n", "is a path; use a plain name"),
@@ -264,11 +264,11 @@ def _wrong_challenges() -> dict[str, BadTable]:
         "two_truths": ("isic_2018", truth, f"{classes}a,1,1,0,0,0,0,0\n", "line 2: 2 of .* are 1"),
         "no_truth": ("isic_2018", truth, f"{classes}a,0,0,0,0,0,0,0\n", "line 2: 0 of .* are 1"),
         "half_a_truth": ("isic_2018", truth, f"{classes}a,.5,0,0,0,0,0,0\n", r"'MEL' is '\.5'"),
-        "truth_without_picture": (
+        "truth_without_image": (
             "isic_2018",
             truth,
             f"{classes}c,1,0,0,0,0,0,0\n",
-            "line 2: no picture of 'c'",
+            "line 2: no image of 'c'",
         ),
         "word_for_a_label": ("isic_2016", of_2016, "a,maybe\n", "line 1: label 'maybe' is none of"),
         "no_table": ("isic_2019", "readme.txt", "?", "no ISIC_2019.* in this folder"),
@@ -293,20 +293,20 @@ def _wrong_challenges() -> dict[str, BadTable]:
     }
 
 
-def write_pictures(folder: Path) -> Path:
-    """The table ``pictures.csv`` of all pictures, written with them; every other one a class."""
-    (folder / "pictures").mkdir(parents=True, exist_ok=True)
-    with (folder / "pictures.csv").open("w", newline="") as stream:
+def write_images(folder: Path) -> Path:
+    """The table ``images.csv`` of all images, written with them; every other one a class."""
+    (folder / "images").mkdir(parents=True, exist_ok=True)
+    with (folder / "images.csv").open("w", newline="") as stream:
         table = csv.writer(stream)
         table.writerow(["image_id", "path", "label"])
-        for number, (name, picture) in enumerate(list_pictures().items()):
-            (folder / "pictures" / name).write_bytes(picture.data)
-            table.writerow([name, f"pictures/{name}", "ab"[number % 2]])
-    return folder / "pictures.csv"
+        for number, (name, image) in enumerate(list_images().items()):
+            (folder / "images" / name).write_bytes(image.data)
+            table.writerow([name, f"images/{name}", "ab"[number % 2]])
+    return folder / "images.csv"
 
 
 def write_table(folder: Path, table: BadTable) -> None:
-    """Write a broken table, and two sound pictures beside it."""
+    """Write a broken table, and two sound images beside it."""
     folder.mkdir(parents=True, exist_ok=True)
     for name, data in table.files.items():
         (folder / name).write_bytes(data)
@@ -319,17 +319,17 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("folder", type=Path)
     folder = parser.parse_args().folder
-    write_pictures(folder)
+    write_images(folder)
     rows = [
-        ["pictures/" + name, "decoded" if picture.decoded else "listed", picture.said]
-        for name, picture in list_pictures().items()
+        ["images/" + name, "decoded" if image.decoded else "listed", image.said]
+        for name, image in list_images().items()
     ]
     for name, table in list_tables().items():
         write_table(folder / "tables" / name, table)
         rows.append([f"tables/{name}", f"refused by {table.source}", table.said])
     with (folder / "expected.csv").open("w", newline="") as stream:
         csv.writer(stream).writerows([["what", "outcome", "said"], *rows])
-    print(f"{folder}: {len(list_pictures())} pictures, {len(list_tables())} tables")
+    print(f"{folder}: {len(list_images())} images, {len(list_tables())} tables")
 
 
 if __name__ == "__main__":

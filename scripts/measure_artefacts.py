@@ -1,4 +1,4 @@
-"""Recall of the artefact detectors on artefacts pasted into real pictures, and what they flag.
+"""Recall of the artefact detectors on artefacts pasted into real images, and what they flag.
 
 Example: python scripts/measure_artefacts.py FOLDER --images 300 --sheets sheets/
 """
@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFilter
 
 from tfskin.datasets.artefacts import DETECTORS, find_artefacts
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 
 # Stickers as they are sold for dermoscopy; red and orange are not looked for.
 STICKERS = {
@@ -26,7 +26,7 @@ Paste = Callable[[Image.Image, np.random.Generator], Image.Image]
 
 
 def paste_sticker(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """A round sticker that reaches in from a border, with the picture's own light on it."""
+    """A round sticker that reaches in from a border, with the image's own light on it."""
     width, height = image.size
     radius = rng.uniform(0.15, 0.35) * min(width, height)
     along = rng.uniform(0.1, 0.9)
@@ -49,7 +49,7 @@ def paste_sticker(image: Image.Image, rng: np.random.Generator) -> Image.Image:
 
 
 def paste_hair(image: Image.Image, rng: np.random.Generator) -> Image.Image:
-    """Four to fourteen dark, curved hairs across the picture."""
+    """Four to fourteen dark, curved hairs across the image."""
     width, height = image.size
     scale = 4
     mask = Image.new("L", (width * scale, height * scale))
@@ -106,11 +106,11 @@ def main() -> None:
     rng = np.random.default_rng(arguments.seed)
     paths = sorted(arguments.folder.rglob("*.jpg"))
     paths = [paths[i] for i in rng.permutation(len(paths))[: arguments.images]]
-    images = [read_picture(path, at_least=512) for path in paths]
+    images = [read_image(path, at_least=512) for path in paths]
     start = time.perf_counter()
     flags = [find_artefacts(image) for image in images]
     each = (time.perf_counter() - start) / len(images)
-    print(f"{len(images)} pictures, {1000 * each:.1f} ms a picture for all detectors")
+    print(f"{len(images)} images, {1000 * each:.1f} ms an image for all detectors")
     for name in DETECTORS:
         clean = [image for image, flag in zip(images, flags, strict=True) if not flag[name]]
         pasted = [PASTE[name](image, rng) for image in clean]

@@ -20,6 +20,6 @@ What was made:
   runs/five_layer_{rgb,hsv,fft}           the three members
   runs/ensemble_rgb_hsv_fft/report.html   the ensemble: figures with intervals, plots
   exports/ensemble_rgb_hsv_fft/1          a SavedModel for TensorFlow Serving
-  predictions/quickstart.csv              class probabilities of eight pictures
-  predictions/quickstart/                 the same drawn beside the pictures
+  predictions/quickstart.csv              class probabilities of eight images
+  predictions/quickstart/                 the same drawn beside the images
 END

@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
+from tests.serving.images import broken_files, encode, encode_turned, make_image
 from tfskin.errors import UserError
 from tfskin.evaluation.decision import Conformal, Decision
 from tfskin.inputs import Sample
@@ -61,7 +61,7 @@ def predictor(model):
 def saved(model, tmp_path_factory):
     folder = tmp_path_factory.mktemp("served")
     options = ExportOptions(graph=GRAPH, output_dir=folder, name="tiny", version=3)
-    samples = [Sample(encode(make_picture(seed))) for seed in range(2)]
+    samples = [Sample(encode(make_image(seed))) for seed in range(2)]
     return export_saved_model(model, options=options, samples=samples)
 
 
@@ -69,7 +69,7 @@ def fill(folder, names, data=None):
     for name in names:
         path = folder / name
         path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_bytes(encode(make_picture(0)) if data is None else data)
+        path.write_bytes(encode(make_image(0)) if data is None else data)
     return folder
 
 
@@ -88,7 +88,7 @@ def test_folder_is_searched_deep_sorted_and_without_hidden_files(tmp_path):
     ]
 
 
-def test_files_folders_and_patterns_give_each_picture_once(tmp_path):
+def test_files_folders_and_patterns_give_each_image_once(tmp_path):
     fill(tmp_path, ["x/1.jpg", "x/2.jpg", "y/3.jpg", "y/z/4.png", "5.dat"])
     inputs = [tmp_path / "5.dat", tmp_path / "x", tmp_path / "*" / "*.jpg", f"{tmp_path}/**/*.png"]
     assert names_of(find_images(inputs), tmp_path) == [
@@ -109,11 +109,11 @@ def test_name_with_brackets_is_a_file_before_it_is_a_pattern(tmp_path):
     ("given", "message"),
     [
         ("missing.jpg", "missing.jpg: no such file or folder"),
-        ("empty", "empty: no pictures in this folder"),
-        ("*.jpg", "no pictures match"),
+        ("empty", "empty: no images in this folder"),
+        ("*.jpg", "no images match"),
     ],
 )
-def test_inputs_without_pictures_are_named(tmp_path, given, message):
+def test_inputs_without_images_are_named(tmp_path, given, message):
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError) as error:
         find_images([tmp_path / given])
@@ -122,14 +122,14 @@ def test_inputs_without_pictures_are_named(tmp_path, given, message):
 
 
 def test_no_input_at_all_is_refused():
-    with pytest.raises(UserError, match="no pictures given"):
+    with pytest.raises(UserError, match="no images given"):
         find_images([])
 
 
 @pytest.mark.parametrize("batch_size", [1, 2, 100])
 def test_predictions_come_in_order_whatever_the_batch(predictor, tmp_path, batch_size):
     for seed in range(5):
-        fill(tmp_path, [f"{seed}.jpg"], encode(make_picture(seed)))
+        fill(tmp_path, [f"{seed}.jpg"], encode(make_image(seed)))
     paths = find_images([tmp_path])
     found = list(predict_images(predictor, paths, options=StreamOptions(batch_size)))
     assert [one.path for one in found] == paths
@@ -177,15 +177,15 @@ def test_file_without_permission_is_listed(predictor, tmp_path):
     assert "Permission denied" in next(predict_images(predictor, [path])).error
 
 
-def test_folder_named_like_a_picture_is_listed(predictor, tmp_path):
+def test_folder_named_like_an_image_is_listed(predictor, tmp_path):
     assert "Is a directory" in next(predict_images(predictor, [tmp_path])).error
 
 
 @pytest.mark.parametrize("kind", ["BMP", "GIF", "TIFF"])
 def test_lossless_formats_predict_the_same(predictor, tmp_path, kind):
-    picture = make_picture(0).convert("P").convert("RGB")
-    (tmp_path / "x").write_bytes(encode(picture, kind))
-    (tmp_path / "y").write_bytes(encode(picture, "PNG"))
+    image = make_image(0).convert("P").convert("RGB")
+    (tmp_path / "x").write_bytes(encode(image, kind))
+    (tmp_path / "y").write_bytes(encode(image, "PNG"))
     first, second = predict_images(predictor, [tmp_path / "x", tmp_path / "y"])
     assert first.error == ""
     np.testing.assert_allclose(first.probabilities, second.probabilities, atol=1e-3)
@@ -223,7 +223,7 @@ def test_saved_model_predicts_as_the_keras_model(predictor, saved, tmp_path):
     served = saved_model_predictor(saved.parent)
     assert served.name == str(saved)
     assert served.class_names == NAMES
-    fill(tmp_path, ["turned.jpg"], encode_turned(make_picture(1), 6, ">"))
+    fill(tmp_path, ["turned.jpg"], encode_turned(make_image(1), 6, ">"))
     fill(tmp_path, ["upright.jpg", "bad.jpg"])
     (tmp_path / "bad.jpg").write_bytes(b"<html>")
     paths = find_images([tmp_path])
@@ -267,7 +267,7 @@ def test_a_foreign_saved_model_is_refused(model, tmp_path):
         saved_model_predictor(tmp_path / "foreign")
 
 
-def test_table_and_csv_have_a_row_a_picture(tmp_path):
+def test_table_and_csv_have_a_row_an_image(tmp_path):
     predictions = [
         Prediction(tmp_path / "ä, b.jpg", NAMES, (0.1, 0.7, 0.2)),
         Prediction(tmp_path / "bad.jpg", NAMES, (), "the file is empty"),
@@ -350,7 +350,7 @@ def test_a_file_that_was_stopped_goes_on_where_it_ends(tmp_path, suffix, cut):
     assert {path.name for path in tmp_path.iterdir()} == {f"all{suffix}", f"out{suffix}"}
 
 
-def test_a_stopped_file_of_other_pictures_or_another_model_is_refused(tmp_path):
+def test_a_stopped_file_of_other_images_or_another_model_is_refused(tmp_path):
     rows = [Prediction(Path("a.jpg"), NAMES, (0.1, 0.7, 0.2))]
     writer = RowWriter(tmp_path / "o.csv", class_names=NAMES, identity={"model": "x"})
     writer.write(rows)
@@ -362,15 +362,15 @@ def test_a_stopped_file_of_other_pictures_or_another_model_is_refused(tmp_path):
 
 
 def test_paths_come_from_tables_and_from_standard_input(tmp_path):
-    fill(tmp_path, ["pictures/a.jpg", "pictures/b.jpg"])
+    fill(tmp_path, ["images/a.jpg", "images/b.jpg"])
     table = tmp_path / "paths.csv"
-    table.write_text("\ufeffid,path\n1,pictures/b.jpg\n2,gone.jpg\n3,\n", encoding="utf-8")
+    table.write_text("\ufeffid,path\n1,images/b.jpg\n2,gone.jpg\n3,\n", encoding="utf-8")
     assert list(iterate_images([table])) == [
-        *(tmp_path / "pictures" / "b.jpg", tmp_path / "gone.jpg"),
+        *(tmp_path / "images" / "b.jpg", tmp_path / "gone.jpg"),
     ]
     lines = io.StringIO("x.jpg\n\ny z.jpg\n")
     assert list(iterate_images(["-"], standard_input=lines)) == [Path("x.jpg"), Path("y z.jpg")]
-    assert count_images([table, tmp_path / "pictures"]) == 3
+    assert count_images([table, tmp_path / "images"]) == 3
     assert count_images(["-", table]) is None
     table.write_text("id,name\n1,a\n")
     with pytest.raises(UserError, match="no column of paths"):
@@ -378,7 +378,7 @@ def test_paths_come_from_tables_and_from_standard_input(tmp_path):
 
 
 def test_windows_are_those_of_training(predictor):
-    original = make_picture(0, width=90, height=60)
+    original = make_image(0, width=90, height=60)
     windows = WindowConfig(size=32, stride=24)
     found = np.stack([np.asarray(window) for window in cut_windows(original, windows)])
     image = np.asarray(original)
@@ -389,14 +389,14 @@ def test_windows_are_those_of_training(predictor):
 
 
 def test_windows_are_averaged(predictor, tmp_path):
-    picture = make_picture(0, width=90, height=60)
-    (tmp_path / "x.png").write_bytes(encode(picture, "PNG"))
+    image = make_image(0, width=90, height=60)
+    (tmp_path / "x.png").write_bytes(encode(image, "PNG"))
     (tmp_path / "bad.jpg").write_bytes(b"<html>")
     windows = WindowConfig(size=40, stride=30)
     options = StreamOptions(batch_size=3, windows=windows)
     bad, found = predict_images(predictor, find_images([tmp_path]), options=options)
     assert bad.error == "is a web page or XML, no image"
-    parts = predictor.function([encode(w, "PNG") for w in cut_windows(picture, windows)])
+    parts = predictor.function([encode(w, "PNG") for w in cut_windows(image, windows)])
     assert len(parts.probabilities) == 6
     np.testing.assert_allclose(found.probabilities, parts.probabilities.mean(axis=0), atol=1e-6)
     assert found.malignancy == pytest.approx(found.probabilities[1], abs=1e-6)
@@ -440,7 +440,7 @@ def test_a_file_name_that_is_not_utf8_is_written_with_its_bytes_escaped(tmp_path
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
 def test_a_file_name_is_no_formula_in_a_spreadsheet(predictor, tmp_path, monkeypatch, name, suffix):
     monkeypatch.chdir(tmp_path)
-    make_picture(0).save(name)
+    make_image(0).save(name)
     writer = RowWriter(tmp_path / f"p{suffix}", class_names=NAMES, identity={})
     writer.write(list(predict_images(predictor, [Path(name)])))
     again = RowWriter(tmp_path / f"p{suffix}", class_names=NAMES, identity={})

@@ -19,7 +19,7 @@ README = Path(__file__).parents[1] / "README.md"
 
 @pytest.fixture
 def workplace(tmp_path, monkeypatch, phantom_shards):
-    """An empty folder with small phantoms in place of the 800 lesions, and one picture."""
+    """An empty folder with small phantoms in place of the 800 lesions, and one image."""
     (tmp_path / "tfrecords" / "phantom").mkdir(parents=True)
     (tmp_path / "tfrecords" / "phantom" / "1.0.0").symlink_to(phantom_shards)
     Image.new("RGB", (64, 48), (190, 140, 110)).save(tmp_path / "lesion.jpg")

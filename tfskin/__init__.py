@@ -3,14 +3,14 @@
 The rooms, in the order that data walks through them:
 
 - :mod:`tfskin.schema`, :mod:`tfskin.config`: one typed schema for an experiment; YAML in and out
-- :mod:`tfskin.datasets`: pictures on disk -> records -> splits -> shards
+- :mod:`tfskin.datasets`: images on disk -> records -> splits -> shards
 - :mod:`tfskin.inputs`: shards -> batches
 - :mod:`tfskin.layers`, :mod:`tfskin.models`: pure Keras networks, RGB 0..255 in, logits out
 - :mod:`tfskin.training`: losses, schedules, precision, the fit, checkpoints
 - :mod:`tfskin.evaluation`: metrics, intervals, plots, the report
 - :mod:`tfskin.ensembling`: member probabilities -> ensemble probabilities -> one Keras model
 - :mod:`tfskin.serving`: SavedModel for TensorFlow Serving, ONNX, LiteRT, the client of a server
-- :mod:`tfskin.prediction`, :mod:`tfskin.annotation`: pictures -> table, annotated pictures
+- :mod:`tfskin.prediction`, :mod:`tfskin.annotation`: images -> table, annotated images
 - :mod:`tfskin.experiment`: joins the rooms; the functions below
 - :mod:`tfskin.cli`: one thin file per command
 

@@ -1,4 +1,4 @@
-"""Pictures with a panel beside them that shows what a model says."""
+"""Images with a panel beside them that shows what a model says."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -7,7 +7,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from tfskin.datasets.decoding import turn_upright
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 from tfskin.errors import UserError
 from tfskin.evaluation.overlays import overlay_heat
 from tfskin.files import replace_file
@@ -20,8 +20,8 @@ BAR = (140, 160, 185)
 # Blue and orange differ for the colour-blind too; the predicted class is also marked by bold text.
 PREDICTED_BAR = (213, 94, 0)
 
-# Pixels. A picture that is lower than the least height is enlarged, so that its panel's text is
-# readable without changing the picture's shape.
+# Pixels. An image that is lower than the least height is enlarged, so that its panel's text is
+# readable without changing the image's shape.
 _LEAST_HEIGHT = 320
 _LEAST_TEXT, _MOST_TEXT = 15, 60
 _TEXT_FRACTION = 1 / 28
@@ -30,19 +30,19 @@ _COMMENT = b"annotated by tfskin-predict"
 
 
 def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
-    """The picture, upright, with a panel of all class probabilities to its right.
+    """The image, upright, with a panel of all class probabilities to its right.
 
-    With a heat map, the picture under its heat map stands between them.
+    With a heat map, the image under its heat map stands between them.
 
-    Text and bars scale with the picture's height; a small picture is enlarged to 320 pixels of
-    height. Classes keep the order of ``prediction.class_names``, so that pictures compare.
+    Text and bars scale with the image's height; a small image is enlarged to 320 pixels of
+    height. Classes keep the order of ``prediction.class_names``, so that images compare.
 
     Args:
         image: any mode and size.
-        prediction: for that picture; its ``error`` is written in place of bars if it has one.
+        prediction: for that image; its ``error`` is written in place of bars if it has one.
 
     Returns:
-        An RGB image; the picture fills its left part.
+        An RGB image; the image fills its left part.
     """
     shown = turn_upright(image).convert("RGB")
     if prediction.heat_map is not None:
@@ -51,7 +51,7 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
     panel = _draw_panel(prediction, text)
     height = max(shown.height, panel.height, _LEAST_HEIGHT)
     if shown.height < height:
-        # Enlarge as far as it takes, but never beyond twice the panel's width for a wide picture.
+        # Enlarge as far as it takes, but never beyond twice the panel's width for a wide image.
         scale = min(height / shown.height, max(1.0, 2 * panel.width / shown.width))
         size = (max(1, round(shown.width * scale)), max(1, round(shown.height * scale)))
         shown = shown.resize(size, Image.Resampling.BICUBIC)
@@ -62,9 +62,9 @@ def annotate_image(image: Image.Image, prediction: Prediction) -> Image.Image:
 
 
 class Annotator:
-    """Writes ``<name>_predicted.jpg`` for one picture after another.
+    """Writes ``<name>_predicted.jpg`` for one image after another.
 
-    Pictures of the same name get ``_2``, ``_3``, ...; a file that tfskin did not write is never
+    Images of the same name get ``_2``, ``_3``, ...; a file that tfskin did not write is never
     overwritten, one of an earlier call is.
 
     Args:
@@ -77,19 +77,19 @@ class Annotator:
     def __init__(self, folder: Path | str) -> None:
         self.folder = Path(folder)
         if self.folder.exists() and not self.folder.is_dir():
-            raise UserError(f"{folder}: is a file; choose a folder for the annotated pictures")
+            raise UserError(f"{folder}: is a file; choose a folder for the annotated images")
         self.folder.mkdir(parents=True, exist_ok=True)
         self._numbers: dict[str, int] = {}
         self._names: set[str] = set()
 
     def write(self, prediction: Prediction) -> Path:
-        """The file of a picture that could be read.
+        """The file of an image that could be read.
 
         Raises:
             UserError: it is no longer readable.
         """
         path = self._free_path(prediction.path.stem)
-        annotated = annotate_image(read_picture(prediction.path), prediction)
+        annotated = annotate_image(read_image(prediction.path), prediction)
         with replace_file(path) as temporary:
             annotated.save(
                 temporary, "JPEG", quality=_JPEG_QUALITY, subsampling=0, comment=_COMMENT
@@ -97,7 +97,7 @@ class Annotator:
         return path
 
     def pass_over(self, path: Path) -> None:
-        """Count a picture that an earlier call wrote, so that no other gets its name."""
+        """Count an image that an earlier call wrote, so that no other gets its name."""
         self._free_path(path.stem)
 
     def _free_path(self, stem: str) -> Path:
@@ -110,17 +110,17 @@ class Annotator:
                 return path
 
 
-def lay_heat_map(picture: Image.Image, heat_map: HeatMap) -> Image.Image:
-    """The RGB picture with a heat map over the part of it that the network saw."""
+def lay_heat_map(image: Image.Image, heat_map: HeatMap) -> Image.Image:
+    """The RGB image with a heat map over the part of it that the network saw."""
     top, left, bottom, right = heat_map.box
-    place = [left * picture.width, top * picture.height]
-    place += [right * picture.width, bottom * picture.height]
+    place = [left * image.width, top * image.height]
+    place += [right * image.width, bottom * image.height]
     x, y, x_end, y_end = (round(value) for value in place)
     values = Image.fromarray(np.asarray(heat_map.values, np.float32))
     size = (max(1, x_end - x), max(1, y_end - y))
-    whole = Image.new("F", picture.size)
+    whole = Image.new("F", image.size)
     whole.paste(values.resize(size, Image.Resampling.BILINEAR), (x, y))
-    return Image.fromarray(overlay_heat(np.asarray(picture), np.asarray(whole)))
+    return Image.fromarray(overlay_heat(np.asarray(image), np.asarray(whole)))
 
 
 def _beside(left: Image.Image, right: Image.Image) -> Image.Image:

@@ -40,10 +40,10 @@ class RunInputs(BaseModel):
         classes: class -> diagnoses, as in the config.
         image_size: height and width in pixels.
         resize: how an image is brought to that size.
-        exclude: artefacts whose pictures were left out.
+        exclude: artefacts whose images were left out.
         fold: which fold was val, where the shards hold folds.
-        windows: the windows of the stored pictures that the model was trained on; None: the whole.
-        max_side: the size cap of those pictures in pixels; None in runs that did not note it.
+        windows: the windows of the stored images that the model was trained on; None: the whole.
+        max_side: the size cap of those images in pixels; None in runs that did not note it.
         order: digest of the order of the records that it was trained on; None for an ensemble,
             and in runs that did not note it.
     """

@@ -94,16 +94,16 @@ class AugmentConfig(_Schema):
     saturation: float = Field(0.0, ge=0, lt=1, description="scale saturation by 1-s to 1+s")
     hue: float = Field(0.0, ge=0, le=0.5, description="turn the hue by up to this fraction of 1")
     rand_augment: int = Field(
-        0, ge=0, le=8, description="so many random changes a picture, of those left at 0 above"
+        0, ge=0, le=8, description="so many random changes an image, of those left at 0 above"
     )
     rand_magnitude: Fraction = Field(
         0.3, description="rand_augment: strength as a fraction of the strongest"
     )
     mixup: float = Field(
-        0.0, ge=0, le=100, description="mix pictures; alpha of their shares' Beta distribution"
+        0.0, ge=0, le=100, description="mix images; alpha of their shares' Beta distribution"
     )
     cutmix: float = Field(
-        0.0, ge=0, le=100, description="paste a box of another picture; alpha as for mixup"
+        0.0, ge=0, le=100, description="paste a box of another image; alpha as for mixup"
     )
 
     @model_validator(mode="after")
@@ -124,9 +124,9 @@ class AugmentConfig(_Schema):
 
 
 class WindowConfig(_Schema):
-    """Windows that slide over the stored pictures; each becomes an input of the network."""
+    """Windows that slide over the stored images; each becomes an input of the network."""
 
-    size: int = Field(ge=8, le=4096, description="side of a window in pixels of the stored picture")
+    size: int = Field(ge=8, le=4096, description="side of a window in pixels of the stored image")
     stride: int = Field(
         ge=1, le=4096, description="pixels from one window to the next, at most size"
     )
@@ -136,7 +136,7 @@ class WindowConfig(_Schema):
         if self.stride > self.size:
             raise ValueError(
                 f"stride {self.stride} is longer than size {self.size}, so windows would miss "
-                "parts of the picture"
+                "parts of the image"
             )
         return self
 
@@ -151,7 +151,7 @@ class DataConfig(_Schema):
         None, description="class -> diagnoses in it; others are left out (none: each its own class)"
     )
     exclude: tuple[str, ...] = Field(
-        (), description="artefacts whose pictures are left out: dark_corners, hair, sticker"
+        (), description="artefacts whose images are left out: dark_corners, hair, sticker"
     )
     fold: int | None = Field(
         None, ge=0, le=1000, description="which fold is val, for shards prepared with --folds"
@@ -160,7 +160,7 @@ class DataConfig(_Schema):
         "none", description="how often a class is shown in an epoch; see docs/data.md"
     )
     windows: WindowConfig | None = Field(
-        None, description="train on windows {size, stride} of each picture, average when judging"
+        None, description="train on windows {size, stride} of each image, average when judging"
     )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
     shuffle_buffer: int = Field(
@@ -496,7 +496,7 @@ class ExternalConfig(_Schema):
         min_length=2, description="class -> diagnoses of that data set"
     )
     exclude: tuple[str, ...] = Field(
-        (), description="artefacts whose pictures are left out, as data.exclude"
+        (), description="artefacts whose images are left out, as data.exclude"
     )
     fold: dict[str, list[str]] = Field(
         description="class -> classes of the run whose probabilities are added; others are "

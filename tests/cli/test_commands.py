@@ -41,8 +41,8 @@ def command(monkeypatch, capsys):
     return call
 
 
-def write_pictures(folder: Path, count: int = 24) -> Path:
-    """A HAM10000 folder of small pictures that are no near duplicates of one another."""
+def write_images(folder: Path, count: int = 24) -> Path:
+    """A HAM10000 folder of small images that are no near duplicates of one another."""
     rng = np.random.default_rng(0)
     images = folder / "images"
     images.mkdir(parents=True)
@@ -69,9 +69,9 @@ def only_line(done: Done) -> str:
     return lines[0]
 
 
-def test_from_pictures_to_predictions(tmp_path, command, monkeypatch):
+def test_from_images_to_predictions(tmp_path, command, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    write_pictures(tmp_path / "ham", 60)
+    write_images(tmp_path / "ham", 60)
     done = command("prepare", "ham10000", "ham")
     assert done.code == 0, done.err
     assert "mel" in done.out
@@ -110,7 +110,7 @@ def test_from_pictures_to_predictions(tmp_path, command, monkeypatch):
             "predict", target, *few, "broken.jpg", "--output", "p.csv", "--annotate", "seen"
         )
         assert done.code == 0, done.err
-        assert "1 of 7 pictures could not be read" in done.err
+        assert "1 of 7 images could not be read" in done.err
         table = pd.read_csv(tmp_path / "p.csv")
         good = table[table["error"].isna()]
         assert len(good) == 6
@@ -161,7 +161,7 @@ def test_an_external_data_set_is_folded(tmp_path, command, tiny_runs, phantom_sh
 def test_bad_data_is_one_line_and_leaves_nothing(tmp_path, command, break_it, parts):
     import re
 
-    folder = write_pictures(tmp_path / "ham")
+    folder = write_images(tmp_path / "ham")
     break_it(folder)
     done = command("prepare", "ham10000", folder, "--output", tmp_path / "tfrecords")
     assert done.code == 2, (done.out, done.err)
@@ -276,17 +276,17 @@ def test_overwrite_leaves_the_old_run_when_the_new_one_is_impossible(
     assert (old / "model.keras").is_file()
 
 
-def test_predictions_are_json_and_never_replace_a_picture(tmp_path, command, tiny_runs):
+def test_predictions_are_json_and_never_replace_an_image(tmp_path, command, tiny_runs):
     Image.new("RGB", (40, 30)).save(tmp_path / "good.png")
-    (tmp_path / "bad.png").write_bytes(b"no picture")
+    (tmp_path / "bad.png").write_bytes(b"no image")
     done = command("predict", tiny_runs[0], tmp_path, "--json")
     rows = json.loads(done.out)["predictions"]
     assert sorted(row["melanoma"] is None for row in rows) == [False, True]
     done = command("predict", tiny_runs[0], tmp_path, "--output", tmp_path / "good.png")
     assert done.code == 2
-    assert "one of the pictures" in only_line(done)
-    with Image.open(tmp_path / "good.png") as picture:
-        assert picture.size == (40, 30)
+    assert "one of the images" in only_line(done)
+    with Image.open(tmp_path / "good.png") as image:
+        assert image.size == (40, 30)
 
 
 def test_an_export_stays_in_its_folder(tmp_path, command, tiny_runs):
@@ -297,7 +297,7 @@ def test_an_export_stays_in_its_folder(tmp_path, command, tiny_runs):
 
 
 def test_class_names_are_printed_as_they_are(tmp_path, command):
-    folder = write_pictures(tmp_path / "ham", 40)
+    folder = write_images(tmp_path / "ham", 40)
     names = ["[/b]", "[red]x"] * 20
     edit_metadata(
         folder, lambda t: t.assign(dx=names, path=[f"images/{name}.jpg" for name in t["image_id"]])
@@ -323,7 +323,7 @@ def test_the_table_of_commands_is_that_of_the_package():
 
 
 def test_a_layout_of_ones_own_is_prepared(tmp_path, monkeypatch, command):
-    write_pictures(tmp_path / "ham")
+    write_images(tmp_path / "ham")
     (tmp_path / "our_layouts.py").write_text(
         "from tfskin.datasets.sources.ham10000 import read_ham10000\n"
         "def read_ours(path):\n"

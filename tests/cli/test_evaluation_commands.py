@@ -74,7 +74,7 @@ def test_explanations_are_one_json_object(command, monkeypatch):
     assert json.loads(done.out) == {"pictures": rows}
 
 
-def test_explain_names_the_pictures_that_it_drew(tmp_path, command, tiny_runs):
+def test_explain_names_the_images_that_it_drew(tmp_path, command, tiny_runs):
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
     Image.fromarray(pixels).save(tmp_path / "lesion.jpg")
     done = command("explain", tiny_runs[0], tmp_path / "lesion.jpg", "--output", tmp_path / "seen")

@@ -127,7 +127,7 @@ def test_a_run_that_depends_on_its_batch_fails_and_cannot_be_exported(tmp_path, 
     assert not (tmp_path / "exports").exists()
 
 
-def test_variants_end_in_one_table_and_one_picture(tmp_path, command, phantom_shards):
+def test_variants_end_in_one_table_and_one_image(tmp_path, command, phantom_shards):
     path = tmp_path / "two.yaml"
     path.write_text(
         "name: two\nmodel: {image_size: 32}\ntrain: {epochs: 1, batch_size: 16, recalibrate: 24}\n"

@@ -1,4 +1,4 @@
-"""Records of tiny pictures, and their shards, for the tests of this room."""
+"""Records of tiny images, and their shards, for the tests of this room."""
 
 import pytest
 
@@ -7,7 +7,7 @@ from tests.datasets.tiny import make_records, write_tiny
 
 @pytest.fixture(scope="session")
 def tiny_records(tmp_path_factory):
-    return make_records(tmp_path_factory.mktemp("pictures"), 24)
+    return make_records(tmp_path_factory.mktemp("images"), 24)
 
 
 @pytest.fixture(scope="session")

@@ -10,7 +10,7 @@ from scipy import ndimage
 
 from tfskin.datasets import artefacts
 from tfskin.datasets.artefacts import DETECTORS, find_artefacts
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "measure_artefacts.py"
 PASTE = runpy.run_path(str(SCRIPT))["PASTE"]
@@ -43,18 +43,18 @@ def test_a_pasted_artefact_is_found_at_any_size_and_no_other_with_it(name, size)
     assert not any(others)
 
 
-def test_a_bluish_picture_has_no_sticker():
+def test_a_bluish_image_has_no_sticker():
     tinted = np.asarray(make_skin(0), float) * (0.55, 0.9, 1.4)
     image = Image.fromarray(np.clip(tinted, 0, 255).astype(np.uint8))
     assert not find_artefacts(image)["sticker"]
 
 
-def test_tiny_and_black_pictures_are_no_error():
+def test_tiny_and_black_images_are_no_error():
     for size in ((1, 1), (3, 200), (40, 30)):
         assert set(find_artefacts(Image.new("RGB", size))) == set(DETECTORS)
 
 
-def test_the_real_pictures_are_flagged_as_they_were_judged(real_isic_archive):
+def test_the_real_images_are_flagged_as_they_were_judged(real_isic_archive):
     expected = {
         "ISIC_0000004": {"dark_corners"},
         "ISIC_0000043": {"hair"},
@@ -62,8 +62,8 @@ def test_the_real_pictures_are_flagged_as_they_were_judged(real_isic_archive):
         "ISIC_0000293": {"dark_corners"},
     }
     for name, flags in expected.items():
-        picture = read_picture(real_isic_archive / f"{name}.jpg", at_least=512)
-        assert {flag for flag, hit in find_artefacts(picture).items() if hit} == flags
+        image = read_image(real_isic_archive / f"{name}.jpg", at_least=512)
+        assert {flag for flag, hit in find_artefacts(image).items() if hit} == flags
 
 
 @pytest.mark.parametrize("size", [3, 7, 11, 23])

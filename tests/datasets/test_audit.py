@@ -1,4 +1,4 @@
-"""Pictures that are broken, odd, repeated or flagged, and what the audit says of them."""
+"""Images that are broken, odd, repeated or flagged, and what the audit says of them."""
 
 import json
 
@@ -17,7 +17,7 @@ from tfskin.errors import UserError
 
 @pytest.fixture
 def records(tmp_path):
-    """Twelve pictures: one cut off, one a web page, one CMYK, one a mirrored copy."""
+    """Twelve images: one cut off, one a web page, one CMYK, one a mirrored copy."""
     table = make_records(tmp_path, 12)
     data = (tmp_path / "image_003.png").read_bytes()
     (tmp_path / "image_003.png").write_bytes(data[: len(data) // 2])
@@ -34,10 +34,10 @@ def test_unusable_files_are_listed_with_the_reason_and_left_out(records):
     assert "is cut off" in audit.problems["problem"].iloc[0]
     assert "is a web page" in audit.problems["problem"].iloc[1]
     assert len(audit.records) == 10
-    assert describe_problems(audit) == ("left out 2 unusable pictures: 'image_003', 'image_004'")
-    with pytest.raises(UserError, match=r"image_003\.png: is cut off.*\(2 pictures cannot be"):
+    assert describe_problems(audit) == ("left out 2 unusable images: 'image_003', 'image_004'")
+    with pytest.raises(UserError, match=r"image_003\.png: is cut off.*\(2 images cannot be"):
         audit_records(records, on_error="fail")
-    with pytest.raises(UserError, match="none of 2 pictures can be used"):
+    with pytest.raises(UserError, match="none of 2 images can be used"):
         audit_records(records.iloc[3:5])
 
 
@@ -76,8 +76,8 @@ def test_cramers_v_of_independent_and_of_equal_columns():
 def test_a_field_of_one_value_is_known_and_says_nothing(records):
     table = records.assign(width=40, height=30)
     found = measure_associations(table).set_index("field")
-    assert np.isnan(found["association"]["picture size"])
-    assert found["images"]["picture size"] == len(table)
+    assert np.isnan(found["association"]["image size"])
+    assert found["images"]["image size"] == len(table)
     assert found["images"]["sex"] == 0  # nobody says it
 
 

@@ -56,8 +56,8 @@ def test_pieces_make_the_same_shards(tiny_records, tiny_shards, tmp_path, in_thi
 
 
 def test_pieces_find_what_one_pass_finds(tmp_path, in_this_process):
-    records = make_records(tmp_path / "pictures", 12)
-    Path(records["path"][7]).write_bytes(b"no picture")
+    records = make_records(tmp_path / "images", 12)
+    Path(records["path"][7]).write_bytes(b"no image")
     found = audit_records(records, beam=BeamRun("", tmp_path / "work"))
     expected = audit_records(records)
     assert not is_quiet()  # the workers are, this process is not
@@ -67,7 +67,7 @@ def test_pieces_find_what_one_pass_finds(tmp_path, in_this_process):
 
 
 def test_audit_reads_pieces_too(tmp_path, in_this_process, monkeypatch):
-    table = make_records(tmp_path / "pictures", 12)[["image_id", "path", "diagnosis"]]
+    table = make_records(tmp_path / "images", 12)[["image_id", "path", "diagnosis"]]
     table.rename(columns={"diagnosis": "label"}).to_csv(tmp_path / "table.csv", index=False)
     pieces: list[object] = []
     monkeypatch.setattr(
@@ -89,9 +89,9 @@ def test_audit_reads_pieces_too(tmp_path, in_this_process, monkeypatch):
         assert (tmp_path / "beam" / name).read_text() == (tmp_path / "plain" / name).read_text()
 
 
-def test_a_broken_picture_is_named_and_leaves_nothing(tmp_path, in_this_process):
-    records = make_records(tmp_path / "pictures", 12)
-    Path(records["path"][7]).write_bytes(b"no picture")
+def test_a_broken_image_is_named_and_leaves_nothing(tmp_path, in_this_process):
+    records = make_records(tmp_path / "images", 12)
+    Path(records["path"][7]).write_bytes(b"no image")
     splits, groups = split_evenly(records)
     options = ShardOptions(beam=BeamRun("", tmp_path / "out" / "tiny"))
     with pytest.raises(UserError, match=r"image_007\.png: is no image"):
@@ -131,9 +131,9 @@ def test_options_that_beam_does_not_know(tiny_records, tmp_path, real_beam, word
 
 @pytest.mark.filterwarnings("ignore")
 def test_two_processes_make_the_same_shards(tmp_path, real_beam):
-    records = make_records(tmp_path / "pictures", 40)
-    Path(records["path"][7]).write_bytes(b"no picture")
-    table = tmp_path / "pictures.csv"
+    records = make_records(tmp_path / "images", 40)
+    Path(records["path"][7]).write_bytes(b"no image")
+    table = tmp_path / "images.csv"
     records.rename(columns={"diagnosis": "label"}).to_csv(table, index=False)
     made = []
     for name, options in (("plain", None), ("beam", TWO_PROCESSES)):

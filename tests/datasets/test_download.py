@@ -136,17 +136,17 @@ BLOB = bytes(range(256)) * 4000
 
 def write_challenge(web: Web) -> tuple[RemoteFile, ...]:
     """ISIC 2016 as published: a table without header, and an archive with one folder."""
-    pictures, rows = {}, []
+    images, rows = {}, []
     for number in range(12):
         stream = io.BytesIO()
         make_image(number, size=(64, 48)).save(stream, "JPEG")
-        pictures[f"ISBI2016_ISIC_Part3_Training_Data/ISIC_{number:07d}.jpg"] = stream.getvalue()
+        images[f"ISBI2016_ISIC_Part3_Training_Data/ISIC_{number:07d}.jpg"] = stream.getvalue()
         rows.append(f"ISIC_{number:07d},{('benign', 'malignant')[number % 2]}")
     table = "\n".join(rows).encode()
     digest = f"sha256:{hashlib.sha256(table).hexdigest()}"
     return (
         web.publish("ISBI2016_ISIC_Part3_Training_GroundTruth.csv", table, digest),
-        web.publish("ISBI2016_ISIC_Part3_Training_Data.zip", make_zip(pictures)),
+        web.publish("ISBI2016_ISIC_Part3_Training_Data.zip", make_zip(images)),
     )
 
 

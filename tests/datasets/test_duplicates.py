@@ -12,16 +12,16 @@ from tfskin.datasets.duplicates import (
     HASHED_SIDE,
     MAX_DISTANCE,
     compare_hashes,
-    hash_picture,
+    hash_image,
     turn_hashes,
 )
 from tfskin.datasets.groups import group_records
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 from tfskin.errors import UserError
 
 
 def make_textured_image(seed: int) -> Image.Image:
-    """A picture with detail at every size, as skin has."""
+    """An image with detail at every size, as skin has."""
     generator = np.random.default_rng(seed)
     total = np.full((300, 400), 128.0)
     for cells in (4, 8, 16, 32, 64):
@@ -31,13 +31,13 @@ def make_textured_image(seed: int) -> Image.Image:
 
 
 def find_near_duplicates(paths: list[str], **limits: int) -> pd.DataFrame:
-    hashes = [hash_picture(read_picture(path, at_least=2 * HASHED_SIDE)) for path in paths]
+    hashes = [hash_image(read_image(path, at_least=2 * HASHED_SIDE)) for path in paths]
     return compare_hashes(np.array(hashes, np.uint64).reshape(-1, HASH_WORDS), **limits)
 
 
 @pytest.fixture
-def pictures(tmp_path):
-    """Paths of an original, changed copies of it, and other pictures."""
+def images(tmp_path):
+    """Paths of an original, changed copies of it, and other images."""
     original = make_textured_image(0)
     turned = Image.Exif()
     turned[0x0112] = 6
@@ -51,17 +51,17 @@ def pictures(tmp_path):
     return [str(path) for path in sorted(tmp_path.iterdir())]
 
 
-def test_changed_copies_are_found_and_other_pictures_are_not(pictures):
-    pairs = find_near_duplicates(pictures)
+def test_changed_copies_are_found_and_other_images_are_not(images):
+    pairs = find_near_duplicates(images)
     found = set(zip(pairs["first"], pairs["second"], strict=True))
     assert found == {(i, j) for i in range(5) for j in range(i + 1, 5)}
     assert pairs["distance"].between(0, MAX_DISTANCE).all()
     assert list(pairs.columns) == ["first", "second", "distance", "turn"]
 
 
-def test_the_distance_is_a_choice(pictures):
-    assert len(find_near_duplicates(pictures, max_distance=HASH_BITS)) == 21
-    again = [pictures[0], pictures[0]]
+def test_the_distance_is_a_choice(images):
+    assert len(find_near_duplicates(images, max_distance=HASH_BITS)) == 21
+    again = [images[0], images[0]]
     assert find_near_duplicates(again, max_distance=0)["distance"].eq(0).all()
 
 
@@ -91,7 +91,7 @@ def test_equal_hashes_are_linked_to_the_first():
     assert pairs.to_numpy().tolist() == [[3, 300, 0, 0], [3, 599, 0, 0]]
 
 
-def test_the_tables_for_many_pictures_finds_what_comparing_all_finds(monkeypatch):
+def test_the_tables_for_many_images_finds_what_comparing_all_finds(monkeypatch):
     generator = np.random.default_rng(0)
     hashes = generator.integers(0, 2**64, (1500, 16), dtype=np.uint64)
     for copy in range(60):
@@ -104,14 +104,14 @@ def test_the_tables_for_many_pictures_finds_what_comparing_all_finds(monkeypatch
     assert compare_hashes(hashes).equals(expected)
 
 
-def test_a_turned_hash_is_about_the_hash_of_the_turned_picture():
-    picture = make_textured_image(4)
-    own = hash_picture(picture)[None]
+def test_a_turned_hash_is_about_the_hash_of_the_turned_image():
+    image = make_textured_image(4)
+    own = hash_image(image)[None]
     for turn in range(8):
-        turned = picture.transpose(Image.Transpose.TRANSPOSE) if turn & 4 else picture
+        turned = image.transpose(Image.Transpose.TRANSPOSE) if turn & 4 else image
         turned = turned.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if turn & 1 else turned
         turned = turned.transpose(Image.Transpose.FLIP_TOP_BOTTOM) if turn & 2 else turned
-        expected = bits_of(hash_picture(turned)[None])
+        expected = bits_of(hash_image(turned)[None])
         assert (bits_of(turn_hashes(own, turn)) != expected).sum() < 40
 
 
@@ -128,15 +128,15 @@ def test_mirrored_and_turned_copies_are_found_at_another_size_and_quality(turn, 
     assert pairs["turn"][0] > 0
 
 
-def test_no_pictures_give_no_pairs():
+def test_no_images_give_no_pairs():
     assert find_near_duplicates([]).empty
 
 
-def test_a_broken_picture_is_named(pictures, tmp_path):
+def test_a_broken_image_is_named(images, tmp_path):
     broken = tmp_path / "broken.jpg"
     broken.write_bytes((tmp_path / "1_jpeg.jpg").read_bytes()[:2000])
     with pytest.raises(UserError, match=r"broken\.jpg: is cut off"):
-        find_near_duplicates([*pictures, str(broken)])
+        find_near_duplicates([*images, str(broken)])
 
 
 @pytest.mark.slow

@@ -104,7 +104,7 @@ def test_the_proof_says_what_could_not_be_ruled_out():
 @pytest.fixture(scope="module")
 def folded(tmp_path_factory):
     folder = tmp_path_factory.mktemp("folded")
-    records = make_records(folder / "pictures", 40)
+    records = make_records(folder / "images", 40)
     records["sticker"] = np.arange(40) % 4 == 0
     records[["hair", "dark_corners"]] = 0
     groups = group_records(records, link((0, 39)))
@@ -141,7 +141,7 @@ def test_training_asks_for_a_fold(folded):
     assert find_shards(str(folded.folder), fold=1).fold == 1
 
 
-def test_flagged_pictures_are_passed_over_and_not_counted(folded):
+def test_flagged_images_are_passed_over_and_not_counted(folded):
     from tfskin.inputs import InputOptions, count_images, make_dataset, read_labels
 
     everything = load_shards(folded.folder, fold=0)

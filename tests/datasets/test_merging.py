@@ -59,7 +59,7 @@ def test_a_test_image_of_any_source_stays_test():
         assert splits == {"ISIC_0000001": "test", "ISIC_0000002": "", "ISIC_0000003": "test"}
 
 
-def test_equal_names_of_other_pictures_stay_apart():
+def test_equal_names_of_other_images_stay_apart():
     merged = merge_records([table("one", {"a__1": "x"}), table("two", {"a__1": "x", "b": "y"})])
     assert merged.repeated == 0
     assert merged.records["image_id"].tolist() == ["one__a__1", "two__a__1", "b"]

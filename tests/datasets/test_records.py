@@ -5,7 +5,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from tests.datasets.sources.pictures import write_pictures
+from tests.datasets.sources.images import write_images
 from tfskin.datasets.records import RECORD_COLUMNS, build_records, check_records
 from tfskin.datasets.sources import read_records
 from tfskin.errors import UserError
@@ -13,7 +13,7 @@ from tfskin.errors import UserError
 
 @pytest.fixture
 def files(tmp_path: Path) -> list[str]:
-    write_pictures(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    write_images(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
     return [str(tmp_path / name) for name in ("a.jpg", "b.jpg", "c.jpg")]
 
 
@@ -94,8 +94,8 @@ def test_an_unusable_id_is_refused(files, image_id, words):
         build(files, image_id=["a", "b", image_id])
 
 
-def test_a_missing_picture_is_named_with_its_image(files):
-    with pytest.raises(UserError, match=r"image 'c': there is no picture .*gone\.jpg"):
+def test_a_missing_image_is_named_with_its_image(files):
+    with pytest.raises(UserError, match=r"image 'c': there is no image .*gone\.jpg"):
         build([*files[:2], str(Path(files[0]).with_name("gone.jpg"))])
 
 

@@ -55,8 +55,8 @@ def test_records_without_any_diagnosis_are_refused(tiny_records, tmp_path):
         )
 
 
-def test_a_broken_picture_is_named_and_leaves_nothing(tmp_path):
-    records = make_records(tmp_path / "pictures", 12)
+def test_a_broken_image_is_named_and_leaves_nothing(tmp_path):
+    records = make_records(tmp_path / "images", 12)
     broken = Path(records["path"][5])
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(UserError, match=r"image_005\.png: is cut off"):

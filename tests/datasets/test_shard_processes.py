@@ -30,7 +30,7 @@ from tfskin.datasets import shard_files
 
 records, folder = pd.read_pickle(sys.argv[1]), Path(sys.argv[2])
 write_tiny(records, folder / "whole")
-encode, calls = shard_files.encode_picture, []
+encode, calls = shard_files.encode_image, []
 
 def slow(path, **options):
     calls.append(path)
@@ -39,7 +39,7 @@ def slow(path, **options):
         time.sleep(600)
     return encode(path, **options)
 
-shard_files.encode_picture = slow
+shard_files.encode_image = slow
 write_tiny(records, folder / "killed", workers=1)
 """
 

@@ -125,10 +125,10 @@ def test_the_fingerprint_changes_with_a_byte_a_split_and_a_label(
         made = write_shards(changed, split, groups, name="tiny", output_dir=tmp_path / folder)
         fingerprints.add(made.fingerprint)
 
-    picture = tmp_path / "other.png"
-    make_image(999).save(picture)
+    image = tmp_path / "other.png"
+    make_image(999).save(image)
     byte = tiny_records.copy()
-    byte.loc[3, "path"] = str(picture)
+    byte.loc[3, "path"] = str(image)
     add("byte", byte, splits)
     label = tiny_records.copy()
     label.loc[3, "diagnosis"] = "mel" if label.loc[3, "diagnosis"] != "mel" else "nv"
@@ -143,7 +143,7 @@ def test_the_fingerprint_changes_with_a_byte_a_split_and_a_label(
 
 def test_the_fingerprint_of_known_records_is_a_known_one(tmp_path):
     # Uncompressed pixels, stored as they are: no encoder's version changes these bytes.
-    records = make_records(tmp_path / "pictures", 8)
+    records = make_records(tmp_path / "images", 8)
     for index, path in enumerate(records["path"]):
         Path(path).write_bytes(_plain_png(index))
     splits = pd.Series(np.repeat(SPLITS, 2))
@@ -168,10 +168,10 @@ def _plain_png(level: int) -> bytes:
     return b"\x89PNG\r\n\x1a\n" + header + chunk(b"IDAT", pixels) + chunk(b"IEND", b"")
 
 
-def test_large_pictures_are_shrunk_and_their_size_is_kept(tmp_path):
+def test_large_images_are_shrunk_and_their_size_is_kept(tmp_path):
     import tensorflow as tf
 
-    records = make_records(tmp_path / "pictures", 8)
+    records = make_records(tmp_path / "images", 8)
     for index, path in enumerate(records["path"]):
         make_image(index, size=(300, 200)).save(path)
     made = write_tiny(records, tmp_path / "shards", max_side=60)
@@ -194,13 +194,13 @@ def test_shards_that_a_killed_overwrite_moved_away_are_put_back(tiny_records, tm
 
 
 def test_many_records_are_spread_over_four_files_that_stay_below_the_limit(tmp_path):
-    picture = tmp_path / "one.jpg"
-    make_image(0).save(picture)
-    records = make_records(tmp_path / "pictures", 2)
+    image = tmp_path / "one.jpg"
+    make_image(0).save(image)
+    records = make_records(tmp_path / "images", 2)
     many = pd.concat([records.iloc[:1]] * 520, ignore_index=True)
     many["image_id"] = [f"i{index}" for index in range(520)]
     many["lesion_id"] = ""
-    many["path"] = str(picture)
+    many["path"] = str(image)
     many.loc[0, "diagnosis"] = "nv"
     splits = pd.Series(["train"] * 510 + ["test"] * 10)
     made = write_shards(many, splits, np.arange(520), name="tiny", output_dir=tmp_path / "a")
@@ -220,7 +220,7 @@ def test_many_records_are_spread_over_four_files_that_stay_below_the_limit(tmp_p
 
 
 def test_a_record_without_a_diagnosis_has_label_minus_one(tmp_path):
-    records = make_records(tmp_path / "pictures", 8)
+    records = make_records(tmp_path / "images", 8)
     records.loc[0, "diagnosis"] = ""
     made = write_tiny(records, tmp_path / "shards")
     examples = [x for files in made.files.values() for file in files for x in read_examples(file)]
@@ -230,7 +230,7 @@ def test_a_record_without_a_diagnosis_has_label_minus_one(tmp_path):
 
 
 def test_a_missing_split_has_no_files(tmp_path):
-    records = make_records(tmp_path / "pictures", 4)
+    records = make_records(tmp_path / "images", 4)
     splits = pd.Series(["train", "train", "test", "test"])
     made = write_shards(
         records, splits, np.array([0, 0, 1, 1]), name="tiny", output_dir=tmp_path / "shards"
@@ -275,7 +275,7 @@ def test_the_readme_names_every_feature(tiny_shards):
 
 def test_the_fingerprint_counts_a_clinic_and_a_skin_tone(tmp_path):
     """Where they are known: shards without them keep the fingerprint that they had."""
-    records = make_records(tmp_path / "pictures", 8)
+    records = make_records(tmp_path / "images", 8)
     splits = pd.Series(np.repeat(SPLITS, 2))
     found = set()
     for name, changes in {"a": {}, "b": {"clinic": "x"}, "c": {"skin_tone": "4"}}.items():

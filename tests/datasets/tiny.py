@@ -1,4 +1,4 @@
-"""Tiny pictures and records for the tests of this room."""
+"""Tiny images and records for the tests of this room."""
 
 from pathlib import Path
 
@@ -15,13 +15,13 @@ from tfskin.datasets.splits import make_splits
 
 
 def make_image(seed: int, *, size: tuple[int, int] = (40, 30)) -> Image.Image:
-    """A smooth random RGB picture: blobs, so that JPEG and resizing change it little."""
+    """A smooth random RGB image: blobs, so that JPEG and resizing change it little."""
     coarse = np.random.default_rng(seed).integers(0, 256, (6, 8, 3), dtype=np.uint8)
     return Image.fromarray(coarse).resize(size, Image.Resampling.BICUBIC)
 
 
 def make_records(folder: Path, count: int, *, suffix: str = ".png") -> pd.DataFrame:
-    """Records of ``count`` pictures of 3 diagnoses, two images a lesion."""
+    """Records of ``count`` images of 3 diagnoses, two images a lesion."""
     folder.mkdir(parents=True, exist_ok=True)
     ids = [f"image_{index:03d}" for index in range(count)]
     for index, image_id in enumerate(ids):

@@ -8,14 +8,14 @@ import pytest
 
 from tests.models.test_contract import tiny
 from tfskin.ensembling import Combiner, as_float32, build_ensemble
-from tfskin.evaluation.explanations import embed, explain_pictures, nearest
+from tfskin.evaluation.explanations import embed, explain_images, nearest
 from tfskin.evaluation.taps import find_units
 from tfskin.models import MODELS, build_model
 
 TINY: dict[str, Any] = {"image_size": (32, 32), "num_classes": 3, "widths": (4, 4, 8, 8, 8)}
 
 
-def pictures(count=2, size=(32, 32)):
+def images(count=2, size=(32, 32)):
     random = np.random.default_rng(0)
     return random.uniform(0, 255, (count, *size, 3)).astype(np.float32)
 
@@ -32,8 +32,8 @@ def plain(size=(16, 20)):
 
 
 def test_grad_cam_is_its_formula():
-    model, shown = plain(), pictures(2, (16, 20))
-    found = explain_pictures(model, shown, [0, 2], steps=2)
+    model, shown = plain(), images(2, (16, 20))
+    found = explain_images(model, shown, [0, 2], steps=2)
     assert found.grad_cam is not None
     assert found.note == ""
     maps = keras.Model(model.input, model.get_layer("features").output).predict(shown, verbose=0)
@@ -47,7 +47,7 @@ def test_grad_cam_is_its_formula():
 def test_integrated_gradients_are_complete():
     for model in (plain(), build_model("five_layer", color_space="rgb", **TINY)):
         size = model.input_shape[1:3]
-        found = explain_pictures(model, pictures(2, size), [1, 2], steps=32)
+        found = explain_images(model, images(2, size), [1, 2], steps=32)
         assert found.gradients.shape == (2, *size)
         np.testing.assert_allclose(found.completeness, 1, atol=0.1)
 
@@ -59,8 +59,8 @@ def test_a_model_that_sees_one_spot_is_explained_by_it():
     pooled = keras.layers.GlobalAveragePooling2D()(features)
     logits = keras.layers.Dense(2, name="logits")(pooled)
     model = keras.Model(image, logits)
-    shown = pictures(1, (16, 16))
-    found = np.abs(explain_pictures(model, shown, [0], steps=4).gradients[0])
+    shown = images(1, (16, 16))
+    found = np.abs(explain_images(model, shown, [0], steps=4).gradients[0])
     outside = found.copy()
     outside[4:8, 4:8] = 0
     assert found.max() > 0
@@ -93,7 +93,7 @@ def test_every_network_of_the_table_is_explained(name, policy):
     model = as_float32(model)
     assert not any(layer.compute_dtype == "float16" for layer in model._flatten_layers())
     size = model.input_shape[1:3]
-    found = explain_pictures(model, pictures(1, size), [1], steps=2)
+    found = explain_images(model, images(1, size), [1], steps=2)
     assert found.note == ""
     assert found.grad_cam is not None
     assert found.grad_cam.shape == found.gradients.shape == (1, *size)
@@ -123,16 +123,16 @@ def test_ensembles_and_backbones_are_explained(policy):
         keras.config.set_dtype_policy(before)
     ensemble = build_ensemble(members, Combiner("weights", weights=(0.5, 0.25, 0.25)))
     assert [unit.spectral for unit in find_units(ensemble)] == [False, True, False]
-    shown = pictures(1)
+    shown = images(1)
     before = np.asarray(ensemble(shown))
-    found = explain_pictures(ensemble, shown, [0], steps=2)
+    found = explain_images(ensemble, shown, [0], steps=2)
     assert found.grad_cam is not None
     assert found.grad_cam.shape == (1, 32, 32)
     assert found.grad_cam.max() == 1
     assert np.isfinite(found.gradients).all()
     assert found.note == "Grad-CAM is of 2 of 3 members; the others' maps have no places."
     np.testing.assert_array_equal(np.asarray(ensemble(shown)), before)
-    alone = explain_pictures(as_float32(members[1]), shown, [0], steps=2)
+    alone = explain_images(as_float32(members[1]), shown, [0], steps=2)
     assert alone.grad_cam is None
     assert alone.note == "No Grad-CAM: its maps are of frequencies."
     assert np.abs(alone.gradients).max() > 0
@@ -144,12 +144,12 @@ def test_an_ensembles_map_is_the_sum_of_its_members_by_their_weights(weights):
     for seed, member in enumerate(members):
         random = np.random.default_rng(seed)
         member.set_weights([random.normal(size=w.shape) for w in member.get_weights()])
-    shown = pictures(1)
-    each = [explain_pictures(member, shown, [1], steps=1).grad_cam for member in members]
+    shown = images(1)
+    each = [explain_images(member, shown, [1], steps=1).grad_cam for member in members]
     assert all(one is not None and one.any() for one in each)
     expected = sum(weight * one for weight, one in zip(weights, each, strict=True))
     ensemble = build_ensemble(members, Combiner("weights", weights=weights))
-    found = explain_pictures(ensemble, shown, [1], steps=1).grad_cam
+    found = explain_images(ensemble, shown, [1], steps=1).grad_cam
     assert found is not None
     np.testing.assert_allclose(found, expected / expected.max(), atol=1e-5)
 
@@ -163,12 +163,12 @@ def test_tokens_of_a_transformer_are_a_map():
     tokens = keras.layers.LayerNormalization(name="last")(tokens)
     pooled = keras.layers.GlobalAveragePooling1D()(tokens)
     model = keras.Model(image, keras.layers.Dense(3, name="logits")(pooled))
-    shown = pictures(1)
+    shown = images(1)
     label = int(np.asarray(model(shown)).argmax())  # a logit above 0: some place speaks for it
     (unit,) = find_units(model)
     assert unit.features is not None
     assert unit.features.name == "last"
-    found = explain_pictures(model, shown, [label], steps=4)
+    found = explain_images(model, shown, [label], steps=4)
     assert found.grad_cam is not None
     assert found.grad_cam.shape == (1, 32, 32)
     assert found.grad_cam.max() == 1
@@ -178,14 +178,14 @@ def test_a_model_without_a_map_says_so():
     image = keras.Input((8, 8, 3), name="image")
     flat = keras.layers.Flatten()(keras.layers.AveragePooling2D(8)(image))
     model = keras.Model(image, keras.layers.Dense(2, name="logits")(flat))
-    found = explain_pictures(model, pictures(1, (8, 8)), [0], steps=4)
+    found = explain_images(model, images(1, (8, 8)), [0], steps=4)
     assert found.grad_cam is None
     assert found.note == "No Grad-CAM: it has no map of features."
 
 
-def test_a_picture_is_nearest_to_itself():
+def test_an_image_is_nearest_to_itself():
     model = build_model("five_layer", **TINY)
-    shown = pictures(6)
+    shown = images(6)
     known = embed(model, iter([shown[:4], shown[4:]]))
     assert known.shape == (6, 8)
     np.testing.assert_allclose(np.linalg.norm(known, axis=1), 1, atol=1e-5)

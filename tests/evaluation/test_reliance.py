@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tfskin.evaluation.bootstrap import Bootstrap
-from tfskin.evaluation.picture_changes import (
+from tfskin.evaluation.image_changes import (
     TURNS,
     change_all,
     corruptions,
@@ -20,7 +20,7 @@ from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
 NAMES = ["nevus", "melanoma"]
 
 
-def pictures(images=40):
+def images(images=40):
     """Skin with a dark spot in the middle for melanoma, and its dark rim for nobody."""
     labels = np.arange(images) % 2
     shown = np.full((images, 32, 40, 3), 190, np.float32)
@@ -46,7 +46,7 @@ def corner_model(shown):
 
 
 def check(predict, *, malignant=("melanoma",), clean=None, **options):
-    labels, shown = pictures()
+    labels, shown = images()
     given = Predictions.of(labels, np.full((40, 2), 0.5), NAMES, malignant=malignant)
     probe = Probe(predict=predict, images=shown, clean=clean)
     return reliance_metrics(given, Bootstrap(resamples=100), probe, **options)
@@ -79,7 +79,7 @@ def test_a_model_that_looks_at_the_corner_is_found_out():
     assert found["consistency"]["turned by 180°"]["mean_difference"]["value"] < 0.01
 
 
-def test_artefacts_are_pasted_on_clean_pictures_only():
+def test_artefacts_are_pasted_on_clean_images_only():
     clean = np.arange(40) < 10
     found = check(centre_model, clean=clean)
     assert found["clean_images"] == 10
@@ -97,21 +97,21 @@ def test_a_batch_that_matters_is_seen():
 
 @pytest.mark.parametrize("shape", [(32, 32, 3), (24, 40, 3)])
 def test_changes_keep_shape_and_range_and_are_repeatable(shape):
-    picture = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
+    image = np.random.default_rng(0).uniform(0, 255, (2, *shape)).astype(np.float32)
     changes = [hide_lesion, keep_lesion, *TURNS.values(), *pasted().values()]
     changes += [change for levels in corruptions().values() for change in levels.values()]
     for change in changes:
-        once, again = change_all(picture, change), change_all(picture, change)
-        assert once.shape == picture.shape
+        once, again = change_all(image, change), change_all(image, change)
+        assert once.shape == image.shape
         assert once.dtype == np.float32
         assert once.min() >= 0
         assert once.max() <= 255
         np.testing.assert_array_equal(once, again)
-        assert not np.array_equal(once, picture)
+        assert not np.array_equal(once, image)
 
 
-def test_hidden_and_only_share_the_picture_between_them():
-    picture = np.random.default_rng(0).uniform(0, 255, (30, 30, 3)).astype(np.float32)
-    hidden, only = hide_lesion(picture), keep_lesion(picture)
-    same = (hidden == picture).all(axis=2) ^ (only == picture).all(axis=2)
+def test_hidden_and_only_share_the_image_between_them():
+    image = np.random.default_rng(0).uniform(0, 255, (30, 30, 3)).astype(np.float32)
+    hidden, only = hide_lesion(image), keep_lesion(image)
+    same = (hidden == image).all(axis=2) ^ (only == image).all(axis=2)
     assert same.all()

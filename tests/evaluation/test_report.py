@@ -30,7 +30,7 @@ ABSENT = {"value": None, "low": None, "high": None, "undefined": 100}
 
 def content(**changes):
     matrix = confusion_matrix([0, 1, 1], [0, 1, 0], 2)
-    picture = np.full((20, 30, 3), 128, np.uint8)
+    image = np.full((20, 30, 3), 128, np.uint8)
     values = {
         "title": "five_layer & friends",
         "facts": {"Parameters": "1,234"},
@@ -60,9 +60,7 @@ def content(**changes):
             ),
             Section(
                 heading="Hardest cases",
-                blocks=[
-                    Case(heading="ISIC_1", text="Why", pictures=[("seen", "a lesion", picture)])
-                ],
+                blocks=[Case(heading="ISIC_1", text="Why", images=[("seen", "a lesion", image)])],
             ),
             Section(heading="Left out", blocks=[]),
             Section(
@@ -133,7 +131,7 @@ def test_says_everything(tmp_path: Path):
     assert "0.91249" in checker.sort_keys  # a table is sorted by the whole number
 
 
-def test_every_picture_has_a_size_and_words(tmp_path: Path):
+def test_every_image_has_a_size_and_words(tmp_path: Path):
     _, _, checker = read(tmp_path, content())
     assert [image["alt"] for image in checker.images] == ["2 of 3 right", "a lesion"]
     assert checker.images[1]["width"] == "30"

@@ -7,7 +7,7 @@ import tfskin
 from tfskin.errors import UserError
 
 
-def test_pictures_are_explained(tmp_path, tiny_runs):
+def test_images_are_explained(tmp_path, tiny_runs):
     from PIL import Image
 
     pixels = np.random.default_rng(0).integers(0, 255, (40, 50, 3), dtype=np.uint8)
@@ -18,8 +18,8 @@ def test_pictures_are_explained(tmp_path, tiny_runs):
     )  # fmt: skip
     (row,) = table.to_dict("records")
     assert row["explained"] == "nevus"
-    with Image.open(row["picture"]) as picture:
-        assert picture.width > picture.height > 100
+    with Image.open(row["picture"]) as image:
+        assert image.width > image.height > 100
     predicted = tfskin.predict(tiny_runs[0], [tmp_path / "lesion.png"])
     assert row["predicted"] == predicted["predicted"][0]
     assert row["probability"] == pytest.approx(predicted["probability"][0], abs=1e-4)

@@ -9,7 +9,7 @@ from tfskin.serving.model_card import write_licenses
 
 
 def test_what_an_export_says_of_its_images_holds_for_those_that_were_used(tmp_path):
-    records = make_records(tmp_path / "pictures", 48)
+    records = make_records(tmp_path / "images", 48)
     records["license"] = ["CC-0", "CC-BY", ""] * 16
     records["hair"] = [0, 0, 1, 1] * 12
     classes = {"bad": ["mel"], "good": ["nv"]}  # bcc is left out

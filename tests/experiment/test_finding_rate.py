@@ -15,7 +15,7 @@ def config(phantom_shards):
     return tfskin.read_config("five_layer_rgb.yaml", keys)
 
 
-def test_a_picture_and_a_table_are_left_and_no_run(tmp_path, config):
+def test_an_image_and_a_table_are_left_and_no_run(tmp_path, config):
     report = finding_rate.find_rate(config, output=tmp_path / "rates", updates=12)
     assert [path.name for path in tmp_path.iterdir()] == ["rates"]
     assert sorted(path.name for path in (tmp_path / "rates").iterdir()) == [

@@ -4,7 +4,7 @@ import keras
 import numpy as np
 import pytest
 
-from tests.serving.pictures import encode, make_picture
+from tests.serving.images import encode, make_image
 from tfskin.errors import UserError
 from tfskin.experiment.predicting import load_predictor, stream_predictions
 from tfskin.files import write_json
@@ -21,11 +21,11 @@ def thirds(encoded):
 
 
 @pytest.mark.parametrize("suffix", [".csv", ".jsonl"])
-def test_a_stopped_call_goes_on_with_the_names_of_its_annotated_pictures(tmp_path, suffix):
+def test_a_stopped_call_goes_on_with_the_names_of_its_annotated_images(tmp_path, suffix):
     for seed, name in enumerate(["a/x.jpg", "b/x.jpg", "c/x.jpg", "d/x.jpg"]):
         path = tmp_path / name
         path.parent.mkdir()
-        path.write_bytes(encode(make_picture(seed)))
+        path.write_bytes(encode(make_image(seed)))
     (tmp_path / "b/x.jpg").write_bytes(b"")
     predictor = Predictor(NAMES, thirds, "thirds")
     folders = [tmp_path / name for name in "abcd"]
@@ -60,7 +60,7 @@ def test_a_stopped_call_goes_on_with_the_same_model_only(tmp_path):
     write_json(run / "decision.json", {"temperature": 1.0})
     model.save(run / "model.keras")
     for seed in range(2):
-        (tmp_path / f"{seed}.jpg").write_bytes(encode(make_picture(seed)))
+        (tmp_path / f"{seed}.jpg").write_bytes(encode(make_image(seed)))
     options = PredictOptions(tmp_path / "out.csv", stream=StreamOptions(batch_size=1))
 
     def rows(predictor):

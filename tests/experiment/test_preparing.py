@@ -17,8 +17,8 @@ FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, artefacts=False)
 
 @pytest.fixture
 def table(tmp_path):
-    """30 pictures of 15 lesions; the first two lesions are torn into train and test."""
-    folder = tmp_path / "pictures"
+    """30 images of 15 lesions; the first two lesions are torn into train and test."""
+    folder = tmp_path / "images"
     folder.mkdir()
     for number in range(30):
         make_image(number).save(folder / f"p{number}.png")

@@ -253,9 +253,7 @@ def test_batches_of_a_run_that_is_judged_are_as_large_as_asked(
 
 
 @pytest.mark.parametrize("more", [(), ("data.windows={size: 32, stride: 32}",)])
-def test_recalibration_sees_as_many_pictures_as_it_says(
-    tmp_path, monkeypatch, phantom_shards, more
-):
+def test_recalibration_sees_as_many_images_as_it_says(tmp_path, monkeypatch, phantom_shards, more):
     counts = []
 
     def spy(model, batches):

@@ -1,4 +1,4 @@
-"""A run on windows of each picture: trained on all, judged by their mean, one row an image."""
+"""A run on windows of each image: trained on all, judged by their mean, one row an image."""
 
 import shutil
 
@@ -8,7 +8,7 @@ from PIL import Image
 
 import tfskin
 from tests.conftest import TINY
-from tfskin.datasets.pictures import shrink_picture
+from tfskin.datasets.images import shrink_image
 from tfskin.ensembling import fit_temperature
 from tfskin.errors import UserError
 from tfskin.evaluation.decision import decide
@@ -43,20 +43,20 @@ def test_class_counts_are_those_of_the_windows(phantom_shards, sampling):
     config = tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
     shards = tfskin.load_shards(phantom_shards)
     data = fit_data(config, shards, class_names(shards, None))
-    pictures = read_labels(shards, "train", None)["diagnosis"].value_counts().to_dict()
+    images = read_labels(shards, "train", None)["diagnosis"].value_counts().to_dict()
     if sampling == "oversample":
-        pictures = dict.fromkeys(pictures, max(pictures.values()))
-    assert data.class_counts == {name: 4 * count for name, count in pictures.items()}
+        images = dict.fromkeys(images, max(images.values()))
+    assert data.class_counts == {name: 4 * count for name, count in images.items()}
     assert sum(data.class_counts.values()) == data.images_per_epoch
 
 
-def test_sampling_with_pictures_of_unequal_size_is_refused(phantom_shards, monkeypatch):
+def test_sampling_with_images_of_unequal_size_is_refused(phantom_shards, monkeypatch):
     keys = [*TINY, "data.windows={size: 32, stride: 32}", "data.sampling=undersample"]
     config = tfskin.read_config("five_layer_rgb.yaml", [*keys, f"data.shards={phantom_shards}"])
     shards = tfskin.load_shards(phantom_shards)
     counted = "tfskin.experiment.fitting.data.count_windows"
     monkeypatch.setattr(counted, lambda *_, **__: np.array([4, 6]))
-    with pytest.raises(UserError, match=r"^data.sampling: pictures have 4 to 6 windows each"):
+    with pytest.raises(UserError, match=r"^data.sampling: images have 4 to 6 windows each"):
         fit_data(config, shards, class_names(shards, None))
 
 
@@ -81,7 +81,7 @@ def test_an_images_probabilities_are_the_mean_of_its_windows(run):
     np.testing.assert_allclose(np.exp(logits), means, rtol=1e-4)
 
 
-def test_predicting_stored_pictures_gives_what_the_run_is_judged_by(run, tmp_path):
+def test_predicting_stored_images_gives_what_the_run_is_judged_by(run, tmp_path):
     # What follows the mean must follow it.
     decision = run.decision().to_dict() | {"temperature": 2.5}
     names = run.class_names()
@@ -129,20 +129,20 @@ def test_an_ensembles_temperature_is_that_of_the_mean(run, tmp_path):
         tfskin.ensemble(stacking, output=tmp_path / "never")
 
 
-def test_large_pictures_are_shrunk_as_the_stored_ones_were(run, tmp_path):
+def test_large_images_are_shrunk_as_the_stored_ones_were(run, tmp_path):
     predictor = load_predictor(run)
-    picture = Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 900, 3), np.uint8))
-    small = shrink_picture(picture, run.inputs().max_side)
+    image = Image.fromarray(np.random.default_rng(0).integers(0, 255, (700, 900, 3), np.uint8))
+    small = shrink_image(image, run.inputs().max_side)
     assert max(small.size) == load_run_shards(run).max_side
-    picture.save(tmp_path / "large.png")
+    image.save(tmp_path / "large.png")
     small.save(tmp_path / "small.png")
     paths = [tmp_path / "large.png", tmp_path / "small.png"]
     one, other = predict_images(predictor, paths)
     assert one.probabilities == other.probabilities
 
 
-def test_what_sees_whole_pictures_is_refused(run, tmp_path):
-    with pytest.raises(UserError, match=r"trained on windows.*whole pictures"):
+def test_what_sees_whole_images_is_refused(run, tmp_path):
+    with pytest.raises(UserError, match=r"trained on windows.*whole images"):
         tfskin.export(run, output=tmp_path)
     with pytest.raises(UserError, match="trained on windows"):
         tfskin.explain(run, [tmp_path])

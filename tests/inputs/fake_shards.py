@@ -38,8 +38,8 @@ def encode(pixels: np.ndarray, kind: str = "JPEG", **options) -> bytes:
     return buffer.getvalue()
 
 
-def smooth_picture(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
-    """A random picture without fine detail, as a photograph has little: uint8."""
+def smooth_image(seed: int, height: int = 40, width: int = 48) -> np.ndarray:
+    """A random image without fine detail, as a photograph has little: uint8."""
     coarse = np.random.default_rng(seed).integers(0, 256, (5, 6, 3), dtype=np.uint8)
     large = Image.fromarray(coarse).resize((width, height), Image.Resampling.BICUBIC)
     return np.asarray(large)
@@ -75,7 +75,7 @@ def record(
 def write_fake_shards(
     folder: Path, split_diagnoses: dict[str, list[str]], *, files: int = 3
 ) -> Shards:
-    """Shards with one smooth picture for each diagnosis that is listed, named ``<split>-<n>``."""
+    """Shards with one smooth image for each diagnosis that is listed, named ``<split>-<n>``."""
     known = sorted({name for names in split_diagnoses.values() for name in names} - {""})
     paths: dict[str, list[str]] = {}
     for split, names in split_diagnoses.items():
@@ -84,7 +84,7 @@ def write_fake_shards(
             path = folder / f"fake-{split}.tfrecord-{part:05d}-of-{files:05d}"
             with tf.io.TFRecordWriter(str(path)) as writer:
                 for number in range(part, len(names), files):
-                    image = encode(smooth_picture(number), quality=95)
+                    image = encode(smooth_image(number), quality=95)
                     name = names[number]
                     label = known.index(name) if name else -1
                     writer.write(record(f"{split}-{number}", image, name, label, age=number))

@@ -6,7 +6,7 @@ import pytest
 import tensorflow as tf
 from scipy.ndimage import map_coordinates
 
-from tests.inputs.fake_shards import smooth_picture
+from tests.inputs.fake_shards import smooth_image
 from tfskin.inputs.augment import NUMBERS, draw_numbers, make_augment
 from tfskin.schema import AugmentConfig
 
@@ -90,7 +90,7 @@ GEOMETRY: dict[str, dict[str, Any]] = {
 )
 def test_geometry_is_the_formula_sampled_by_scipy(name, fill, size):
     config = AugmentConfig(**{**OFF, **GEOMETRY[name], "fill": fill})
-    image = smooth_picture(5, *size)
+    image = smooth_image(5, *size)
     for index in range(6):
         expected = expected_geometry(config, image, index)
         # Positions are float32: 1e-5 pixels times up to 100 grey levels a pixel.
@@ -154,14 +154,14 @@ def expected_colors(config: AugmentConfig, image: np.ndarray, index: int) -> np.
 )
 def test_colors_follow_the_formula(strengths):
     config = AugmentConfig(**OFF, **strengths)
-    image = smooth_picture(6, *WIDE)
+    image = smooth_image(6, *WIDE)
     for index in range(4):
         expected = expected_colors(config, image, index)
         np.testing.assert_allclose(augment(config, image, index), expected, atol=0.01)
 
 
 def test_hue_and_saturation_leave_grey_alone():
-    grey = np.repeat(smooth_picture(7, *SQUARE)[..., :1], 3, axis=-1)
+    grey = np.repeat(smooth_image(7, *SQUARE)[..., :1], 3, axis=-1)
     config = AugmentConfig(**OFF, hue=0.5, saturation=0.9)
     np.testing.assert_allclose(augment(config, grey, 1), grey, atol=0.1)
 
@@ -188,7 +188,7 @@ def test_erasing_fills_a_rectangle_of_the_asked_size_with_the_mean():
 def test_all_changes_stay_in_range_and_keep_the_shape():
     strong = {"rotation": 180, "zoom": 0.9, "shift": 1, "shear": 59, "crop": (0.01, 1)}
     config = AugmentConfig(**strong, erasing=1, brightness=1, contrast=0.9, saturation=0.9, hue=0.5)
-    image = smooth_picture(8, *WIDE)
+    image = smooth_image(8, *WIDE)
     for index in range(10):
         result = augment(config, image, index)
         assert result.shape == image.shape
@@ -200,7 +200,7 @@ def test_all_changes_stay_in_range_and_keep_the_shape():
 
 def test_random_numbers_depend_on_seed_epoch_and_index_alone():
     config = AugmentConfig(rotation=180, hue=0.1)
-    image = smooth_picture(9, *SQUARE)
+    image = smooth_image(9, *SQUARE)
     first = augment(config, image, 5)
     tf.random.set_seed(99)
     np.testing.assert_array_equal(augment(config, image, 5), first)
@@ -210,7 +210,7 @@ def test_random_numbers_depend_on_seed_epoch_and_index_alone():
 
 
 def test_switching_a_change_on_leaves_the_others_as_they_were():
-    image = smooth_picture(10, *SQUARE)
+    image = smooth_image(10, *SQUARE)
     plain = augment(AugmentConfig(), image, 5)
     saturated = augment(AugmentConfig(brightness=1e-6), image, 5)
     np.testing.assert_allclose(plain, saturated, atol=1e-3)

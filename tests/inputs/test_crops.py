@@ -1,4 +1,4 @@
-"""Random-resized crops of whole stored pictures, against Pillow."""
+"""Random-resized crops of whole stored images, against Pillow."""
 
 import math
 
@@ -7,7 +7,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.inputs.fake_shards import encode, make_shards, record, smooth_picture
+from tests.inputs.fake_shards import encode, make_shards, record, smooth_image
 from tfskin.inputs import InputOptions, make_dataset
 from tfskin.inputs.augment import NUMBERS, draw_numbers
 from tfskin.inputs.crops import make_crop
@@ -46,7 +46,7 @@ def expected_box(shape, index, config, *, resize="imagenet", size=SIZE, seed=3, 
 @pytest.mark.parametrize("area", [(0.05, 0.3), (0.4, 1.0), (1.0, 1.0)])
 def test_a_crop_is_pillows_crop_resized_once(shape, area, resize):
     config = AugmentConfig(**OFF, crop=area)
-    image = smooth_picture(7, *shape)
+    image = smooth_image(7, *shape)
     for index in range(8):
         box = expected_box(shape, index, config, resize=resize)
         part = Image.fromarray(image).crop(box)
@@ -73,14 +73,14 @@ def test_boxes_stay_inside_and_keep_their_aspect(shape):
     assert min(areas) < 0.15
 
 
-def test_the_whole_picture_at_its_own_size_is_the_picture():
+def test_the_whole_image_at_its_own_size_is_the_image():
     config = AugmentConfig(**OFF, crop=(1.0, 1.0), crop_aspect=(1.0, 1.0))
-    image = smooth_picture(1, *SIZE)
+    image = smooth_image(1, *SIZE)
     np.testing.assert_array_equal(cropped(image, 0, config), image)
 
 
 def test_a_crop_depends_on_seed_epoch_and_index_alone():
-    config, image = AugmentConfig(**OFF, crop=(0.3, 0.6)), smooth_picture(1, 60, 80)
+    config, image = AugmentConfig(**OFF, crop=(0.3, 0.6)), smooth_image(1, 60, 80)
     first = cropped(image, 5, config)
     np.testing.assert_array_equal(first, cropped(image, 5, config))
     for other in (
@@ -93,7 +93,7 @@ def test_a_crop_depends_on_seed_epoch_and_index_alone():
 
 @pytest.fixture(scope="module")
 def framed(tmp_path_factory):
-    """A wide picture whose left and right quarters are red: what ``imagenet`` cuts off."""
+    """A wide image whose left and right quarters are red: what ``imagenet`` cuts off."""
     folder = tmp_path_factory.mktemp("framed")
     image = np.full((40, 80, 3), 100, np.uint8)
     image[:, :20] = image[:, 60:] = (255, 0, 0)

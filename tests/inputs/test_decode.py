@@ -5,7 +5,7 @@ import pytest
 import tensorflow as tf
 from PIL import Image
 
-from tests.inputs.fake_shards import encode, smooth_picture
+from tests.inputs.fake_shards import encode, smooth_image
 from tfskin.inputs.decode import decode_and_resize, decode_image, make_resize, resize_image
 
 BILINEAR = Image.Resampling.BILINEAR
@@ -13,52 +13,52 @@ BILINEAR = Image.Resampling.BILINEAR
 
 @pytest.mark.parametrize("options", [{"quality": 95, "subsampling": 0}, {"quality": 75}])
 def test_jpeg_is_decoded_as_pillow_does(options):
-    data = encode(smooth_picture(1), **options)
+    data = encode(smooth_image(1), **options)
     ours = decode_image(tf.constant(data)).numpy().astype(int)
     assert np.abs(ours - np.asarray(Image.open(io.BytesIO(data)))).max() <= 1
 
 
 @pytest.mark.parametrize("mode", ["RGB", "L", "P", "RGBA"])
 def test_png_is_decoded_exactly(mode):
-    picture = Image.fromarray(smooth_picture(2)).convert(mode)
+    image = Image.fromarray(smooth_image(2)).convert(mode)
     buffer = io.BytesIO()
-    picture.save(buffer, "PNG")
+    image.save(buffer, "PNG")
     np.testing.assert_array_equal(
-        decode_image(tf.constant(buffer.getvalue())), np.asarray(picture.convert("RGB"))
+        decode_image(tf.constant(buffer.getvalue())), np.asarray(image.convert("RGB"))
     )
 
 
-@pytest.mark.parametrize("data", [b"", b"<html>", encode(smooth_picture(3))[:300]])
-def test_bytes_that_are_no_picture_raise(data):
+@pytest.mark.parametrize("data", [b"", b"<html>", encode(smooth_image(3))[:300]])
+def test_bytes_that_are_no_image_raise(data):
     with pytest.raises(tf.errors.InvalidArgumentError):
         decode_image(tf.constant(data))
 
 
 def shrink_with_pillow(pixels: np.ndarray, size: tuple[int, int], resize: str) -> np.ndarray:
     (height, width), (rows, columns) = size, pixels.shape[:2]
-    picture = Image.fromarray(pixels)
+    image = Image.fromarray(pixels)
     if resize == "squash":
-        return np.asarray(picture.resize((width, height), BILINEAR))
+        return np.asarray(image.resize((width, height), BILINEAR))
     ratios = height / rows, width / columns
     ratio = {"crop": max(ratios), "imagenet": max(ratios) * 8 / 7, "pad": min(ratios)}[resize]
     scaled = round(columns * ratio), round(rows * ratio)
-    picture = picture.resize(scaled, BILINEAR)
+    image = image.resize(scaled, BILINEAR)
     left, top = (scaled[0] - width) / 2, (scaled[1] - height) / 2
     left, top = int(left), int(top)  # towards zero
-    return np.asarray(picture.crop((left, top, left + width, top + height)))
+    return np.asarray(image.crop((left, top, left + width, top + height)))
 
 
 # 30 x 41 from 150 x 200: the crop and the margins are odd.
 @pytest.mark.parametrize("size", [(128, 128), (30, 41), (96, 64), (300, 300)])
 @pytest.mark.parametrize("resize", ["squash", "crop", "imagenet", "pad"])
 def test_resize_is_within_a_grey_level_of_pillow(size, resize):
-    pixels = smooth_picture(4, height=150, width=200)
+    pixels = smooth_image(4, height=150, width=200)
     expected = shrink_with_pillow(pixels, size, resize).astype(float)
     assert np.abs(resize_image(tf.constant(pixels), size, resize) - expected).max() <= 1.01
 
 
 def test_imagenet_is_the_shorter_side_to_256_and_the_centre_224():
-    pixels = smooth_picture(5, height=300, width=450)
+    pixels = smooth_image(5, height=300, width=450)
     whole = resize_image(tf.constant(pixels), (256, 384), "squash")
     found = resize_image(tf.constant(pixels), (224, 224), "imagenet")
     np.testing.assert_allclose(found, whole[16:240, 80:304], atol=1e-3)

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 import tensorflow as tf
 
-from tests.inputs.fake_shards import encode, record, smooth_picture, write_fake_shards
+from tests.inputs.fake_shards import encode, record, smooth_image, write_fake_shards
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
@@ -65,17 +65,17 @@ def test_missing_split_gives_an_empty_table(shards):
     assert list(table.columns) == list(read_labels(shards, "test", None).columns)
 
 
-def test_pictures_come_from_the_training_split_first(shards):
+def test_images_come_from_the_training_split_first(shards):
     assert len(read_samples(shards, limit=5)) == 5
-    pictures = [sample.data for sample in read_samples(shards, limit=99)]
-    assert len(pictures) == 14
-    assert set(pictures[-2:]) == {encode(smooth_picture(n), quality=95) for n in (0, 1)}
+    images = [sample.data for sample in read_samples(shards, limit=99)]
+    assert len(images) == 14
+    assert set(images[-2:]) == {encode(smooth_image(n), quality=95) for n in (0, 1)}
 
 
-def damage_picture(shards: Shards) -> None:
+def damage_image(shards: Shards) -> None:
     with tf.io.TFRecordWriter(shards.files["train"][1]) as writer:
-        writer.write(record("fine", encode(smooth_picture(0)), "nv", 1))
-        writer.write(record("ISIC_7", encode(smooth_picture(0))[:400], "nv", 1))
+        writer.write(record("fine", encode(smooth_image(0)), "nv", 1))
+        writer.write(record("ISIC_7", encode(smooth_image(0))[:400], "nv", 1))
 
 
 def flip_a_byte(shards: Shards) -> None:
@@ -102,7 +102,7 @@ def write_nonsense(shards: Shards) -> None:
 @pytest.mark.parametrize(
     ("damage", "message"),
     [
-        (damage_picture, "the picture of image 'ISIC_7' cannot be decoded"),
+        (damage_image, "the image of image 'ISIC_7' cannot be decoded"),
         (flip_a_byte, r"record \d is damaged"),
         (cut, "record 4 is damaged"),
         (remove, "no such file"),
@@ -117,6 +117,6 @@ def test_damage_stops_the_pass_and_is_named(shards, damage, message):
     found = str(find_damage(shards, "train"))
     assert "fake-train.tfrecord-00001-of-00003: " in found
     assert re.search(message, found)
-    if damage is not damage_picture:
+    if damage is not damage_image:
         with pytest.raises(UserError, match=message):
             read_labels(shards, "train", None)

@@ -36,7 +36,7 @@ def draw(config, count, *, seed=0, epoch=0):
     return draw_all().numpy()
 
 
-def test_mixup_is_the_weighted_mean_of_a_picture_and_the_next():
+def test_mixup_is_the_weighted_mean_of_an_image_and_the_next():
     share = np.array([0.1, 0.5, 0.9, 1.0], "float32")
     numbers = np.stack([share, 0 * share, 0 * share, 0 * share], axis=1)
     images, shares = mix(numbers)
@@ -68,7 +68,7 @@ def test_shares_have_the_beta_distribution(alpha):
     assert stats.kstest(shares, stats.beta(alpha, alpha).cdf).pvalue > 1e-3
 
 
-def test_numbers_depend_on_seed_epoch_and_picture_alone():
+def test_numbers_depend_on_seed_epoch_and_image_alone():
     config = AugmentConfig(mixup=0.4, cutmix=1.0)
     first = draw(config, 300)
     np.testing.assert_array_equal(first, draw(config, 300))

@@ -8,7 +8,7 @@ from tests.inputs.fake_shards import (
     encode,
     make_shards,
     record,
-    smooth_picture,
+    smooth_image,
     write_fake_shards,
 )
 from tfskin.datasets.shards import Shards
@@ -146,14 +146,14 @@ def test_images_without_diagnosis_are_left_out(tmp_path):
     ]
 
 
-def test_pictures_of_several_sizes_are_read(tmp_path):
+def test_images_of_several_sizes_are_read(tmp_path):
     sizes = [(40, 48), (48, 40), (40, 48), (9, 70)]
     path = str(tmp_path / "mixed.tfrecord")
     with tf.io.TFRecordWriter(path) as writer:
         for number, size in enumerate(sizes):
-            image = encode(smooth_picture(number, *size), "PNG")
+            image = encode(smooth_image(number, *size), "PNG")
             writer.write(record(str(number), image, "nv", 0))
     shards = make_shards(tmp_path, {"train": {"nv": 4}}, {"train": [path]})
     for image, number in zip(read(shards)[0], range(4), strict=True):
-        pixels = tf.constant(smooth_picture(number, *sizes[number]))
+        pixels = tf.constant(smooth_image(number, *sizes[number]))
         np.testing.assert_allclose(image, resize_image(pixels, (16, 16), "squash"), atol=0.01)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import tensorflow as tf
 
-from tests.inputs.fake_shards import smooth_picture
+from tests.inputs.fake_shards import smooth_image
 from tests.inputs.test_augment import OFF, numbers_of
 from tfskin.errors import UserError
 from tfskin.inputs.augment import NUMBERS, make_augment
@@ -20,7 +20,7 @@ def chosen(config, index):
     return {name: 2 * float(numbers[key]) - 1 for name, key in NUMBER_OF.items()}
 
 
-def test_each_picture_gets_so_many_changes_at_the_magnitude_and_all_are_chosen_alike():
+def test_each_image_gets_so_many_changes_at_the_magnitude_and_all_are_chosen_alike():
     config = AugmentConfig(rand_augment=3, rand_magnitude=0.4, **OFF)
     counts = dict.fromkeys(RANDOM_CHANGES, 0)
     signs = set()
@@ -37,7 +37,7 @@ def test_each_picture_gets_so_many_changes_at_the_magnitude_and_all_are_chosen_a
 
 def test_it_is_the_pipelines_own_change_at_that_strength():
     config = AugmentConfig(rand_augment=1, rand_magnitude=0.5, **OFF)
-    image = smooth_picture(0, 24, 24)
+    image = smooth_image(0, 24, 24)
     for index in range(5):  # each is compiled
         [(name, strength)] = [(n, s) for n, s in chosen(config, index).items() if abs(s) > 1e-6]
         if name == "shift":

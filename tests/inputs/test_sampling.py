@@ -1,4 +1,4 @@
-"""How often each picture of each class is shown in an epoch, and that nothing else decides it."""
+"""How often each image of each class is shown in an epoch, and that nothing else decides it."""
 
 import dataclasses
 from collections import Counter
@@ -108,7 +108,7 @@ def test_sampling_is_for_training_passes_alone(shards):
     assert Counter(read(shards, None, sampling="oversample")[1].tolist()) == {0: 4, 1: 20, 2: 3}
 
 
-def test_copies_of_a_picture_differ_in_their_random_changes(shards):
+def test_copies_of_an_image_differ_in_their_random_changes(shards):
     augment = AugmentConfig(rotation=180, hue=0.2)
     images, labels = read(shards, 0, sampling="oversample", augment=augment)
     rare = {image.tobytes() for image in images[labels == 2]}

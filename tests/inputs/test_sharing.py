@@ -21,7 +21,7 @@ def batches(shards, options: InputOptions, **place):  # noqa: F811
 
 @pytest.mark.parametrize("skip", [0, 3])
 def test_each_step_of_all_processes_is_a_batch_of_one(shards, skip):  # noqa: F811
-    """72 pictures: four steps of 4 x 4, and one of 8, dealt out 2 x 4."""
+    """72 images: four steps of 4 x 4, and one of 8, dealt out 2 x 4."""
     alone = dataclasses.replace(OPTIONS, batch_size=16)
     whole = batches(shards, alone, epoch=3, skip_batches=skip)
     parts = [

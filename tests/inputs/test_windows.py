@@ -1,4 +1,4 @@
-"""Windows that slide over pictures: where they lie, that they cover, and whose they are."""
+"""Windows that slide over images: where they lie, that they cover, and whose they are."""
 
 import numpy as np
 import pytest
@@ -6,7 +6,7 @@ import tensorflow as tf
 from hypothesis import given
 from hypothesis import strategies as st
 
-from tests.inputs.fake_shards import encode, make_shards, record, smooth_picture
+from tests.inputs.fake_shards import encode, make_shards, record, smooth_image
 from tfskin.inputs import (
     InputOptions,
     average_window_logits,
@@ -60,7 +60,7 @@ def test_every_pixel_is_in_a_window_when_windows_touch():
     assert set(np.unique(parts)) == {0, *range(1, 1 + 37 * 29 * 3)}
 
 
-def test_the_mean_is_each_pictures_own():
+def test_the_mean_is_each_images_own():
     logits = np.random.default_rng(0).normal(size=(7, 3)).astype(np.float32) * 30
     powers = np.exp(logits.astype(np.float64))
     probabilities = powers / powers.sum(axis=1, keepdims=True)
@@ -77,18 +77,18 @@ SIZES = [(40, 30), (16, 16), (10, 50), (28, 29), (41, 16)]
 
 @pytest.fixture(scope="module")
 def shards(tmp_path_factory):
-    """Pictures of several sizes, one a diagnosis that is in no class."""
+    """Images of several sizes, one a diagnosis that is in no class."""
     folder, files = tmp_path_factory.mktemp("shards"), {}
     for split in ("train", "val"):
         files[split] = [str(folder / split)]
         with tf.io.TFRecordWriter(files[split][0]) as writer:
             for number, (width, height) in enumerate(SIZES):
                 seed = number + 100 * (split == "val")
-                picture = encode(smooth_picture(seed, height, width), "PNG")
+                image = encode(smooth_image(seed, height, width), "PNG")
                 label = number % 3
                 name = f"{split}-{number}"
                 size = (width, height)
-                writer.write(record(name, picture, "abc"[label], label, size=size))
+                writer.write(record(name, image, "abc"[label], label, size=size))
     counts = {split: {"a": 2, "b": 2, "c": 1} for split in files}
     return make_shards(folder, counts, files)
 
@@ -101,10 +101,10 @@ def read(shards, split, *, epoch=None, **changes):
     return images, labels, count_windows(shards, split, options=options)
 
 
-def test_judged_windows_come_row_by_row_picture_by_picture(shards):
+def test_judged_windows_come_row_by_row_image_by_image(shards):
     images, labels, counts = read(shards, "val")
     kept = [number for number in range(len(SIZES)) if number % 3 < 2]
-    cuts = [cut_all(smooth_picture(n + 100, SIZES[n][1], SIZES[n][0]), WINDOWS) for n in kept]
+    cuts = [cut_all(smooth_image(n + 100, SIZES[n][1], SIZES[n][0]), WINDOWS) for n in kept]
     assert counts.tolist() == [len(part) for part in cuts]
     np.testing.assert_allclose(images, np.concatenate(cuts), atol=0.01)
     facts = read_labels(shards, "val", {"a": ["a"], "b": ["b"]})
@@ -121,7 +121,7 @@ def test_training_sees_every_window_once_and_none_of_another_split(shards):
         assert {image.tobytes() for image in images} == seen["train"]
 
 
-def test_sampling_counts_pictures_and_shows_all_their_windows(shards):
+def test_sampling_counts_images_and_shows_all_their_windows(shards):
     classes = {"a": ["a"], "c": ["c"]}
     once = read(shards, "train", classes=classes)
     _, labels, counts = read(shards, "train", epoch=0, classes=classes, sampling="oversample")

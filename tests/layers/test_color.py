@@ -93,13 +93,13 @@ def test_unknown_space_names_the_known_ones():
 def test_real_images_are_comparable_in_every_space(real_ham10000: Path):
     image = pytest.importorskip("PIL.Image")
     files = sorted((real_ham10000 / "images").glob("*.jpg"))[::200]
-    pictures = np.stack(
+    images = np.stack(
         [np.asarray(image.open(file).resize((96, 96), image.Resampling.BILINEAR)) for file in files]
     )
-    spectrum = to_numpy(log_magnitude(keras.ops.cast(pictures, "float32")))
+    spectrum = to_numpy(log_magnitude(keras.ops.cast(images, "float32")))
     assert abs(spectrum.mean()) < 0.15
     assert abs(spectrum.std() - 1) < 0.15
     for space in ("rgb", "hsv"):
-        assert np.abs(to_numpy(ColorSpace(space)(pictures))).max() <= 1
-    hue = to_numpy(ColorSpace("hsv")(pictures))[..., 0]
+        assert np.abs(to_numpy(ColorSpace(space)(images))).max() <= 1
+    hue = to_numpy(ColorSpace("hsv")(images))[..., 0]
     assert abs(np.median(hue)) < 0.3  # skin is in the middle

@@ -395,8 +395,8 @@ def test_what_the_first_convolution_sees(name):
     arguments: dict[str, Any] = {"head_units": (2,)} if name in ("alexnet", "vgg16") else {}
     model = build_model(name, image_size=(75, 75), num_classes=2, **arguments)
     first = next(layer for layer in model.layers if isinstance(layer, keras.layers.Conv2D))
-    picture = np.linspace(0, 255, 75 * 75 * 3).reshape(1, 75, 75, 3).astype("float32")
-    seen = keras.ops.convert_to_numpy(keras.Model(model.input, first.input)(picture))
+    image = np.linspace(0, 255, 75 * 75 * 3).reshape(1, 75, 75, 3).astype("float32")
+    seen = keras.ops.convert_to_numpy(keras.Model(model.input, first.input)(image))
     if "pad" in first.input._keras_history.operation.name:
         seen = seen[:, 3:-3, 3:-3]
     low, high = RANGES[name]

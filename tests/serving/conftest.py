@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.serving.pictures import encode, make_picture
+from tests.serving.images import encode, make_image
 from tfskin.ensembling import Combiner, build_ensemble
 from tfskin.evaluation.calibration import Calibration, Knots
 from tfskin.evaluation.decision import Conformal, Decision, OperatingPoint
@@ -16,7 +16,7 @@ from tfskin.serving.saved_model import ExportOptions, export_saved_model
 
 NAMES = ("bkl", "mel", "nv")
 MEMBERS: tuple[ColorSpaceName, ...] = ("rgb", "hsv", "fft")
-SAMPLES = [Sample(encode(make_picture(seed)), f"ISIC_{seed}", "CC-0") for seed in range(3)]
+SAMPLES = [Sample(encode(make_image(seed)), f"ISIC_{seed}", "CC-0") for seed in range(3)]
 
 
 def build_members(size=(32, 32)):

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageCms, features
 
-from tests.serving.pictures import encode, make_picture
+from tests.serving.images import encode, make_image
 
 HEIGHT, WIDTH = 17, 23
 Encoding = tuple[str, bytes]
@@ -26,7 +26,7 @@ _XMP = '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:Description tiff:Orientation="6
 def make_encodings(seed: int = 0) -> Iterator[Encoding]:
     """(name, bytes of a file): at least 300, of images that are HEIGHT x WIDTH as stored."""
     for family in (_jpegs, _marked_jpegs, _lossless_jpegs, _pngs, _gifs, _bmps, _others):
-        yield from family(make_picture(seed, height=HEIGHT, width=WIDTH))
+        yield from family(make_image(seed, height=HEIGHT, width=WIDTH))
 
 
 def _jpegs(image: Image.Image) -> Iterator[Encoding]:

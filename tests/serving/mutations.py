@@ -1,4 +1,4 @@
-"""Damaged pictures, drawn from whole ones by a seed, and what must be true of the answers."""
+"""Damaged images, drawn from whole ones by a seed, and what must be true of the answers."""
 
 from collections.abc import Iterator, Sequence
 

@@ -3,7 +3,7 @@ import pytest
 import requests
 
 from tests.serving.fake_serving import Behaviour, serve_model
-from tests.serving.pictures import encode, make_picture
+from tests.serving.images import encode, make_image
 from tfskin.errors import UserError
 from tfskin.prediction.options import StreamOptions
 from tfskin.prediction.predictors import saved_model_predictor, server_predictor
@@ -34,8 +34,8 @@ def local(ensemble_export):
 @pytest.mark.parametrize("way", ["rest", "grpc"])
 def test_a_server_answers_as_the_saved_model(urls, local, way, tmp_path):
     for seed in range(3):
-        (tmp_path / f"{seed}.jpg").write_bytes(encode(make_picture(seed)))
-    (tmp_path / "3.webp").write_bytes(encode(make_picture(3), "WEBP"))
+        (tmp_path / f"{seed}.jpg").write_bytes(encode(make_image(seed)))
+    (tmp_path / "3.webp").write_bytes(encode(make_image(3), "WEBP"))
     (tmp_path / "bad.jpg").write_bytes(b"<html>")
     remote = server_predictor(urls[way])
     assert remote.class_names == local.class_names == ["bkl", "mel", "nv"]
@@ -62,7 +62,7 @@ def test_the_request_beside_an_export_is_answered_as_curl_sends_it(urls, ensembl
     answer = requests.post(f"{urls['rest']}:predict", data=sent, timeout=60)
     (row,) = answer.json()["predictions"]
     assert (row["valid"], row["reason"], row["class_names"]) == (True, "", local.class_names)
-    expected = local.function([encode(make_picture(0))]).probabilities[0]
+    expected = local.function([encode(make_image(0))]).probabilities[0]
     np.testing.assert_allclose(row["probabilities"], expected, atol=1e-5)
 
 
@@ -71,7 +71,7 @@ def test_an_overloaded_server_is_asked_again(urls, behaviour, way):
     predictor = server_predictor(urls[way])
     asked = len(behaviour.requests)
     behaviour.fail_first = 1
-    assert predictor.function([encode(make_picture(0))]).valid.all()
+    assert predictor.function([encode(make_image(0))]).valid.all()
     assert len(behaviour.requests) == asked + 2
     behaviour.fail_first = 1
     without = connect(urls[way], ServerOptions(retries=0))

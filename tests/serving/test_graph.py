@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.conftest import MEMBERS, NAMES, build_members
-from tests.serving.pictures import encode, make_picture
+from tests.serving.images import encode, make_image
 from tfskin.ensembling import Combiner, build_ensemble
 from tfskin.evaluation.decision import Decision
 from tfskin.evaluation.taps import find_units, run_tapped
@@ -16,7 +16,7 @@ from tfskin.inputs.decode import decode_and_resize, decode_image
 from tfskin.serving.graph import GraphOptions, Served, dihedral_views, make_signatures
 from tfskin.serving.heat_map import find_boxes
 
-FILES = [encode(make_picture(seed)) for seed in range(3)]
+FILES = [encode(make_image(seed)) for seed in range(3)]
 IMAGES = np.stack([decode_and_resize(tf.constant(data), (32, 32)).numpy() for data in FILES])
 
 
@@ -108,7 +108,7 @@ def test_arrays_have_the_sizes_that_files_may_have(served, name, size):
 
 @pytest.mark.parametrize("size", [(1, 1), (7, 40), (1, 4000)])
 def test_a_file_of_a_few_pixels_has_no_diagnosis(served, size):
-    data = encode(make_picture(0, height=size[0], width=size[1]))
+    data = encode(make_image(0, height=size[0], width=size[1]))
     outputs = served["serving_default"](tf.constant([data]))
     assert not outputs["valid"].numpy().any()
     assert outputs["reason"].numpy()[0] == b"too large, too small or too narrow"
@@ -151,12 +151,12 @@ def build_spotter(size=(32, 32)):
 
 
 def test_the_heat_map_is_over_what_speaks_for_the_class():
-    picture = make_picture(0, height=32, width=32).convert("L").convert("RGB")
-    picture.paste((255, 0, 0), (20, 4, 28, 12))
-    grey = make_picture(0, height=32, width=32).convert("L").convert("RGB")
+    image = make_image(0, height=32, width=32).convert("L").convert("RGB")
+    image.paste((255, 0, 0), (20, 4, 28, 12))
+    grey = make_image(0, height=32, width=32).convert("L").convert("RGB")
     options = GraphOptions(image_size=(32, 32), decision=Decision(class_names=("other", "red")))
     explain = make_signatures(Served(build_spotter(), options))["explain"]
-    outputs = explain(tf.constant([encode(picture, "PNG"), encode(grey, "PNG"), b""]))
+    outputs = explain(tf.constant([encode(image, "PNG"), encode(grey, "PNG"), b""]))
     assert outputs["class_name"].numpy().tolist() == [b"red", b"other", b""]
     red, nothing, unread = outputs["heat_map"].numpy()
     assert red.shape == (32, 32)

@@ -8,7 +8,7 @@ import tensorflow as tf
 from tests.models.test_contract import tiny
 from tests.serving.conftest import SAMPLES
 from tfskin.evaluation.decision import Decision
-from tfskin.evaluation.explanations import explain_pictures
+from tfskin.evaluation.explanations import explain_images
 from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.saved_model import ExportOptions, export_saved_model
@@ -30,12 +30,12 @@ def build_tokens():
 
 
 def check_heat_maps(folder, model):
-    """The same images through the SavedModel's ``explain`` and through ``explain_pictures``."""
+    """The same images through the SavedModel's ``explain`` and through ``explain_images``."""
     loaded = tf.saved_model.load(str(folder))
     served = loaded.signatures["explain"](image_bytes=tf.constant(FILES))
     size = model.input_shape[1:3]
     images = np.stack([decode_and_resize(tf.constant(data), size).numpy() for data in FILES])
-    found = explain_pictures(model, images, served["class_index"].numpy(), steps=1).grad_cam
+    found = explain_images(model, images, served["class_index"].numpy(), steps=1).grad_cam
     assert found is not None
     assert found.max() == pytest.approx(1)
     np.testing.assert_allclose(served["heat_map"], found, atol=1e-5)

@@ -10,8 +10,8 @@ import pytest
 import tensorflow as tf
 
 from tests.serving.cpp_loader import NoCompiler, compile_loader, run_loader
+from tests.serving.images import broken_files, encode, encode_turned, make_image
 from tests.serving.mutations import count_faults, mutate
-from tests.serving.pictures import broken_files, encode, encode_turned, make_picture
 from tfskin.prediction.predictors import server_predictor
 from tfskin.serving.options import ServerOptions
 
@@ -26,10 +26,10 @@ def loader(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def files():
-    turned = encode_turned(make_picture(5), 6, ">")
+    turned = encode_turned(make_image(5), 6, ">")
     return [
-        *(encode(make_picture(seed), kind) for seed, kind in enumerate(("JPEG", "PNG", "BMP"))),
-        encode(make_picture(3).convert("P"), "GIF"),
+        *(encode(make_image(seed), kind) for seed, kind in enumerate(("JPEG", "PNG", "BMP"))),
+        encode(make_image(3).convert("P"), "GIF"),
         turned,
         *broken_files().values(),
     ]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from tests.serving.conftest import SAMPLES, build_members
-from tests.serving.pictures import make_picture
+from tests.serving.images import make_image
 from tests.serving.test_saved_model import AlwaysTraining
 from tfskin.errors import UserError
 from tfskin.layers import ColorSpace
@@ -21,7 +21,7 @@ LOADERS = {"onnx": load_onnx, "litert": load_litert}
 @pytest.mark.parametrize("space", ["rgb", "hsv", "fft"])
 def test_portable_colour_spaces_are_the_networks(space, size):
     noise = np.random.default_rng(0).uniform(0, 255, (2, *size, 3)).astype(np.float32)
-    smooth = np.asarray(make_picture(0, height=size[0], width=size[1]), np.float32)
+    smooth = np.asarray(make_image(0, height=size[0], width=size[1]), np.float32)
     flat = [np.full((*size, 3), level, np.float32) for level in (0, 200)]
     pure = np.zeros((*size, 3), np.float32)
     pure[..., 0], pure[:5, :, 2] = 255, 255

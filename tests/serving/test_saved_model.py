@@ -8,7 +8,7 @@ import pytest
 import tensorflow as tf
 from tensorflow_serving.apis import prediction_log_pb2
 
-from tests.serving.pictures import broken_files, encode, make_picture
+from tests.serving.images import broken_files, encode, make_image
 from tfskin.errors import UserError
 from tfskin.evaluation.decision import Decision
 from tfskin.inputs import Sample
@@ -51,7 +51,7 @@ def build_tiny(*, seed=0, between=None, outputs="logits", policy="float32", scal
     return model
 
 
-IMAGES = [encode(make_picture(seed)) for seed in range(4)]
+IMAGES = [encode(make_image(seed)) for seed in range(4)]
 SAMPLES = [Sample(data, f"ISIC_{row}", "CC-0", "somebody") for row, data in enumerate(IMAGES)]
 
 

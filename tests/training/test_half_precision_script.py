@@ -1,4 +1,4 @@
-"""scripts/bench_half_precision.py: its pictures, its table and its curves."""
+"""scripts/bench_half_precision.py: its images, its table and its curves."""
 
 import csv
 import sys
@@ -10,13 +10,13 @@ from tests.scripts import load_script
 
 def test_lesions_are_drawn_from_the_seed():
     script = load_script("bench_half_precision")
-    pictures, labels = script.draw_lesions(8, 32)
+    images, labels = script.draw_lesions(8, 32)
     again, _ = script.draw_lesions(8, 32)
-    assert pictures.shape == (8, 32, 32, 3)
-    assert pictures.dtype == np.uint8
+    assert images.shape == (8, 32, 32, 3)
+    assert images.dtype == np.uint8
     assert set(labels.tolist()) == {0, 1}
-    np.testing.assert_array_equal(pictures, again)
-    assert pictures[:, 16, 16].mean() < pictures[:, 0, 0].mean()  # a dark lesion on light skin
+    np.testing.assert_array_equal(images, again)
+    assert images[:, 16, 16].mean() < images[:, 0, 0].mean()  # a dark lesion on light skin
 
 
 def test_precisions_train_on_the_same_batches_and_leave_a_table_and_curves(

@@ -12,7 +12,7 @@ from tfskin.progress import is_quiet
 
 def check_bn_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
-    images: Annotated[int, typer.Option(help="Pictures of val to look at.", min=2)] = 128,
+    images: Annotated[int, typer.Option(help="Images of val to look at.", min=2)] = 128,
     json: Json = False,
 ) -> None:
     """Check batch normalisation on real images; exit code 2 if a batch sways its predictions."""

@@ -1,4 +1,4 @@
-"""tfskin-explain: a run and pictures -> where the network looked."""
+"""tfskin-explain: a run and images -> where the network looked."""
 
 from pathlib import Path
 from typing import Annotated
@@ -11,7 +11,7 @@ from tfskin.cli.common import Json, Output, print_cells, print_json, run
 def explain_command(
     folder: Annotated[Path, typer.Argument(metavar="RUN", help="A run directory.")],
     images: Annotated[
-        list[str], typer.Argument(metavar="IMAGE...", help="Pictures, folders or patterns.")
+        list[str], typer.Argument(metavar="IMAGE...", help="Images, folders or patterns.")
     ],
     output: Output = None,
     explained_class: Annotated[
@@ -22,7 +22,7 @@ def explain_command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Draw Grad-CAM, integrated gradients and the nearest training images beside each picture."""
+    """Draw Grad-CAM, integrated gradients and the nearest training images beside each image."""
     from tfskin.experiment import explain
 
     table = explain(folder, images, output=output, explained_class=explained_class)

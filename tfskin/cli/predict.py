@@ -1,4 +1,4 @@
-"""tfskin-predict: pictures -> a table of probabilities."""
+"""tfskin-predict: images -> a table of probabilities."""
 
 import logging
 from dataclasses import replace
@@ -34,14 +34,14 @@ def predict_command(
         list[str],
         typer.Argument(
             metavar="IMAGE|FOLDER|CSV|-...",
-            help="Pictures, folders, globs, a CSV with a column 'path', or - for paths on "
+            help="Images, folders, globs, a CSV with a column 'path', or - for paths on "
             "standard input.",
         ),
     ],
     *,
     options: PredictOptions,
     heat_map: Annotated[
-        bool, typer.Option(help="Draw heat maps on annotated pictures (not with --window).")
+        bool, typer.Option(help="Draw heat maps on annotated images (not with --window).")
     ] = True,
     window: Annotated[
         int | None,
@@ -64,7 +64,7 @@ def predict_command(
     ] = None,
     json: Json = False,
 ) -> None:
-    """Classify pictures; broken ones are listed and skipped."""
+    """Classify images; broken ones are listed and skipped."""
     from tfskin.experiment.predicting import Counts, load_predictor, stream_predictions
     from tfskin.prediction.tables import predictions_table
 
@@ -84,12 +84,12 @@ def predict_command(
         _print_json(table, output, counts)
         return
     _print_table(table, list(predictor.class_names))
-    more = counts.pictures - len(kept)
+    more = counts.images - len(kept)
     if more:
         where = f"all in {output}" if output else "--output FILE.csv writes them all"
         print(f"... and {more} more ({where})")
     if counts.unreadable:
-        logger.info(f"{counts.unreadable} of {counts.pictures} pictures could not be read")
+        logger.info(f"{counts.unreadable} of {counts.images} images could not be read")
 
 
 def _windows(window: int | None, stride: int | None) -> "WindowConfig | None":

@@ -72,7 +72,7 @@ def train_command(
 ) -> None:
     """Train a network on shards; write a run directory.
 
-    A file with variants trains each, and ends in one table and one picture of curves. --folds,
+    A file with variants trains each, and ends in one table and one plot of curves. --folds,
     --seeds and --sweep train several runs (of each variant), and end in a table of means and
     spreads.
     """
@@ -157,9 +157,9 @@ def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     """Run the learning-rate range test and print it."""
     from tfskin.experiment.finding_rate import find_rate
 
-    found, picture, table = find_rate(config, output=output)
+    found, plot, table = find_rate(config, output=output)
     if json:
-        files = {"picture": picture, "table": table}
+        files = {"picture": plot, "table": table}
         print_json({"steepest": found.steepest, "tenth": found.tenth, **files})
         return
     rows = [
@@ -170,7 +170,7 @@ def _find_rate(config: Any, *, output: Path | None, json: bool) -> None:
     print(
         f"falls fastest at {found.steepest:.1e}; a tenth of where it is lowest: {found.tenth:.1e}"
     )
-    print(f"picture: {picture}, table: {table}")
+    print(f"plot: {plot}, table: {table}")
 
 
 def _repeat(

@@ -1,1 +1,1 @@
-"""Pictures on disk become records, records become splits, splits become shards."""
+"""Images on disk become records, records become splits, splits become shards."""

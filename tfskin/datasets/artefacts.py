@@ -1,7 +1,7 @@
-"""What lies on a dermoscopic picture beside skin: detectors, each measured on real pictures.
+"""What lies on a dermoscopic image beside skin: detectors, each measured on real images.
 
-``scripts/measure_artefacts.py`` pastes each artefact into pictures that are not flagged and looks
-again; what is flagged in untouched pictures was judged by eye, on all 236 full-size pictures of
+``scripts/measure_artefacts.py`` pastes each artefact into images that are not flagged and looks
+again; what is flagged in untouched images was judged by eye, on all 236 full-size images of
 the ISIC Archive and on 600 of HAM10000 at 200 x 150 pixels:
 
 ============  ==================  =====================  =====================================
@@ -15,9 +15,9 @@ sticker       236/236, 598/599    0 of 236, 1 of 600     0, and 1: blue ink at t
 Of the 11 that the last flags among all 8,012 of HAM10000, 8 are blue or violet ink and 3 a blue
 lesion: where no sticker was used, it finds what looks like one.
 
-Of pictures in which hair can be seen at all, however faint, the detector flags about two fifths:
+Of images in which hair can be seen at all, however faint, the detector flags about two fifths:
 it is made to be right when it speaks. Ruler marks and pen marks have no detector: too few of the
-real pictures have them to measure one.
+real images have them to measure one.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ from PIL import Image, ImageFilter
 from scipy import ndimage
 
 WORKING_SIDE = 256
-"""Pictures are looked at with their longer side brought to this many pixels."""
+"""Images are looked at with their longer side brought to this many pixels."""
 
 _DARK_SHARE = 0.35
 _CORNER = 0.06
@@ -60,7 +60,7 @@ def has_dark_corners(image: Image.Image) -> bool:
     """Whether the field of view ends inside the frame: two corners are far darker than the skin.
 
     The median brightness of a square of 6 % of the shorter side in each corner, against the
-    upper quartile of the whole picture: below 35 % of it is dark. Black bars count too.
+    upper quartile of the whole image: below 35 % of it is dark. Black bars count too.
     """
     grey = np.asarray(image.convert("L"))
     side = max(2, round(_CORNER * min(grey.shape)))
@@ -75,7 +75,7 @@ def has_dark_corners(image: Image.Image) -> bool:
 
 
 def has_hair(image: Image.Image) -> bool:
-    """Whether clearly dark hairs cross the picture, together 40 % of the diagonal long.
+    """Whether clearly dark hairs cross the image, together 40 % of the diagonal long.
 
     Hairs are what a morphological closing of 7 x 7 pixels fills in (the black-hat transform of
     DullRazor, Lee et al. 1997) by 14 grey levels, 26 in the mean, connected over 10 % of the
@@ -105,9 +105,9 @@ def has_hair(image: Image.Image) -> bool:
 
 
 def has_sticker(image: Image.Image) -> bool:
-    """Whether a blue, green or yellow sticker reaches into the picture from its border.
+    """Whether a blue, green or yellow sticker reaches into the image from its border.
 
-    Colours are taken relative to the picture's median colour, so that a bluish white balance
+    Colours are taken relative to the image's median colour, so that a bluish white balance
     is no sticker: a region at the border, 0.6 % of the frame or more, whose balanced saturation
     is above one half and whose hue lies between yellow and violet. Red and orange stickers look
     like vascular lesions and are not looked for.
@@ -161,7 +161,7 @@ def _lowest(planes: Sequence[np.ndarray]) -> np.ndarray:
 
 
 def _field_of_view(grey: np.ndarray) -> np.ndarray:
-    """Where skin is seen: away from a dark frame and the picture's own border."""
+    """Where skin is seen: away from a dark frame and the image's own border."""
     dark = grey < 0.25 * _quantile(grey, 0.75)
     # Opened, so that hairs stay, then grown over the soft rim.
     frame = _slide(_slide(dark, 11, np.logical_and), 23, np.logical_or)

@@ -19,7 +19,7 @@ def measure_associations(records: pd.DataFrame) -> pd.DataFrame:
     """Each field's association with the diagnosis: columns field, association, images, known.
 
     ``association`` is Cramér's V in [0, 1] (0: says nothing, 1: gives the diagnosis away) over
-    the images that have both; age and picture area are cut into five groups of equal size first.
+    the images that have both; age and image area are cut into five groups of equal size first.
     NaN where fewer than two values are known. ``images`` is how many have both. Rows are sorted,
     the strongest first.
 
@@ -37,7 +37,7 @@ def measure_associations(records: pd.DataFrame) -> pd.DataFrame:
             values[name] = labelled[name].map({0: "no", 1: "yes"}).fillna("")
     values["age"] = _cut(labelled["age"])
     if "width" in labelled:
-        values["picture size"] = _cut(labelled["width"] * labelled["height"])
+        values["image size"] = _cut(labelled["width"] * labelled["height"])
     rows = []
     for name, words in values.items():
         known = (words != "").to_numpy()

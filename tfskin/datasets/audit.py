@@ -15,17 +15,17 @@ from tfskin.datasets.duplicates import (
     HASH_WORDS,
     HASHED_SIDE,
     compare_hashes,
-    hash_picture,
+    hash_image,
 )
+from tfskin.datasets.images import examine_image, map_images
 from tfskin.datasets.options import BeamRun, OnError
-from tfskin.datasets.pictures import examine_picture, map_pictures
 from tfskin.datasets.records import summarise_names
 from tfskin.errors import UserError
 
 UNKNOWN_FLAG = -1
 _ARTEFACT_SIDE = 512
 _PIECE = 256
-"""Pictures that a Beam worker looks at before it hands in what it found."""
+"""Images that a Beam worker looks at before it hands in what it found."""
 
 
 @dataclass(frozen=True)
@@ -33,9 +33,9 @@ class Audit:
     """What was found.
 
     Attributes:
-        records: those whose picture can be used, numbered from 0, with a column for each artefact
+        records: those whose image can be used, numbered from 0, with a column for each artefact
             detector: 1 found, 0 not found, -1 not looked for.
-        files: all records, with the columns problem ("" for a usable picture), oddities, width,
+        files: all records, with the columns problem ("" for a usable image), oddities, width,
             height, sha256 and one for each detector.
         duplicates: as ``compare_hashes`` returns it, for the rows of ``records``.
         looked_for: "near_duplicates" and "artefacts", as far as they were looked for.
@@ -83,24 +83,24 @@ def audit_records(
     workers: int | None = None,
     beam: BeamRun | None = None,
 ) -> Audit:
-    """What is found in the pictures of ``records``; each is read once.
+    """What is found in the images of ``records``; each is read once.
 
     Args:
         records: as ``read_records`` or ``merge_records`` returns them.
-        on_error: ``fail`` refuses a data set with a picture that cannot be used, ``skip`` goes on
+        on_error: ``fail`` refuses a data set with an image that cannot be used, ``skip`` goes on
             without it.
         near_duplicates: look for near duplicates.
         artefacts: look for artefacts.
-        workers: threads that read pictures; none for one a CPU.
-        beam: how an Apache Beam pipeline reads the pictures; None: this process reads them.
+        workers: threads that read images; none for one a CPU.
+        beam: how an Apache Beam pipeline reads the images; None: this process reads them.
 
     Raises:
-        UserError: an unusable picture under ``fail``, or no usable one at all.
+        UserError: an unusable image under ``fail``, or no usable one at all.
     """
     look = partial(_examine, near_duplicates=near_duplicates, artefacts=artefacts)
     paths = records["path"].tolist()
     hashes = np.zeros((len(paths), HASH_WORDS), np.uint64)
-    columns: dict[str, list[object]] = {}  # a dict a picture would be half of all memory
+    columns: dict[str, list[object]] = {}  # a dict an image would be half of all memory
     for place, (row, found) in enumerate(_look_at_all(look, paths, workers, beam)):
         for name, value in row.items():
             columns.setdefault(name, []).append(value)
@@ -132,7 +132,7 @@ def _look_at_all(
     look: Look, paths: Sequence[str], workers: int | None, beam: BeamRun | None
 ) -> Iterator[tuple[dict[str, object], np.ndarray]]:
     if beam is None:
-        yield from map_pictures(look, paths, title="looking at pictures", workers=workers)
+        yield from map_images(look, paths, title="looking at images", workers=workers)
         return
     pieces = [paths[start : start + _PIECE] for start in range(0, len(paths), _PIECE)]
     for found in map_on_beam(partial(_look_at_piece, look=look), pieces, beam=beam):
@@ -142,7 +142,7 @@ def _look_at_all(
 def _look_at_piece(
     paths: Sequence[str], *, look: Look
 ) -> list[tuple[dict[str, object], np.ndarray]]:
-    return list(map_pictures(look, paths, title="", workers=None))
+    return list(map_images(look, paths, title="", workers=None))
 
 
 def _examine(
@@ -154,15 +154,15 @@ def _examine(
     found = np.zeros(HASH_WORDS, np.uint64)
     at_least = _ARTEFACT_SIDE if artefacts else 2 * HASHED_SIDE
     try:
-        picture = examine_picture(path, at_least=at_least)
+        image = examine_image(path, at_least=at_least)
     except UserError as error:
         return row | {"problem": str(error)}, found
     if near_duplicates:
-        found = hash_picture(picture.image)
+        found = hash_image(image.image)
     if artefacts:
-        flags = {name: int(hit) for name, hit in find_artefacts(picture.image).items()}
-    about = {"width": picture.width, "height": picture.height, "sha256": picture.digest}
-    return row | flags | about | {"oddities": "; ".join(picture.oddities)}, found
+        flags = {name: int(hit) for name, hit in find_artefacts(image.image).items()}
+    about = {"width": image.width, "height": image.height, "sha256": image.digest}
+    return row | flags | about | {"oddities": "; ".join(image.oddities)}, found
 
 
 def _check_usable(files: pd.DataFrame, usable: np.ndarray, on_error: OnError) -> None:
@@ -170,16 +170,16 @@ def _check_usable(files: pd.DataFrame, usable: np.ndarray, on_error: OnError) ->
     if not problems:
         return
     if len(problems) == len(files):
-        raise UserError(f"none of {len(files)} pictures can be used; {problems[0]}")
+        raise UserError(f"none of {len(files)} images can be used; {problems[0]}")
     if on_error == "fail":
-        more = f" ({len(problems)} pictures cannot be used)" if len(problems) > 1 else ""
+        more = f" ({len(problems)} images cannot be used)" if len(problems) > 1 else ""
         raise UserError(f"{problems[0]}{more}")
 
 
 def describe_problems(audit: Audit) -> str:
-    """One line about the pictures that were left out, or ""."""
+    """One line about the images that were left out, or ""."""
     names = audit.problems["image_id"].tolist()
-    return f"left out {len(names)} unusable pictures: {summarise_names(names)}" if names else ""
+    return f"left out {len(names)} unusable images: {summarise_names(names)}" if names else ""
 
 
 def _no_pairs() -> pd.DataFrame:

@@ -14,7 +14,7 @@ from PIL import Image
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.association import STRONG, count_artefacts, measure_associations
 from tfskin.datasets.audit import Audit
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 from tfskin.errors import UserError
 from tfskin.files import replace_file, write_json, write_text
 
@@ -31,7 +31,7 @@ def write_audit(folder: Path, audit: Audit, *, title: str) -> dict[str, Any]:
 
     ``images.csv`` has a row an image (problem, oddities, size, SHA-256, artefacts),
     ``duplicates.csv`` a row a pair, ``associations.csv`` a row a field, ``summary.json`` the
-    counts, and ``report.html`` all of it with pictures.
+    counts, and ``report.html`` all of it with images.
 
     Args:
         folder: where the five files go.
@@ -131,9 +131,9 @@ def _render(
 
 
 def thumbnail(path: str) -> str:
-    """A small JPEG of a picture as a data URI, or "" when it cannot be read any more."""
+    """A small JPEG of an image as a data URI, or "" when it cannot be read any more."""
     try:
-        image = read_picture(path, at_least=_THUMBNAIL)
+        image = read_image(path, at_least=_THUMBNAIL)
     except UserError:
         return ""
     image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)

@@ -1,4 +1,4 @@
-"""The passes over all pictures as Apache Beam pipelines: for more machines than one."""
+"""The passes over all images as Apache Beam pipelines: for more machines than one."""
 
 from __future__ import annotations
 
@@ -87,7 +87,7 @@ def _run_pipeline(task: _Task[Any, Any], elements: list[tuple[int, Any]], option
             pipeline
             | "chunks" >> apache_beam.Create(elements)
             | "to all workers" >> apache_beam.Reshuffle()
-            | "pictures" >> apache_beam.Map(task)
+            | "images" >> apache_beam.Map(task)
         )
 
 

@@ -1,4 +1,4 @@
-"""Pictures inside one HDF5 file, named by a path such as ``train-image.hdf5::ISIC_0015670``."""
+"""Images inside one HDF5 file, named by a path such as ``train-image.hdf5::ISIC_0015670``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ _opened = threading.local()
 
 
 def container_path(file: Path | str, name: str) -> str:
-    """The path that stands for the picture ``name`` in an HDF5 file."""
+    """The path that stands for the image ``name`` in an HDF5 file."""
     return f"{file}{_SEPARATOR}{name}"
 
 
@@ -25,7 +25,7 @@ def split_container_path(path: Path | str) -> tuple[str, str] | None:
 
 
 def list_container(file: Path) -> list[str]:
-    """The names of the pictures in an HDF5 file.
+    """The names of the images in an HDF5 file.
 
     Raises:
         UserError: the file cannot be read.
@@ -40,17 +40,17 @@ def list_container(file: Path) -> list[str]:
 
 
 def read_container(file: str, name: str) -> bytes:
-    """The bytes of one picture. Each thread keeps the file open between calls.
+    """The bytes of one image. Each thread keeps the file open between calls.
 
     Raises:
-        UserError: the file or the picture cannot be read.
+        UserError: the file or the image cannot be read.
     """
     try:
         return bytes(_open(file)[name][()])
     except OSError as error:
         raise _unreadable(file, error) from None
     except (KeyError, TypeError, ValueError):
-        raise UserError(f"{container_path(file, name)}: holds no bytes of a picture") from None
+        raise UserError(f"{container_path(file, name)}: holds no bytes of an image") from None
 
 
 def _open(file: str) -> Any:

@@ -16,7 +16,7 @@ from tfskin.datasets.containers import read_container, split_container_path
 from tfskin.datasets.sizes import refuse_size
 from tfskin.errors import UserError
 
-# Pillow knows formats that run other programs (EPS: Ghostscript); a picture gets no such choice.
+# Pillow knows formats that run other programs (EPS: Ghostscript); an image gets no such choice.
 FORMATS = ("JPEG", "PNG", "BMP", "GIF", "TIFF", "WEBP")
 _ORIENTATION = 0x0112
 PNG_DEPTH = 24  # PNG specification, IHDR: signature 8, length 4, name 4, sizes 8 bytes
@@ -71,16 +71,16 @@ def read_bytes(path: Path | str) -> bytes:
     return data
 
 
-def decode_picture(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, Image.Image]:
+def decode_image(path: Path | str, data: bytes, at_least: int | None) -> tuple[bool, Image.Image]:
     """Whether the bytes can be stored as they are, and the image as upright RGB.
 
     Args:
         path: named in errors.
         data: content of the file.
-        at_least: as ``pictures.read_picture`` takes it.
+        at_least: as ``images.read_image`` takes it.
 
     Raises:
-        UserError: as ``pictures.read_picture``.
+        UserError: as ``images.read_image``.
     """
     with explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as image:
         if refusal := refuse_size(*image.size):
@@ -94,7 +94,7 @@ def decode_picture(path: Path | str, data: bytes, at_least: int | None) -> tuple
 
 
 def turn_upright(image: Image.Image) -> Image.Image:
-    """The picture turned as its EXIF says; itself where that is not needed or can't be read."""
+    """The image turned as its EXIF says; itself where that is not needed or can't be read."""
     _forget_xmp(image)
     image.load()  # turns a TIFF, and shows damage that unreadable EXIF would hide
     turn = _TURNS.get(read_orientation(image))

@@ -1,4 +1,4 @@
-"""Near duplicates: pairs of pictures that show the same thing, found by perceptual hash."""
+"""Near duplicates: pairs of images that show the same thing, found by perceptual hash."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ HASH_WORDS = HASH_BITS // 64
 MAX_DISTANCE = 280
 MAX_TURNED_DISTANCE = 200
 TURNS = 8
-"""Mirrorings and quarter turns of a picture, the picture itself (0) among them."""
+"""Mirrorings and quarter turns of an image, the image itself (0) among them."""
 HASHED_SIDE = HASH_SIZE * 4  # what imagehash.phash resizes to
 _TURNED_AT_ONCE = 16384  # turning a hash takes 3 KiB
 
 
-def hash_picture(image: Image.Image) -> np.ndarray:
+def hash_image(image: Image.Image) -> np.ndarray:
     """The perceptual hash of one upright image: uint64 (16,).
 
     The signs of the 32 x 32 lowest cosine frequencies about their median (``imagehash.phash``), in
@@ -33,14 +33,14 @@ def hash_picture(image: Image.Image) -> np.ndarray:
 
 
 def turn_hashes(hashes: np.ndarray, turn: int) -> np.ndarray:
-    """The hashes that the pictures would have mirrored or turned: uint64 (N, 16).
+    """The hashes that the images would have mirrored or turned: uint64 (N, 16).
 
-    A mirrored picture has the same cosine frequencies with the odd ones negated, a transposed one
-    has them transposed, so no picture is read again. A frequency between 0 and the median, whose
+    A mirrored image has the same cosine frequencies with the odd ones negated, a transposed one
+    has them transposed, so no image is read again. A frequency between 0 and the median, whose
     sign is about the median, comes out wrong: a few bits of 1024.
 
     Args:
-        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
+        hashes: uint64 (N, 16), each as :func:`hash_image` returns it.
         turn: 0 to 7; bit 0 mirrors left and right, bit 1 top and bottom, bit 2 transposes first.
     """
     bits = np.unpackbits(hashes.view(np.uint8).reshape(len(hashes), HASH_BITS // 8), axis=1)
@@ -71,7 +71,7 @@ def compare_hashes(
     or the same lesion taken twice under two lesion ids. The next pairs across lesions (314 and
     up) are small dark spots in the middle of vignetted frames that only look alike. 114 pairs of
     the same lesion are linked, the rest are other views. Of 236 images of the ISIC Archive none
-    are linked. Mirrored or turned, unrelated blurred pictures come as near as 266 bits, so those
+    are linked. Mirrored or turned, unrelated blurred images come as near as 266 bits, so those
     are linked up to 200 bits only, where HAM10000 has none. ImageHash's default of 8 x 8 bits
     fails on dermoscopy: the threshold that links 96 pairs of the same lesion links 198 of
     different ones.
@@ -83,18 +83,18 @@ def compare_hashes(
     Equal hashes are linked to the first of them, not each to each. Not every pair is compared:
     see :func:`tfskin.datasets.hash_search.find_pairs` for how, and for what may be missed (of
     pairs as far apart as the limit one in a thousand, of nearer ones fewer). On HAM10000 it finds
-    what comparing every pair finds: 116 links, two of them of equal hashes. A third picture near
+    what comparing every pair finds: 116 links, two of them of equal hashes. A third image near
     such a pair is linked to the first of it only, so that the groups are the same; counted one by
     one the pairs are 118.
 
     Args:
-        hashes: uint64 (N, 16), each as :func:`hash_picture` returns it.
+        hashes: uint64 (N, 16), each as :func:`hash_image` returns it.
         max_distance: 0 to 1024, for turn 0.
         max_turned_distance: 0 to 1024, for turns 1 to 7.
     """
     hashes = np.ascontiguousarray(hashes)
     distinct, first_place, back = np.unique(hashes, axis=0, return_index=True, return_inverse=True)
-    order = np.argsort(first_place)  # in the order of the pictures, so that first < second
+    order = np.argsort(first_place)  # in the order of the images, so that first < second
     distinct, first_place = distinct[order], first_place[order]
     place = first_place[np.argsort(order)[back.ravel()]] if len(hashes) else first_place
     again = np.flatnonzero(place != np.arange(len(hashes)))

@@ -110,9 +110,9 @@ def _link_rows(records: pd.DataFrame) -> pd.Series:
     Taken over the rows that will be left out too: what they link would be lost with them.
     """
     ids = records["image_id"]
-    picture = ids.str.extract(ISIC_ID)[0].fillna(ids)  # a downsampled copy shows the same
+    image = ids.str.extract(ISIC_ID)[0].fillna(ids)  # a downsampled copy shows the same
     rows = np.arange(len(ids))
-    first = pd.Series(rows, index=ids.index).groupby(picture).transform("first")
+    first = pd.Series(rows, index=ids.index).groupby(image).transform("first")
     return name_groups(ids, group_records(records, pd.DataFrame({"first": first, "second": rows})))
 
 

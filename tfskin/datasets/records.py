@@ -87,14 +87,14 @@ def check_records(records: pd.DataFrame, source: str) -> pd.DataFrame:
 
     Raises:
         UserError: no rows, a missing column, an id that is empty, repeated, or cannot be a file
-            name, an age that is no number, or a picture that is not on disk. The message names
+            name, an age that is no number, or an image that is not on disk. The message names
             the rows.
     """
     missing = [name for name in RECORD_COLUMNS if name not in records]
     if missing:
         raise UserError(f"{source}: records lack the column '{missing[0]}'; have all of them")
     if records.empty:
-        raise UserError(f"{source}: there is no image in it; give a folder that holds pictures")
+        raise UserError(f"{source}: there is no image in it; give a folder that holds images")
     names = RECORD_COLUMNS + [name for name in (SPLIT_COLUMN, LINK_COLUMN) if name in records]
     ids = _clean_text(records["image_id"])
     columns: dict[str, Any] = {}
@@ -105,7 +105,7 @@ def check_records(records: pd.DataFrame, source: str) -> pd.DataFrame:
             columns[name] = pd.Series(_clean_column(name, records[name]), dtype="str")
     checked = pd.DataFrame(columns)
     _check_ids(ids, source)
-    _check_pictures(checked, source)
+    _check_images(checked, source)
     return checked
 
 
@@ -184,15 +184,15 @@ def _check_ids(ids: list[str], source: str) -> None:
     if repeated:
         raise UserError(
             f"{source}: image_id {summarise_names(list(repeated))} stands in more than one row; "
-            "keep one row an image, and rename pictures that differ only in their suffix"
+            "keep one row an image, and rename images that differ only in their suffix"
         )
 
 
-def _check_pictures(records: pd.DataFrame, source: str) -> None:
+def _check_images(records: pd.DataFrame, source: str) -> None:
     for image_id, path in zip(records["image_id"], records["path"], strict=True):
-        inside = split_container_path(path)  # its source has looked the picture up
+        inside = split_container_path(path)  # its source has looked the image up
         if not Path(inside[0] if inside else path).is_file():
             raise UserError(
-                f"{source}: image '{image_id}': there is no picture {path}; "
+                f"{source}: image '{image_id}': there is no image {path}; "
                 "put it there, or leave its row out"
             )

@@ -16,8 +16,8 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.artefacts import DETECTORS
+from tfskin.datasets.images import StoredImage, encode_image, map_images
 from tfskin.datasets.options import ShardOptions
-from tfskin.datasets.pictures import StoredPicture, encode_picture, map_pictures
 from tfskin.datasets.records import RECORD_COLUMNS
 
 _OTHER = ("path", "age", "diagnosis")
@@ -106,7 +106,7 @@ def write_split(folder: Path, name: str, part: pd.DataFrame, options: ShardOptio
         options: size cap, JPEG quality, size of the files.
 
     Raises:
-        UserError: a picture cannot be decoded.
+        UserError: an image cannot be decoded.
         OSError: a file cannot be written.
     """
     prefix = f"{name}-{part['split'].iloc[0]}"
@@ -132,7 +132,7 @@ def write_records(
         max_records: in one file.
 
     Raises:
-        UserError: a picture cannot be decoded.
+        UserError: an image cannot be decoded.
         OSError: a file cannot be written.
     """
     import tensorflow as tf
@@ -141,15 +141,15 @@ def write_records(
     writer = RecordWriter(
         folder, prefix, max_records=max_records, max_bytes=options.max_shard_bytes
     )
-    encode = partial(encode_picture, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
+    encode = partial(encode_image, max_side=options.max_side, jpeg_quality=options.jpeg_quality)
     paths = part["path"].tolist()
     values = _stream_values(part.drop(columns=["path", "split"]))
-    pictures = map_pictures(encode, paths, title=f"writing {split}", workers=options.workers)
+    images = map_images(encode, paths, title=f"writing {split}", workers=options.workers)
     try:
-        for value, picture in zip(values, pictures, strict=True):
-            value |= {"width": picture.width, "height": picture.height}
-            record = serialize_record({**value, "image": picture.data})
-            writer.write(record, _digest_record(split, value, picture))
+        for value, image in zip(values, images, strict=True):
+            value |= {"width": image.width, "height": image.height}
+            record = serialize_record({**value, "image": image.data})
+            writer.write(record, _digest_record(split, value, image))
         return writer.finish()
     except tf.errors.OpError as error:  # what TensorFlow's file system raises: a full disk
         raise OSError(error.message) from None
@@ -181,7 +181,7 @@ def name_files(folder: Path, prefix: str, parts: Sequence[Written]) -> Written:
 def serialize_record(value: Mapping[str, Any]) -> bytes:
     """A ``tf.train.Example`` with the content that TFDS's ``serialize_example`` gives it.
 
-    In a sixth of the time: with small pictures TFDS would take more than reading, checking and
+    In a sixth of the time: with small images TFDS would take more than reading, checking and
     hashing them together.
 
     Args:
@@ -210,14 +210,14 @@ def _stream_values(part: pd.DataFrame) -> Iterator[dict[str, Any]]:
             yield {str(name): value for name, value in row.items()}
 
 
-def _digest_record(split: str, value: dict[str, Any], picture: StoredPicture) -> str:
+def _digest_record(split: str, value: dict[str, Any], image: StoredImage) -> str:
     # A flag that is unknown was no part of the record in earlier versions.
     left_out = {"group", *(name for name in FLAG_FEATURES if value[name] < 0)}
     # One feature held the skin type on either scale, and none the clinic.
     left_out |= {name for name in ("skin_tone", "clinic") if not value[name]}
     former = {"skin_type": value["fitzpatrick"]} | value
     named = {key: former[key] for key in sorted(former) if key not in left_out | {"fitzpatrick"}}
-    stored = hashlib.sha256(picture.data).hexdigest()
+    stored = hashlib.sha256(image.data).hexdigest()
     return hashlib.sha256(json.dumps([split, stored, named]).encode()).hexdigest()
 
 

@@ -51,7 +51,7 @@ def write_shards(
 
     The folder appears when everything is in it: ``<name>-<split>.tfrecord-00000-of-0000N``,
     ``features.json`` and ``dataset_info.json`` of TFDS, ``splits.csv`` and ``shards.json``. What
-    a killed run left behind is removed by the next one. Pictures are read by threads and only a
+    a killed run left behind is removed by the next one. Images are read by threads and only a
     few are in memory at a time. The records of a split lie in an order shuffled by the seed.
 
     The fingerprint is the SHA-256 of the sorted SHA-256 of every record: its split, its stored
@@ -69,7 +69,7 @@ def write_shards(
 
     Raises:
         UserError: a name or version that TFDS does not take, shards that are there already, a
-            group in two splits, no record with a diagnosis, a picture that cannot be decoded, a
+            group in two splits, no record with a diagnosis, an image that cannot be decoded, a
             folder that cannot be written, or another process writing the same data set.
     """
     options = options or ShardOptions()
@@ -105,7 +105,7 @@ def check_name(name: str, version: str) -> None:
 
 
 def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> pd.DataFrame:
-    """Every feature but the picture's, and path and split, sorted by image_id."""
+    """Every feature but the image's, and path and split, sorted by image_id."""
     rows = records[["path", *TEXT_FEATURES]].copy()
     rows["age"] = records["age"].astype(float)
     for name in FLAG_FEATURES:

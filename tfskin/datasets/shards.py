@@ -33,8 +33,8 @@ class Shards:
         fingerprint: of the content: SHA-256 in hexadecimal.
         counts: split -> diagnosis -> number of images.
         files: split -> absolute paths of its shard files, in order.
-        max_side: the size cap of the stored pictures in pixels.
-        exclude: artefacts whose pictures are passed over; ``counts`` are without them.
+        max_side: the size cap of the stored images in pixels.
+        exclude: artefacts whose images are passed over; ``counts`` are without them.
         fold: which of the folds is val, where the shards hold folds.
     """
 
@@ -56,7 +56,7 @@ def load_shards(
 
     Args:
         folder: where they are.
-        exclude: artefacts (``datasets.artefacts.DETECTORS``) whose pictures are passed over, in
+        exclude: artefacts (``datasets.artefacts.DETECTORS``) whose images are passed over, in
             every split.
         fold: the fold to take as val, the other folds being train, for shards that hold folds.
 
@@ -146,7 +146,7 @@ def _check_file(path: Path, size: int) -> None:
 def _select(
     shards: Shards, about: dict[str, Any], *, exclude: Sequence[str], fold: int | None
 ) -> Shards:
-    """The shards without the pictures that have an artefact, with one fold as val.
+    """The shards without the images that have an artefact, with one fold as val.
 
     Args:
         shards: all of them.

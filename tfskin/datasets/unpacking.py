@@ -14,7 +14,7 @@ from tfskin.errors import UserError
 from tfskin.files import replace_folder
 
 _DAMAGED = (zipfile.BadZipFile, zlib.error, lzma.LZMAError, EOFError, NotImplementedError)
-_LEFT_OUT = "__MACOSX/"  # resource forks, no pictures
+_LEFT_OUT = "__MACOSX/"  # resource forks, no images
 
 
 def unpack_archive(archive: Path, folder: Path, *, advance: Callable[[int], None]) -> int:

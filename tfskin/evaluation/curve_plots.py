@@ -169,7 +169,7 @@ def plot_corruptions(
         axes.set_xticks(places, [f"{entry['level']:g}" for entry in known])
         axes.set_title(kind, loc="left", fontsize=10)
         axes.grid(color=GRID, linewidth=0.8)
-        finish_figure(figure, axes, f"{heading} on corrupted pictures")
+        finish_figure(figure, axes, f"{heading} on corrupted images")
     return figure
 
 
@@ -236,14 +236,12 @@ def _or(value: float | None, other: float) -> float:
     return other if value is None else value
 
 
-def plot_explanation(
-    pictures: Sequence[tuple[str, npt.NDArray[np.uint8]]], *, title: str
-) -> Figure:
-    """A figure of pictures side by side, each with its caption above it."""
-    figure = Figure(figsize=(2.1 * len(pictures), 2.9), layout="constrained")
-    for place, (caption, picture) in enumerate(pictures):
-        axes = figure.add_subplot(1, len(pictures), place + 1)
-        axes.imshow(picture)
+def plot_explanation(images: Sequence[tuple[str, npt.NDArray[np.uint8]]], *, title: str) -> Figure:
+    """A figure of images side by side, each with its caption above it."""
+    figure = Figure(figsize=(2.1 * len(images), 2.9), layout="constrained")
+    for place, (caption, image) in enumerate(images):
+        axes = figure.add_subplot(1, len(images), place + 1)
+        axes.imshow(image)
         axes.set_axis_off()
         axes.set_title(wrap_text(caption, 26), fontsize=8, loc="left")
     figure.suptitle(wrap_text(title, 80), x=0.01, ha="left", fontsize=11, fontweight="bold")

@@ -18,14 +18,14 @@ import tensorflow as tf
 
 from tfskin.evaluation.taps import Flow, Unit, as_map, find_units, run_tapped
 
-Pictures = npt.NDArray[np.float32]
+Images = npt.NDArray[np.float32]
 
 STEPS = 32
 
 
 @dataclass(frozen=True)
 class Explanation:
-    """Why a model chose a class, for N pictures.
+    """Why a model chose a class, for N images.
 
     Attributes:
         classes: (N,) the explained class of each.
@@ -33,20 +33,20 @@ class Explanation:
         gradients: (N, H, W) float32 integrated gradients, summed over the colours: above 0 speaks
             for the class.
         completeness: (N,) sum of the integrated gradients over the difference of the class's
-            log-probability between picture and baseline: 1 in the limit of many steps.
+            log-probability between image and baseline: 1 in the limit of many steps.
         note: what a reader must know, such as members that were left out; may be empty.
     """
 
     classes: npt.NDArray[np.int64]
-    grad_cam: Pictures | None
-    gradients: Pictures
+    grad_cam: Images | None
+    gradients: Images
     completeness: npt.NDArray[np.float64]
     note: str
 
 
-def explain_pictures(
+def explain_images(
     model: keras.Model,
-    pictures: Pictures,
+    images: Images,
     classes: Sequence[int] | npt.NDArray[Any],
     *,
     steps: int = STEPS,
@@ -61,23 +61,23 @@ def explain_pictures(
 
     Args:
         model: float32 (N, H, W, 3) in 0..255 to (N, C) logits.
-        pictures: (N, H, W, 3) float32.
+        images: (N, H, W, 3) float32.
         classes: N indices.
         steps: of the integral.
     """
     units, chosen = find_units(model), np.asarray(classes, np.int64)
     run_cam, run_gradients = _cam_function(model, units), _gradient_function(model)
     cam, gradients, completeness = [], [], []
-    for picture, label in zip(pictures, chosen, strict=True):
+    for image, label in zip(images, chosen, strict=True):
         if run_cam is not None:
-            cam.append(run_cam(tf.constant(picture[None]), tf.constant([label]))[0].numpy())
-        found, share = _integrate(run_gradients, picture, int(label), steps)
+            cam.append(run_cam(tf.constant(image[None]), tf.constant([label]))[0].numpy())
+        found, share = _integrate(run_gradients, image, int(label), steps)
         gradients.append(found)
         completeness.append(share)
     return Explanation(
         classes=chosen,
         grad_cam=np.stack(cam) if cam else None,
-        gradients=np.stack(gradients) if gradients else np.zeros(pictures.shape[:3], np.float32),
+        gradients=np.stack(gradients) if gradients else np.zeros(images.shape[:3], np.float32),
         completeness=np.array(completeness),
         note=_note(units),
     )
@@ -138,8 +138,8 @@ def embed(
 
     Args:
         model: float32 (N, H, W, 3) in 0..255 to logits.
-        batches: of pictures.
-        advance: called with the number of pictures after each batch.
+        batches: of images.
+        advance: called with the number of images after each batch.
     """
     units = find_units(model)
 
@@ -195,17 +195,17 @@ def _score(model: keras.Model, images: tf.Tensor, labels: tf.Tensor) -> tf.Tenso
     return tf.gather(logs, labels, axis=1, batch_dims=1)
 
 
-def _integrate(run: Any, picture: Pictures, label: int, steps: int) -> tuple[Pictures, float]:
-    border = np.concatenate([picture[0], picture[-1], picture[:, 0], picture[:, -1]])
-    baseline = np.broadcast_to(np.median(border, axis=0), picture.shape).astype(np.float32)
+def _integrate(run: Any, image: Images, label: int, steps: int) -> tuple[Images, float]:
+    border = np.concatenate([image[0], image[-1], image[:, 0], image[:, -1]])
+    baseline = np.broadcast_to(np.median(border, axis=0), image.shape).astype(np.float32)
     path = ((np.arange(steps) + 0.5) / steps).astype(np.float32)[:, None, None, None]
-    total = np.zeros_like(picture)
+    total = np.zeros_like(image)
     for part in np.array_split(path, max(1, steps // 16)):
-        images = baseline + part * (picture - baseline)
+        images = baseline + part * (image - baseline)
         _, slopes = run(tf.constant(images), tf.fill([len(images)], tf.cast(label, tf.int64)))
         total += slopes.numpy().sum(axis=0)
-    found: np.ndarray = (picture - baseline) * total / steps
-    ends = np.stack([baseline, picture])
+    found: np.ndarray = (image - baseline) * total / steps
+    ends = np.stack([baseline, image])
     scores, _ = run(tf.constant(ends), tf.fill([2], tf.cast(label, tf.int64)))
     gap = float(scores[1] - scores[0])
     share = float(found.sum() / gap) if abs(gap) > 1e-6 else 1.0

@@ -70,7 +70,7 @@ def plot_confusion_matrix(
     side = max(4.2, 1.9 + 0.68 * size) if is_named else 11.0
     figure = Figure(figsize=(side + 0.9, side), layout="constrained")
     axes = figure.add_subplot()
-    picture = axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
+    image = axes.imshow(shares, cmap=SHADES, vmin=0, vmax=1)
     if is_named:
         _name_cells(axes, counts, shares, class_names)
         axes.set_xlabel("Predicted class")
@@ -79,7 +79,7 @@ def plot_confusion_matrix(
         axes.set_xlabel(f"Predicted class, by its number from 0 to {size - 1}")
         axes.set_ylabel("True class")
     axes.spines[:].set_visible(False)
-    bar = figure.colorbar(picture, ax=axes, shrink=0.7, format="{x:.0%}")
+    bar = figure.colorbar(image, ax=axes, shrink=0.7, format="{x:.0%}")
     bar.set_label("Share of the true class")
     bar.outline.set_visible(False)
     bar.ax.tick_params(colors=INK, labelsize=9)

@@ -11,9 +11,7 @@ import numpy.typing as npt
 
 from tfskin.evaluation.binary import score_metrics
 from tfskin.evaluation.bootstrap import Bootstrap, Resampling, ratio_intervals
-from tfskin.evaluation.intervals import metric_intervals
-from tfskin.evaluation.metric_table import metrics_shown
-from tfskin.evaluation.picture_changes import (
+from tfskin.evaluation.image_changes import (
     TURNS,
     Change,
     change_all,
@@ -22,6 +20,8 @@ from tfskin.evaluation.picture_changes import (
     keep_lesion,
     pasted,
 )
+from tfskin.evaluation.intervals import metric_intervals
+from tfskin.evaluation.metric_table import metrics_shown
 from tfskin.evaluation.predictions import Predictions
 from tfskin.evaluation.sums import Flags, Floats
 

@@ -1,4 +1,4 @@
-"""One self-contained HTML file: sections of text, sortable tables and pictures."""
+"""One self-contained HTML file: sections of text, sortable tables and images."""
 
 from __future__ import annotations
 
@@ -109,17 +109,17 @@ class Plot:
 
 @dataclass(frozen=True, kw_only=True)
 class Case:
-    """Pictures of one image side by side.
+    """Images of one image side by side.
 
     Attributes:
         heading: above them.
         text: below the heading.
-        pictures: ``(caption, alternative text, (H, W, 3) uint8)`` each.
+        images: ``(caption, alternative text, (H, W, 3) uint8)`` each.
     """
 
     heading: str
     text: str
-    pictures: Sequence[tuple[str, str, npt.NDArray[np.uint8]]]
+    images: Sequence[tuple[str, str, npt.NDArray[np.uint8]]]
     kind: str = "case"
 
 
@@ -185,10 +185,10 @@ def figure_uri(figure: Figure) -> str:
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def picture_uri(picture: npt.NDArray[np.uint8]) -> str:
+def image_uri(image: npt.NDArray[np.uint8]) -> str:
     """(H, W, 3) uint8 as a ``data:`` address of a JPEG of quality 90."""
     buffer = BytesIO()
-    Image.fromarray(picture).save(buffer, "JPEG", quality=90)
+    Image.fromarray(image).save(buffer, "JPEG", quality=90)
     return "data:image/jpeg;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
@@ -211,7 +211,7 @@ def _template() -> Template:
         lstrip_blocks=True,
     )
     environment.filters["figure_uri"] = figure_uri
-    environment.filters["picture_uri"] = picture_uri
+    environment.filters["image_uri"] = image_uri
     environment.filters["sides"] = _sides
     environment.filters["number"] = _number
     environment.filters["decimals"] = _decimals

@@ -1,4 +1,4 @@
-"""The rooms joined: one function per command, each a step from pictures to predictions."""
+"""The rooms joined: one function per command, each a step from images to predictions."""
 
 from tfskin.startup import import_tensorflow_quietly
 

@@ -34,7 +34,7 @@ def audit(
         The content of ``summary.json``.
 
     Raises:
-        UserError: as ``read_records``; an unusable picture, where ``on_error`` is "fail".
+        UserError: as ``read_records``; an unusable image, where ``on_error`` is "fail".
 
     Example:
         >>> from tfskin.datasets.options import PhantomOptions, SourceOptions

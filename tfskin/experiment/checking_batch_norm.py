@@ -63,12 +63,12 @@ def check_batch_norm(run: Run | Path | str, *, images: int = 128) -> dict[str, A
 
     Returns ``layers`` (a row each: name, part, mode, ``mean_shift``, ``variance_ratio``,
     ``state``), ``mode_gap`` (how much probabilities differ between training and inference mode)
-    and ``companions`` (the largest change of a probability when a picture's batch companions
+    and ``companions`` (the largest change of a probability when an image's batch companions
     change); see :mod:`tfskin.training.batch_norm_check`. ``passed`` is whether none changes.
 
     Args:
         run: a run directory.
-        images: how many pictures are looked at.
+        images: how many images are looked at.
 
     Raises:
         UserError: not a run, shards missing or changed.

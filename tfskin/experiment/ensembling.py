@@ -48,7 +48,7 @@ class _Joined:
         model: of the members and their combiner.
         fitted: the combiner, and what it says of images that it has not seen.
         temperature: of the mean over an image's windows, which comes after the model; 1 for whole
-            pictures, whose temperature is the combiner's own.
+            images, whose temperature is the combiner's own.
     """
 
     model: keras.Model
@@ -218,7 +218,7 @@ def _join(members: Sequence[Run], shards: Shards, config: EnsembleConfig) -> _Jo
     if on_windows and config.combination == "stacking":
         raise UserError(
             f"{members[0].folder}: was trained on windows (data.windows), and stacking, fitted on "
-            "pictures, would be applied to windows; choose another combination"
+            "images, would be applied to windows; choose another combination"
         )
     facts = read_labels(shards, "calibration", inputs.classes)
     if not len(facts):

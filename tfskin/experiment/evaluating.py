@@ -83,7 +83,7 @@ def evaluate(
         config = config.model_copy(update={"resamples": resamples})
     if run.inputs().windows is not None and (config.reliance_images or config.explained_images):
         logger.info(
-            "trained on windows: reliance and explanations, made for whole pictures, are left out"
+            "trained on windows: reliance and explanations, made for whole images, are left out"
         )
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
     model = as_float32(run.load_model())  # what is served and predicted with

@@ -10,11 +10,11 @@ import keras
 import numpy as np
 import pandas as pd
 
-from tfskin.datasets.pictures import read_picture
+from tfskin.datasets.images import read_image
 from tfskin.ensembling import as_float32
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.curve_plots import plot_explanation
-from tfskin.evaluation.explanations import Explanation, embed, explain_pictures, nearest
+from tfskin.evaluation.explanations import Explanation, embed, explain_images, nearest
 from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
 from tfskin.experiment.run_predictions import input_options, load_run_shards
@@ -36,12 +36,12 @@ class Known:
 
     Attributes:
         embeddings: (M, D) float32 of length 1.
-        pictures: (M, H, W, 3) uint8.
+        images: (M, H, W, 3) uint8.
         names: image id and diagnosis of each.
     """
 
     embeddings: np.ndarray
-    pictures: np.ndarray
+    images: np.ndarray
     names: list[tuple[str, str]]
 
 
@@ -52,20 +52,20 @@ def explain(
     output: Path | str | None = None,
     explained_class: str | None = None,
 ) -> pd.DataFrame:
-    """One row a picture: path, predicted class, its probability, explained class, picture written.
+    """One row an image: path, predicted class, its probability, explained class, image written.
 
-    Writes for each picture a PNG with the picture as the network sees it, Grad-CAM, integrated
+    Writes for each image a PNG with the image as the network sees it, Grad-CAM, integrated
     gradients and the nearest training images by embedding.
 
     Args:
         run: a run directory.
         images: files, folders or glob patterns.
         output: where the PNGs go; ``<run>/explanations`` unless given.
-        explained_class: what to explain; for each picture its predicted class unless given.
+        explained_class: what to explain; for each image its predicted class unless given.
 
     Raises:
-        UserError: not a run, a run on windows, no picture, a class that the run does not have, or a
-            picture that cannot be read.
+        UserError: not a run, a run on windows, no image, a class that the run does not have, or an
+            image that cannot be read.
 
     Example:
         >>> table = tfskin.explain("runs/first", ["lesion.jpg"], output="seen")
@@ -76,7 +76,7 @@ def explain(
     names = run.class_names()
     if run.inputs().windows is not None:
         raise UserError(
-            f"{run.folder}: was trained on windows (data.windows), and only whole pictures can be "
+            f"{run.folder}: was trained on windows (data.windows), and only whole images can be "
             "explained; explain a run that was trained on them"
         )
     if explained_class is not None and explained_class not in names:
@@ -90,21 +90,19 @@ def explain(
     classes = (
         chosen if explained_class is None else np.full(len(paths), names.index(explained_class))
     )
-    found = explain_pictures(model, arrays, classes)
+    found = explain_images(model, arrays, classes)
     if found.note:
         logger.info(found.note)
     known, reason = find_known(run, model)
     if reason:
         logger.info(reason)
     folder, rows = Path(output) if output else run.folder / "explanations", []
-    near = nearest_pictures(model, arrays, known)
+    near = nearest_images(model, arrays, known)
     for n, path in enumerate(paths):
         target = folder / f"{n + 1:03d}_{path.stem}.png"
         title = f"{path.name}: {names[chosen[n]]} {probabilities[n, chosen[n]]:.2f}"
-        shown = [
-            (caption, picture) for caption, _, picture in views_of(arrays[n], found, n, names)
-        ]
-        shown += [(caption, picture) for caption, _, picture in near[n]]
+        shown = [(caption, image) for caption, _, image in views_of(arrays[n], found, n, names)]
+        shown += [(caption, image) for caption, _, image in near[n]]
         save_figure(plot_explanation(shown, title=title), target)
         rows.append(
             [
@@ -144,16 +142,16 @@ def find_known(run: Run, model: keras.Model) -> tuple[Known | None, str]:
         embeddings = embed(model, batches(), advance=advance)
     labels = [names[index] for index in facts["label"]]
     pairs = list(zip(facts["image_id"].tolist(), labels, strict=True))
-    return Known(embeddings=embeddings, pictures=np.concatenate(kept), names=pairs), ""
+    return Known(embeddings=embeddings, images=np.concatenate(kept), names=pairs), ""
 
 
-def nearest_pictures(
-    model: keras.Model, pictures: np.ndarray, known: Known | None
+def nearest_images(
+    model: keras.Model, images: np.ndarray, known: Known | None
 ) -> list[list[tuple[str, str, np.ndarray]]]:
-    """For each picture the captions, alternative texts and pictures of its nearest."""
-    if known is None or not len(pictures):
-        return [[] for _ in pictures]
-    queries = embed(model, iter([pictures[i : i + 64] for i in range(0, len(pictures), 64)]))
+    """For each image the captions, alternative texts and images of its nearest."""
+    if known is None or not len(images):
+        return [[] for _ in images]
+    queries = embed(model, iter([images[i : i + 64] for i in range(0, len(images), 64)]))
     order, similarity = nearest(queries, known.embeddings, count=NEAREST)
     result = []
     for places, values in zip(order, similarity, strict=True):
@@ -162,7 +160,7 @@ def nearest_pictures(
                 (
                     f"near: {known.names[place][1]} ({value:.2f}), {known.names[place][0]}",
                     f"Training image {known.names[place][0]} of class {known.names[place][1]}",
-                    known.pictures[place],
+                    known.images[place],
                 )
                 for place, value in zip(places, values, strict=True)
             ]
@@ -171,27 +169,27 @@ def nearest_pictures(
 
 
 def views_of(
-    picture: np.ndarray, found: Explanation, n: int, names: Sequence[str]
+    image: np.ndarray, found: Explanation, n: int, names: Sequence[str]
 ) -> list[tuple[str, str, np.ndarray]]:
-    """The picture, and the explanations laid over it."""
+    """The image, and the explanations laid over it."""
     name = names[found.classes[n]]
-    views = [("as the network sees it", "The picture at the network's size", _whole(picture))]
+    views = [("as the network sees it", "The image at the network's size", _whole(image))]
     if found.grad_cam is not None:
-        heat = overlay_heat(picture, found.grad_cam[n])
+        heat = overlay_heat(image, found.grad_cam[n])
         nowhere = ": no place speaks for it" * (not found.grad_cam[n].any())
-        text = f"The picture, bright where {name} was seen{nowhere}"
+        text = f"The image, bright where {name} was seen{nowhere}"
         views.append((f"Grad-CAM for {name}{nowhere}", text, heat))
-    slopes = overlay_gradients(picture, found.gradients[n])
-    text = f"The picture in grey, orange where a pixel speaks for {name}, blue against it"
+    slopes = overlay_gradients(image, found.gradients[n])
+    text = f"The image in grey, orange where a pixel speaks for {name}, blue against it"
     views.append((f"integrated gradients for {name}", text, slopes))
     return views
 
 
-def _whole(picture: np.ndarray) -> np.ndarray:
-    return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+def _whole(image: np.ndarray) -> np.ndarray:
+    return np.clip(image + 0.5, 0, 255).astype(np.uint8)
 
 
 def _read(path: Path, run: Run) -> np.ndarray:
     inputs = run.inputs()
-    picture = np.asarray(read_picture(path).convert("RGB"))
-    return np.asarray(resize_image(picture, inputs.image_size, inputs.resize), np.float32)
+    image = np.asarray(read_image(path).convert("RGB"))
+    return np.asarray(resize_image(image, inputs.image_size, inputs.resize), np.float32)

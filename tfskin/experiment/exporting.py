@@ -34,8 +34,8 @@ def export(
     """The folder ``<output>/<name>/<version>`` of a SavedModel for TensorFlow Serving.
 
     Its serving signature takes encoded JPEG, PNG, GIF or BMP bytes and returns class names,
-    probabilities, what the run's ``decision.json`` makes of them, and whether each picture could
-    be read. Pictures of the run's shards go through it and through the Keras model before it is
+    probabilities, what the run's ``decision.json`` makes of them, and whether each image could
+    be read. Images of the run's shards go through it and through the Keras model before it is
     put in place. ``<output>/<name>/README.md`` says how it is served and asked.
 
     Args:
@@ -60,7 +60,7 @@ def export(
     if run.inputs().windows is not None:
         raise UserError(
             f"{run.folder}: was trained on windows (data.windows), but what is served sees whole "
-            "pictures; predict from the run itself, or train without windows"
+            "images; predict from the run itself, or train without windows"
         )
     name = check_export_name(name or run.name, given=name is not None)
     shards = load_run_shards(run)

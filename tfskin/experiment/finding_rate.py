@@ -1,4 +1,4 @@
-"""A config -> the learning-rate range test's picture and table; no run."""
+"""A config -> the learning-rate range test's image and table; no run."""
 
 from pathlib import Path
 from typing import NamedTuple
@@ -25,7 +25,7 @@ class RateReport(NamedTuple):
     """What was seen and where it lies."""
 
     found: RateRange
-    picture: Path
+    image: Path
     table: Path
 
 
@@ -69,7 +69,7 @@ def find_rate(
             raise UserError(f"{config.name}: {error}; try train.precision=float32") from None
     folder.mkdir(parents=True, exist_ok=True)
     report = RateReport(found, folder / f"{config.name}.png", folder / f"{config.name}.csv")
-    save_figure(plot_rates(found, title=f"{config.name}: loss by learning rate"), report.picture)
+    save_figure(plot_rates(found, title=f"{config.name}: loss by learning rate"), report.image)
     with replace_file(report.table) as temporary:
         columns = {"learning_rate": found.rates, "smoothed_loss": found.losses}
         pd.DataFrame(columns).to_csv(temporary, index=False)

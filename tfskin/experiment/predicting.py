@@ -1,4 +1,4 @@
-"""A run, a SavedModel or a server, and pictures -> predictions."""
+"""A run, a SavedModel or a server, and images -> predictions."""
 
 import logging
 from collections.abc import Iterator, Sequence
@@ -35,7 +35,7 @@ URL_STARTS = ("http://", "https://", "grpc://")
 class Counts:
     """What a stream of predictions came to, so far."""
 
-    pictures: int = 0
+    images: int = 0
     unreadable: int = 0
     resumed: int = 0
 
@@ -48,20 +48,20 @@ def predict(
     annotate: Path | str | None = None,
     batch_size: int = 32,
 ) -> pd.DataFrame:
-    """One row a picture: path, predicted class, its probability, one column per class, error.
+    """One row an image: path, predicted class, its probability, one column per class, error.
 
-    A picture that cannot be read has a reason in ``error`` and no probabilities; it never stops
-    the others. For more pictures than a table holds, see :func:`stream_predictions`.
+    An image that cannot be read has a reason in ``error`` and no probabilities; it never stops
+    the others. For more images than a table holds, see :func:`stream_predictions`.
 
     Args:
         target: a run directory, a SavedModel folder, or the URL of a model on a server.
         images: files, folders, glob patterns or tables of paths.
         output: a CSV or JSON lines file to write.
-        annotate: a folder for the pictures with their class probabilities drawn beside them.
-        batch_size: pictures a step.
+        annotate: a folder for the images with their class probabilities drawn beside them.
+        batch_size: images a step.
 
     Raises:
-        UserError: the target is neither a run nor a SavedModel, or no picture was found.
+        UserError: the target is neither a run nor a SavedModel, or no image was found.
 
     Example:
         >>> table = tfskin.predict("runs/first", ["lesion.jpg"])
@@ -85,9 +85,9 @@ def stream_predictions(
     options: PredictOptions | None = None,
     counts: Counts | None = None,
 ) -> Iterator[Prediction]:
-    """The predictions of any number of pictures, one after another, written as they come.
+    """The predictions of any number of images, one after another, written as they come.
 
-    A killed call that is made again goes on where its file ends; pictures that have a row
+    A killed call that is made again goes on where its file ends; images that have a row
     already are neither predicted nor given again. It goes on with the same model only, not with
     one that was trained, judged or served anew under its name.
 
@@ -98,7 +98,7 @@ def stream_predictions(
         counts: what is counted while the predictions are used up.
 
     Raises:
-        UserError: no picture was found, or a file that is in the way.
+        UserError: no image was found, or a file that is in the way.
     """
     options = options or PredictOptions()
     counts = counts or Counts()
@@ -122,11 +122,11 @@ def stream_predictions(
         pass_over = None if annotator is None else annotator.pass_over
         counts.resumed = writer.skip_done(paths, pass_over=pass_over)
         if counts.resumed:
-            logger.info(f"{writer.part}: {counts.resumed} pictures are there already; going on")
+            logger.info(f"{writer.part}: {counts.resumed} images are there already; going on")
     rest = None if total is None else total - counts.resumed
     rows: list[Prediction] = []
     for one in predict_images(predictor, paths, options=options.stream, total=rest):
-        counts.pictures += 1
+        counts.images += 1
         counts.unreadable += bool(one.error)
         if annotator is not None and not one.error:
             annotator.write(one)
@@ -142,7 +142,7 @@ def stream_predictions(
 
 
 def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = None) -> Predictor:
-    """What classifies encoded pictures: a run, a SavedModel folder, or a model on a server."""
+    """What classifies encoded images: a run, a SavedModel folder, or a model on a server."""
     if not isinstance(target, Run) and str(target).startswith(URL_STARTS):
         return server_predictor(str(target), options=server)
     if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
@@ -164,7 +164,7 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
 def _extras(predictor: Predictor, options: PredictOptions) -> list[str]:
     if options.stream.windows is None or predictor.windows is not None:
         return list(predictor.extras)
-    # Fitted on whole pictures, prediction sets hold for them only.
+    # Fitted on whole images, prediction sets hold for them only.
     return [name for name in predictor.extras if name == "malignancy"]
 
 
@@ -178,6 +178,6 @@ def _check_output(output: Path | str | None, images: Sequence[Path | str]) -> No
         return
     given = [image for image in images if str(image) != STANDARD_INPUT]
     if given and output.resolve() in (path.resolve() for path in iterate_images(given)):
-        raise UserError(f"{output}: is one of the pictures; give --output another name")
+        raise UserError(f"{output}: is one of the images; give --output another name")
     if output.resolve() in (Path(image).resolve() for image in given):
         raise UserError(f"{output}: is the table of paths; give --output another name")

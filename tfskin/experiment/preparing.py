@@ -1,4 +1,4 @@
-"""Pictures on disk -> records -> audit -> groups -> splits -> shards."""
+"""Images on disk -> records -> audit -> groups -> splits -> shards."""
 
 import logging
 import tempfile
@@ -46,7 +46,7 @@ def prepare(
         options: name, seed, splits, size cap.
 
     Raises:
-        UserError: a missing folder, column or picture, a broken picture (unless it is to be
+        UserError: a missing folder, column or image, a broken image (unless it is to be
             skipped), a split that leaks.
 
     Example:
@@ -178,7 +178,7 @@ def _prepare_records(
         only = records["diagnosis"].iloc[0]
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
     if options.split_file is not None and options.on_error == "fail" and not options.drop_leaks:
-        apply_splits_csv(options.split_file, records)  # before the pictures are looked at
+        apply_splits_csv(options.split_file, records)  # before the images are looked at
     folder = Path(output) / name
     audit = look_at_records(records, options, folder)
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
@@ -219,14 +219,14 @@ def _find_dropped(
         if not named.any():
             raise UserError(f"{options.split_file}: has no row for any image of the source")
         return ~named, f"no row in {options.split_file.name}"
-    reason = "shares a lesion, patient or picture with a held-out split"
+    reason = "shares a lesion, patient or image with a held-out split"
     if SPLIT_COLUMN not in records:
         return np.zeros(len(records), bool), reason
     return find_leaks(groups, records[SPLIT_COLUMN]), reason
 
 
 def beam_run(options: PrepareOptions, folder: Path) -> BeamRun | None:
-    """How pictures are read by Beam, with its results in ``folder``; None where they are not."""
+    """How images are read by Beam, with its results in ``folder``; None where they are not."""
     if options.beam_options is None:
         return None
     return BeamRun(options.beam_options, folder.absolute())
@@ -263,7 +263,7 @@ def _describe(audit: Audit, groups: np.ndarray) -> str:
         )
     if known.empty and (records["patient_id"] == "").all():
         text += (
-            "\nno lesion or patient ids: near duplicates are kept together, but other pictures "
+            "\nno lesion or patient ids: near duplicates are kept together, but other images "
             "of one lesion or patient can't be told apart and may be in two splits"
         )
     return text

@@ -76,10 +76,10 @@ def predict_logits(
         return average_window_logits(logits, count_windows(shards, split, options=options))
 
 
-def read_pictures(
+def read_images(
     shards: Shards, split: str, inputs: RunInputs, rows: Sequence[int] | np.ndarray
 ) -> np.ndarray:
-    """(n, H, W, 3) float32 pictures of some rows of ``read_labels``, in the order of ``rows``."""
+    """(n, H, W, 3) float32 images of some rows of ``read_labels``, in the order of ``rows``."""
     wanted = {int(row): place for place, row in enumerate(rows)}
     found = np.zeros((len(wanted), *inputs.image_size, 3), np.float32)
     last, start = max(wanted, default=-1), 0

@@ -1,4 +1,4 @@
-"""One experiment in several variants -> a run each, one table, one picture of curves."""
+"""One experiment in several variants -> a run each, one table, one plot of curves."""
 
 from dataclasses import dataclass
 from pathlib import Path

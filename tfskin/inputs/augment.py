@@ -1,7 +1,7 @@
-"""Random changes of a training picture, each a pure function of (seed, epoch, index).
+"""Random changes of a training image, each a pure function of (seed, epoch, index).
 
 All geometric changes become one inverse map and one resampling, compiled by XLA: the gather, the
-interpolation and the colour run in one loop per picture. On a CPU that takes a quarter of the
+interpolation and the colour run in one loop per image. On a CPU that takes a quarter of the
 time of ``ImageProjectiveTransformV3`` with reflected borders.
 """
 
@@ -39,15 +39,15 @@ Augment = Callable[[tf.Tensor, tf.Tensor], tf.Tensor]
 def make_augment(
     config: AugmentConfig, *, image_size: tuple[int, int], seed: int, epoch: int | tf.Tensor
 ) -> Augment:
-    """A function ``(image, index) -> image`` that changes one picture at random.
+    """A function ``(image, index) -> image`` that changes one image at random.
 
     ``image`` is (height, width, 3), any number type, 0..255; ``index`` is a scalar int64 that
-    names the picture; the result is float32 in 0..255 of the same shape. The result depends on
-    ``(seed, epoch, index)`` and the picture alone: neither the batch nor the number of threads
-    matters. Use it in ``Dataset.map`` before ``batch`` (one picture fits the CPU's cache, a
+    names the image; the result is float32 in 0..255 of the same shape. The result depends on
+    ``(seed, epoch, index)`` and the image alone: neither the batch nor the number of threads
+    matters. Use it in ``Dataset.map`` before ``batch`` (one image fits the CPU's cache, a
     batch does not).
 
-    ``crop`` has no part in it: a crop comes from the whole picture, before it has this size
+    ``crop`` has no part in it: a crop comes from the whole image, before it has this size
     (:func:`tfskin.inputs.crops.make_crop`).
 
     The changes, in this order, each left out at strength 0 (``u`` is uniform in [0, 1)):
@@ -60,7 +60,7 @@ def make_augment(
       ``shift`` by +-shift of each side.
     - Colour: see :func:`color_matrix` and :func:`change_colors`.
     - ``erasing``: with that probability a rectangle (area in ``erasing_area``, aspect log-uniform
-      in 0.3..3.3, inside the frame) gets the picture's mean colour. Zhong et al., "Random Erasing
+      in 0.3..3.3, inside the frame) gets the image's mean colour. Zhong et al., "Random Erasing
       Data Augmentation" (2020), algorithm 1, fills it with noise instead.
 
     With ``rand_augment``, strengths that are 0 become those of
@@ -78,7 +78,7 @@ def make_augment(
 
 
 def draw_numbers(seed: int, epoch: int | tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """The random numbers of one picture: float32 in [0, 1), one for each name in ``NUMBERS``."""
+    """The random numbers of one image: float32 in [0, 1), one for each name in ``NUMBERS``."""
     counter = tf.cast(index, tf.int64) + tf.cast(epoch, tf.int64) * 2**40
     return tf.random.stateless_uniform(
         [len(NUMBERS)], tf.stack([tf.constant(seed, tf.int64), counter]), alg="philox"
@@ -175,7 +175,7 @@ def resample(
     *,
     fill: Literal["reflect", "black", "exact"],
 ) -> tf.Tensor:
-    """The picture (height, width, 3) float32 read at the places that ``inverse`` names.
+    """The image (height, width, 3) float32 read at the places that ``inverse`` names.
 
     Bilinear. Beyond the border, ``reflect`` mirrors at the outer edge of the last pixel
     (``d c b a | a b c d | d c b a``) and ``black`` is 0 from one pixel outside on, as
@@ -248,7 +248,7 @@ def change_colors(config: AugmentConfig, image: tf.Tensor, numbers: Numbers) -> 
 
 
 def erase_rectangle(config: AugmentConfig, image: tf.Tensor, numbers: Numbers) -> tf.Tensor:
-    """The picture with a random rectangle in its mean colour, or as it was."""
+    """The image with a random rectangle in its mean colour, or as it was."""
     height, width = image.shape[0], image.shape[1]
     area = _between(config.erasing_area, numbers["erasing_area"])
     aspect = log_between((0.3, 1 / 0.3), numbers["erasing_aspect"])

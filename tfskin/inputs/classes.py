@@ -18,7 +18,7 @@ Classes = dict[str, list[str]]
 def diagnoses(shards: Shards) -> list[str]:
     """The diagnoses of the shards, sorted: a record's ``label`` is an index into this list.
 
-    Pictures without a diagnosis (label -1) are in no class and are never read.
+    Images without a diagnosis (label -1) are in no class and are never read.
     """
     return sorted({name for counts in shards.counts.values() for name in counts if name})
 

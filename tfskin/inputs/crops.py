@@ -1,4 +1,4 @@
-"""Random-resized crops, taken from the whole stored picture and resized once."""
+"""Random-resized crops, taken from the whole stored image and resized once."""
 
 from __future__ import annotations
 
@@ -21,9 +21,9 @@ def make_crop(
 
     It stands in the place of :func:`tfskin.inputs.decode.resize_image` where ``config.crop`` is
     set, so what a resize policy would cut off or surround with zeros has no part in it. ``image``
-    is (h, w, 3), any number type, 0..255; ``index`` is a scalar int64 that names the picture; the
+    is (h, w, 3), any number type, 0..255; ``index`` is a scalar int64 that names the image; the
     result is float32 in 0..255 of ``image_size``, bilinear and antialiased. The box depends on
-    ``(seed, epoch, index)`` and the picture's size alone; see :func:`draw_box`.
+    ``(seed, epoch, index)`` and the image's size alone; see :func:`draw_box`.
     """
 
     def crop(image: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
@@ -46,15 +46,15 @@ def draw_box(
 
     As in Szegedy et al., "Going Deeper with Convolutions", 2014, arXiv:1409.4842, section 6, and
     torchvision's ``RandomResizedCrop``: the box has an area uniform in ``config.crop`` (relative
-    to the picture) and an aspect (width / height) log-uniform in ``config.crop_aspect`` times
-    ``aspect``, and lies anywhere in the picture. Where it would be longer than the picture it is
+    to the image) and an aspect (width / height) log-uniform in ``config.crop_aspect`` times
+    ``aspect``, and lies anywhere in the image. Where it would be longer than the image it is
     shrunk at the same aspect; torchvision draws again.
 
     Args:
         config: with ``crop``.
-        sides: height and width of the picture, int32 (2,).
+        sides: height and width of the image, int32 (2,).
         aspect: the width of a box that is not distorted when it is resized, over its height:
-            that of the result, or under ``squash`` that of the picture.
+            that of the result, or under ``squash`` that of the image.
         numbers: of :func:`tfskin.inputs.augment.draw_numbers`.
     """
     assert config.crop is not None

@@ -1,4 +1,4 @@
-"""Encoded picture -> RGB float32 at the network's size, in training, evaluation and serving."""
+"""Encoded image -> RGB float32 at the network's size, in training, evaluation and serving."""
 
 from __future__ import annotations
 
@@ -17,19 +17,19 @@ __all__ = ["CUT_MARGINS", "decode_and_resize", "decode_image", "make_resize", "r
 _MAX_TAPS = 8
 
 CUT_MARGINS: dict[str, float] = {"crop": 1.0, "imagenet": 256 / 224}
-"""How much larger than the result a picture is scaled before the centre is cut out."""
+"""How much larger than the result an image is scaled before the centre is cut out."""
 
 
 def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) -> tf.Tensor:
-    """The picture at ``image_size``: (height, width, 3) float32 in 0..255.
+    """The image at ``image_size``: (height, width, 3) float32 in 0..255.
 
     Args:
         image: (h, w, 3), any number type, 0..255.
         image_size: height and width of the result.
-        resize: ``squash`` scales both sides freely. ``crop`` scales until the picture covers
+        resize: ``squash`` scales both sides freely. ``crop`` scales until the image covers
             ``image_size`` and cuts out the centre. ``imagenet`` scales 256 / 224 further before it
             cuts (for 224 px: the shorter side to 256, the centre 224 x 224). ``pad`` scales until
-            the picture fits and surrounds it with zeros; an odd margin is one wider on the right
+            the image fits and surrounds it with zeros; an odd margin is one wider on the right
             or below.
 
     Bilinear and antialiased: output pixel ``i`` of a side scaled by ``1 / s`` is the mean of the
@@ -49,7 +49,7 @@ def resize_image(image: tf.Tensor, image_size: tuple[int, int], resize: Resize) 
 def decode_and_resize(
     encoded: tf.Tensor, image_size: tuple[int, int], resize: Resize = "squash"
 ) -> tf.Tensor:
-    """The picture of JPEG or PNG bytes (a scalar string) as (height, width, 3) float32 in 0..255.
+    """The image of JPEG or PNG bytes (a scalar string) as (height, width, 3) float32 in 0..255.
 
     See :func:`tfskin.datasets.decoder.decode_image` and :func:`resize_image`.
     """
@@ -59,9 +59,9 @@ def decode_and_resize(
 def make_resize(
     image_size: tuple[int, int], resize: Resize, *, likely_size: tuple[int, int]
 ) -> Callable[[tf.Tensor], tf.Tensor]:
-    """A function of a uint8 picture that gives what :func:`resize_image` gives, to 0.01, sooner.
+    """A function of a uint8 image that gives what :func:`resize_image` gives, to 0.01, sooner.
 
-    Pictures of ``likely_size`` go through code that XLA compiled for that size: half of the time
+    Images of ``likely_size`` go through code that XLA compiled for that size: half of the time
     of ``tf.image.resize`` for 200 x 150 to 128 x 128 pixels. The others go through
     :func:`resize_image`.
     """
@@ -105,7 +105,7 @@ def _compile_resize(
 def _scaled_size(
     source: tuple[int, int], image_size: tuple[int, int], resize: Resize
 ) -> tuple[int, int]:
-    """Height and width of the whole picture at its new scale."""
+    """Height and width of the whole image at its new scale."""
     if resize == "squash":
         return image_size
     sides, size = np.asarray(source, np.float32), np.asarray(image_size)
@@ -121,7 +121,7 @@ def _taps(size: int, scaled: int, wanted: int) -> tuple[np.ndarray, np.ndarray]:
     """``(first, weights)`` of the ``wanted`` central rows of ``size`` rows scaled to ``scaled``.
 
     Output row ``i`` is the sum over ``j`` of ``weights[i, j]`` times input row ``first[i] + j``;
-    rows outside the scaled picture have no weight.
+    rows outside the scaled image have no weight.
     """
     # An odd cut or margin is one wider at the end.
     offset = (scaled - wanted) // 2 if scaled > wanted else -((wanted - scaled) // 2)

@@ -1,4 +1,4 @@
-"""Features that were computed before -> batches, in the order that their pictures would have."""
+"""Features that were computed before -> batches, in the order that their images would have."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ def make_feature_dataset(
 ) -> tf.data.Dataset:
     """Batches ``(features, labels)`` of one pass, of known cardinality.
 
-    The batches hold the pictures that :func:`tfskin.inputs.make_dataset` puts into them, in the
+    The batches hold the images that :func:`tfskin.inputs.make_dataset` puts into them, in the
     same order, for the same options and epoch.
 
     Args:

@@ -1,4 +1,4 @@
-"""What the records say beside their picture, and which of them are damaged."""
+"""What the records say beside their image, and which of them are damaged."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ ARTEFACTS = tuple(DETECTORS)
 _LATER = ("license", "fitzpatrick", "skin_tone", "clinic", "skin_type")
 _SOURCE_OF_TONES = "milk10k"
 _CREDITS = ("image_id", "license", "attribution")
-# Whence a few pictures are taken for checks: the test split is looked at last.
+# Whence a few images are taken for checks: the test split is looked at last.
 _LEAST_PRECIOUS = ("train", "val", "calibration", "test")
 
 
 def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataFrame:
-    """One row an image, in the order of ``make_dataset(..., epoch=None)``; no picture is decoded.
+    """One row an image, in the order of ``make_dataset(..., epoch=None)``; no image is decoded.
 
     Columns: ``image_id, lesion_id, patient_id, group, diagnosis, label`` (int: the class),
     ``age, sex, site, image_type, fitzpatrick, skin_tone, clinic, source, license, width, height``,
@@ -73,7 +73,7 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
             {name: pd.Series(dtype=_dtype(name)) for name in (*_COLUMNS, *ARTEFACTS)}
         )
     table = pd.concat(parts, ignore_index=True)
-    # Label -1, a picture without a diagnosis, finds the -1 in front.
+    # Label -1, an image without a diagnosis, finds the -1 in front.
     labels = np.array([-1, *label_table(shards, classes)])
     table["label"] = labels[table["label"] + 1].astype("int64")
     return table[table["label"] >= 0].reset_index(drop=True)
@@ -102,11 +102,11 @@ def records_order(shards: Shards, splits: Sequence[str], classes: Classes | None
 
 @dataclass(frozen=True)
 class Sample:
-    """One stored picture, and whose it is.
+    """One stored image, and whose it is.
 
     Attributes:
         data: encoded.
-        image_id: of the picture.
+        image_id: of the image.
         license: under which it was published; empty where unknown.
         attribution: who is to be named; empty where unknown.
     """
@@ -118,7 +118,7 @@ class Sample:
 
 
 def read_samples(shards: Shards, *, limit: int) -> list[Sample]:
-    """The first pictures of the shards, at most ``limit``, training pictures first."""
+    """The first images of the shards, at most ``limit``, training images first."""
     samples: list[Sample] = []
     for split in _LEAST_PRECIOUS:
         records = read_records(shards, split).take(limit - len(samples))
@@ -141,7 +141,7 @@ def damage_named(shards: Shards, split: str) -> Iterator[None]:
 
 
 def find_damage(shards: Shards, split: str) -> UserError | None:
-    """What to tell the user about the first damaged record or picture of a split, if any is.
+    """What to tell the user about the first damaged record or image of a split, if any is.
 
     Reads and decodes everything: call it when iterating over a dataset raised
     ``tf.errors.OpError``.
@@ -168,7 +168,7 @@ def _damage_of(example: tf.train.Example) -> str | None:
     try:
         decode_image(tf.constant(feature["image"].bytes_list.value[0]))
     except tf.errors.OpError:
-        return f"the picture of image '{name}' cannot be decoded"
+        return f"the image of image '{name}' cannot be decoded"
     return None
 
 

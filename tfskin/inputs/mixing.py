@@ -1,4 +1,4 @@
-"""Pictures mixed with one another, and their labels with them: MixUp and CutMix."""
+"""Images mixed with one another, and their labels with them: MixUp and CutMix."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _SEED_OFFSET = 2**31
 
 
 def mixes(config: AugmentConfig | None) -> bool:
-    """Whether pictures are mixed, so that labels are shares of each class."""
+    """Whether images are mixed, so that labels are shares of each class."""
     return config is not None and bool(config.mixup or config.cutmix)
 
 
 def draw_mix(config: AugmentConfig, *, seed: int, epoch: tf.Tensor, index: tf.Tensor) -> tf.Tensor:
-    """The random numbers of one picture's mixing, a function of (seed, epoch, index): float32 (4,).
+    """The random numbers of one image's mixing, a function of (seed, epoch, index): float32 (4,).
 
-    The share of the picture itself, which is Beta(alpha, alpha) with the alpha of ``mixup`` or
+    The share of the image itself, which is Beta(alpha, alpha) with the alpha of ``mixup`` or
     ``cutmix``; the centre of CutMix's box, down and across, uniform in [0, 1); and 1 where
     CutMix is done, 0 for MixUp. Where both are on, each is done half of the time.
     """
@@ -37,16 +37,16 @@ def draw_mix(config: AugmentConfig, *, seed: int, epoch: tf.Tensor, index: tf.Te
 def mix_batch(
     images: tf.Tensor, labels: tf.Tensor, numbers: tf.Tensor, *, num_classes: int
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """A batch whose pictures are each mixed with the next one of the batch.
+    """A batch whose images are each mixed with the next one of the batch.
 
-    - MixUp: ``share * picture + (1 - share) * next`` (Zhang et al., "mixup", 2017,
+    - MixUp: ``share * image + (1 - share) * next`` (Zhang et al., "mixup", 2017,
       arXiv:1710.09412, equation 1).
     - CutMix: a box with the frame's aspect ratio and ``1 - share`` of its area, cut off at the
-      border, is taken from the next picture (Yun et al., "CutMix", 2019, arXiv:1905.04899,
+      border, is taken from the next image (Yun et al., "CutMix", 2019, arXiv:1905.04899,
       section 3.1); the share becomes that of the pixels that are left.
 
-    Both papers draw one share a batch and a permutation; here each picture has a share of its own,
-    and the next one of a shuffled batch is as random as any other. A batch of one picture stays.
+    Both papers draw one share a batch and a permutation; here each image has a share of its own,
+    and the next one of a shuffled batch is as random as any other. A batch of one image stays.
 
     Args:
         images: float32 (N, H, W, 3).
@@ -71,7 +71,7 @@ def mix_batch(
 def _boxes(
     side: tf.Tensor, down: tf.Tensor, across: tf.Tensor, height: int, width: int
 ) -> tf.Tensor:
-    """1 inside the box of each picture, 0 outside: float32 (N, H, W)."""
+    """1 inside the box of each image, 0 outside: float32 (N, H, W)."""
 
     def inside(centre: tf.Tensor, size: int) -> tf.Tensor:
         pixels = (tf.range(size, dtype=tf.float32) + 0.5) / size

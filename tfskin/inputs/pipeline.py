@@ -1,4 +1,4 @@
-"""Shards -> batches of pictures and labels."""
+"""Shards -> batches of images and labels."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from tfskin.inputs.classes import class_names, count_images
 from tfskin.inputs.crops import make_crop
 from tfskin.inputs.decode import decode_image, make_resize
 from tfskin.inputs.mixing import draw_mix, mix_batch, mixes
-from tfskin.inputs.reading import read_pictures, read_places
+from tfskin.inputs.reading import read_images, read_places
 from tfskin.inputs.sampling import sample_counts
 from tfskin.inputs.sharing import ReplicaShare, local_batches, local_rows, take_local
 from tfskin.inputs.windows import count_along, cut_window
@@ -27,21 +27,21 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class InputOptions:
-    """How pictures become batches.
+    """How images become batches.
 
     Attributes:
         image_size: height and width in pixels.
         resize: see :func:`tfskin.inputs.decode.resize_image`.
-        batch_size: pictures a batch; the last batch of a pass may hold fewer.
+        batch_size: images a batch; the last batch of a pass may hold fewer.
         classes: class -> diagnoses in it; other diagnoses are left out. None: each its own class.
         augment: random changes, in passes that have an epoch.
         seed: of order and random changes.
-        shuffle_buffer: encoded pictures held for shuffling; from the size of the split on the
+        shuffle_buffer: encoded images held for shuffling; from the size of the split on the
             shuffle is uniform.
         sampling: how often each class is shown in passes that have an epoch; see
             :func:`tfskin.inputs.sampling.class_quotas`.
-        windows: windows that slide over each stored picture, row by row, in place of the whole.
-        parallel_calls: pictures decoded side by side; None: as many as tf.data finds best.
+        windows: windows that slide over each stored image, row by row, in place of the whole.
+        parallel_calls: images decoded side by side; None: as many as tf.data finds best.
         share: the replicas of this process, where several train one model; ``batch_size`` is that
             of a replica.
     """
@@ -71,11 +71,11 @@ def make_dataset(
     """Batches ``(images, labels)`` of one pass over a split, of known cardinality.
 
     ``images`` is float32 (batch, height, width, 3) in 0..255, ``labels`` int32 (batch,), an index
-    into :func:`tfskin.inputs.class_names`. Where pictures are mixed (``mixup`` or ``cutmix``, in
-    passes that have an epoch), ``labels`` are float32 (batch, classes), a share of each class; a
-    picture's partner is the next one of its batch, so then the batch size matters.
+    into :func:`tfskin.inputs.class_names`. Where images are mixed (``mixup`` or ``cutmix``, in
+    passes that have an epoch), ``labels`` are float32 (batch, classes), a share of each class; an
+    image's partner is the next one of its batch, so then the batch size matters.
 
-    Where processes share a pass (``options.share``), only this one's pictures are given. With an
+    Where processes share a pass (``options.share``), only this one's images are given. With an
     epoch, consecutive batches are those of its replicas in one step (:func:`local_batches`), and
     ``skip_batches`` counts steps; without, they are its part of the rows (:func:`local_rows`).
 
@@ -85,8 +85,8 @@ def make_dataset(
         options: see :class:`InputOptions`.
         epoch: None gives the order of :func:`tfskin.inputs.read_labels`, unchanged. A number gives
             an order and random changes that depend on ``(options.seed, epoch)`` and on each
-            picture's place in the files, and on nothing else: not on threads, on TensorFlow's
-            global seed, or on the batch size. Copies of one picture, and its windows, differ in
+            image's place in the files, and on nothing else: not on threads, on TensorFlow's
+            global seed, or on the batch size. Copies of one image, and its windows, differ in
             their random changes.
         view: take the random changes of this epoch, whatever the order is.
         skip_batches: leave out so many batches at the start, before anything is decoded; what
@@ -95,7 +95,7 @@ def make_dataset(
     Raises:
         UserError: a diagnosis in ``options.classes`` that the shards do not have.
         tf.errors.OpError: when iterated over damaged shards;
-            :func:`tfskin.inputs.find_damage` then says which picture it is.
+            :func:`tfskin.inputs.find_damage` then says which image it is.
 
     Example:
         >>> from tfskin.inputs import InputOptions
@@ -108,7 +108,7 @@ def make_dataset(
     repeats = _plan_repeats(shards, split, options, epoch)
     count = count_rows(shards, split, options=options, epoch=epoch)
     calls = options.parallel_calls or tf.data.AUTOTUNE
-    records = read_pictures(shards, split, options.classes, repeats=repeats)
+    records = read_images(shards, split, options.classes, repeats=repeats)
     if epoch is not None:
         records = shuffle_records(records, count, options=options, epoch=epoch)
     records, sizes = _skip_and_share(records, count, options, epoch, skip_batches)
@@ -160,9 +160,9 @@ def _skip_and_share(
 
 
 def count_rows(shards: Shards, split: str, *, options: InputOptions, epoch: int | None) -> int:
-    """The number of pictures in a pass of :func:`make_dataset`.
+    """The number of images in a pass of :func:`make_dataset`.
 
-    It is the same for every epoch, unless there is sampling and pictures of unequal size are cut
+    It is the same for every epoch, unless there is sampling and images of unequal size are cut
     into windows.
     """
     repeats = _plan_repeats(shards, split, options, epoch)
@@ -170,7 +170,7 @@ def count_rows(shards: Shards, split: str, *, options: InputOptions, epoch: int 
 
 
 def count_windows(shards: Shards, split: str, *, options: InputOptions) -> np.ndarray:
-    """How many windows each picture has, in the order of ``read_labels``: int64 (images,)."""
+    """How many windows each image has, in the order of ``read_labels``: int64 (images,)."""
     labels, sides = read_places(shards, split, options.classes)
     return _windows_of(sides, options)[labels >= 0]
 
@@ -204,8 +204,8 @@ def _compile_load(
 ) -> Callable[..., tuple[tf.Tensor, ...]]:
     """``(epoch, place, copy, encoded, label) -> (image, label)``, traced once for all epochs.
 
-    Where pictures are mixed, ``(image, label, numbers)`` with :func:`draw_mix`'s numbers. Tracing
-    takes a third of a second, in which a fast pipeline reads hundreds of pictures.
+    Where images are mixed, ``(image, label, numbers)`` with :func:`draw_mix`'s numbers. Tracing
+    takes a third of a second, in which a fast pipeline reads hundreds of images.
     """
     to_size = make_resize(image_size, resize, likely_size=likely_size)
 
@@ -234,7 +234,7 @@ def _compile_load(
 
 @lru_cache(maxsize=64)
 def _first_size(file: str) -> tuple[int, int]:
-    """Height and width of the first picture of a shard file: in many data sets that of all.
+    """Height and width of the first image of a shard file: in many data sets that of all.
 
     Kept for the next epoch; where it is wrong, batches come later, not otherwise.
     """

@@ -1,4 +1,4 @@
-"""RandAugment: a few random changes a picture, chosen from those that there are anyway."""
+"""RandAugment: a few random changes an image, chosen from those that there are anyway."""
 
 from __future__ import annotations
 
@@ -31,11 +31,11 @@ def with_limits(config: AugmentConfig) -> AugmentConfig:
 
 
 def choose_changes(config: AugmentConfig, numbers: dict[str, tf.Tensor]) -> dict[str, tf.Tensor]:
-    """The picture's random numbers with ``rand_augment`` changes at +-magnitude, the others at 0.
+    """The image's random numbers with ``rand_augment`` changes at +-magnitude, the others at 0.
 
     Cubuk et al., "RandAugment", 2019, arXiv:1909.13719, section 3: N changes at one magnitude.
     They are drawn without replacement and done in one resampling and one pass over the colours, in
-    :mod:`tfskin.inputs.augment`'s order, and are those that dermoscopic pictures bear (no
+    :mod:`tfskin.inputs.augment`'s order, and are those that dermoscopic images bear (no
     posterising, solarising, equalising or inverting, which would change what a lesion is).
 
     Args:

@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import tensorflow as tf
 
-from tfskin.datasets.pictures import stored_sides
+from tfskin.datasets.images import stored_sides
 from tfskin.inputs.classes import Classes, label_table
 
 if TYPE_CHECKING:
     from tfskin.datasets.shards import Shards
 
-# Records parsed by one op: 64 small pictures are a megabyte.
+# Records parsed by one op: 64 small images are a megabyte.
 _PARSED_AT_ONCE = 64
 # Shard files read side by side; part of the order, so it is no option.
 _FILES_AT_ONCE = 4
@@ -32,13 +32,13 @@ def read_records(shards: Shards, split: str) -> tf.data.Dataset:
     return _read_files(tuple(shards.files.get(split, [])))
 
 
-def read_pictures(
+def read_images(
     shards: Shards, split: str, classes: Classes | None, *, repeats: np.ndarray | None = None
 ) -> tf.data.Dataset:
-    """``(place, copy, encoded picture, label int32)`` in file order.
+    """``(place, copy, encoded image, label int32)`` in file order.
 
-    Pictures of no class, and those with an artefact of ``shards.exclude``, are passed over.
-    ``place`` is the same for the same picture and copy in every pass, and for no other.
+    Images of no class, and those with an artefact of ``shards.exclude``, are passed over.
+    ``place`` is the same for the same image and copy in every pass, and for no other.
 
     Args:
         shards: what ``load_shards`` gave.
@@ -62,8 +62,8 @@ def read_pictures(
 def read_places(shards: Shards, split: str, classes: Classes | None) -> tuple[np.ndarray, ...]:
     """``(labels, sides)`` of every record of a split in file order, those left out too.
 
-    ``labels`` is int64 (records,), -1 for one that :func:`read_pictures` passes over; ``sides``
-    int64 (records, 2), width and height of the stored picture. No picture is decoded; the second
+    ``labels`` is int64 (records,), -1 for one that :func:`read_images` passes over; ``sides``
+    int64 (records, 2), width and height of the stored image. No image is decoded; the second
     call for the same files costs nothing.
     """
     table, files = tuple(label_table(shards, classes)), tuple(shards.files.get(split, []))
@@ -154,7 +154,7 @@ def _parse_kept(
     serialized: tf.Tensor, label_of_diagnosis: tuple[int, ...], exclude: tuple[str, ...]
 ) -> tuple[tf.Tensor, tf.Tensor, tf.Tensor]:
     """``(encoded, labels, kept)`` of serialized records."""
-    # Label -1, a picture without a diagnosis, finds the -1 in front.
+    # Label -1, an image without a diagnosis, finds the -1 in front.
     table = (-1, *label_of_diagnosis)
     features = {
         "image": tf.io.FixedLenFeature([], tf.string),

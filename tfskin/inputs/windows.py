@@ -1,4 +1,4 @@
-"""Windows of a fixed size that slide over a picture: where they lie, cut out, averaged."""
+"""Windows of a fixed size that slide over an image: where they lie, cut out, averaged."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def count_along(sides: np.ndarray, windows: WindowConfig) -> np.ndarray:
 
 
 def cut_window(image: tf.Tensor, number: tf.Tensor, windows: WindowConfig) -> tf.Tensor:
-    """One window of a picture: (size, size, 3) of the picture's type.
+    """One window of an image: (size, size, 3) of the image's type.
 
     Args:
         image: (height, width, 3).
@@ -39,11 +39,11 @@ def cut_window(image: tf.Tensor, number: tf.Tensor, windows: WindowConfig) -> tf
 
 
 def average_windows(probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
-    """The mean of each picture's windows: (N, C).
+    """The mean of each image's windows: (N, C).
 
     Args:
-        probabilities: (windows, C), the windows of a picture one after another.
-        counts: int (N,), how many windows each picture has, at least 1.
+        probabilities: (windows, C), the windows of an image one after another.
+        counts: int (N,), how many windows each image has, at least 1.
     """
     starts = np.cumsum(counts) - counts
     return np.add.reduceat(probabilities, starts, axis=0) / np.asarray(counts)[:, None]
@@ -53,8 +53,8 @@ def average_window_logits(logits: np.ndarray, counts: np.ndarray) -> np.ndarray:
     """Logits whose softmax is the mean of the windows' softmax: (N, C).
 
     Args:
-        logits: (windows, C), the windows of a picture one after another.
-        counts: int (N,), how many windows each picture has, at least 1.
+        logits: (windows, C), the windows of an image one after another.
+        counts: int (N,), how many windows each image has, at least 1.
     """
     scaled = np.asarray(logits, np.float64)
     scaled = scaled - np.logaddexp.reduce(scaled, axis=1, keepdims=True)

@@ -1,4 +1,4 @@
-"""Colour constancy: pictures as if each had been taken in white light."""
+"""Colour constancy: images as if each had been taken in white light."""
 
 from typing import Any
 
@@ -8,7 +8,7 @@ from keras import ops
 
 @keras.saving.register_keras_serializable(package="tfskin")
 class ShadesOfGray(keras.layers.Layer):
-    """Each RGB picture divided by the colour of its light, estimated as the p-mean of its pixels.
+    """Each RGB image divided by the colour of its light, estimated as the p-mean of its pixels.
 
     The light is ``e_c = mean(x_c^p)^(1/p)`` for channel c, scaled to length 1, and the result is
     ``x_c / (sqrt(3) e_c)``, cut at 255 (Finlayson and Trezzi, "Shades of Gray and Colour

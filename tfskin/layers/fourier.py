@@ -5,7 +5,7 @@ from typing import Any
 import keras
 from keras import ops
 
-# Mean and deviation of log1p(|F| / sqrt(H W)) over 1,000 pictures of HAM10000 drawn at random,
+# Mean and deviation of log1p(|F| / sqrt(H W)) over 1,000 images of HAM10000 drawn at random,
 # at 96 x 96 px: 1.171 and 0.837 (R 1.144/0.796, G 1.167/0.833, B 1.196/0.864: one pair serves all
 # three). The mean falls with the size, as finer frequencies are weaker: 1.28 at 64 px, 1.07 at 128.
 SPECTRUM_MEAN = 1.171
@@ -26,7 +26,7 @@ def log_magnitude(images: Any) -> Any:
     zero frequency lies near 8.
 
     The whole plane is returned although half of it mirrors the other: convolutions see a centred
-    picture, and a transform of the half plane is not offered in two dimensions by Keras.
+    image, and a transform of the half plane is not offered in two dimensions by Keras.
 
     Args:
         images: float32 (N, H, W, C) in 0..255.

@@ -22,23 +22,23 @@ class Answers(NamedTuple):
 
 
 class HeatMap(NamedTuple):
-    """Where on a picture its most probable class is seen."""
+    """Where on an image its most probable class is seen."""
 
     values: np.ndarray
     """float32 (h, w) in 0..1."""
     box: tuple[float, float, float, float]
-    """Top, left, bottom, right of the map on the upright picture, as fractions of its sides."""
+    """Top, left, bottom, right of the map on the upright image, as fractions of its sides."""
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says about one picture.
+    """What a model says about one image.
 
     Attributes:
-        path: the picture's file.
+        path: the image's file.
         class_names: index -> class.
         probabilities: one for each class, summing to 1; empty when there is an ``error``.
-        error: why the picture could not be read; empty when it could.
+        error: why the image could not be read; empty when it could.
         malignancy: sum of the probabilities of the malignant classes, where they are known.
         prediction_set: the classes that cannot be ruled out, where the model has such sets.
         heat_map: where the predicted class is seen, if that was asked for.

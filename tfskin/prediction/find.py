@@ -1,4 +1,4 @@
-"""What files, folders, patterns, tables of paths and standard input stand for: pictures."""
+"""What files, folders, patterns, tables of paths and standard input stand for: images."""
 
 import csv
 import glob
@@ -17,12 +17,12 @@ STANDARD_INPUT = "-"
 
 
 def find_images(inputs: Sequence[Path | str]) -> list[Path]:
-    """The pictures that :func:`iterate_images` gives, as a list."""
+    """The images that :func:`iterate_images` gives, as a list."""
     return list(iterate_images(inputs))
 
 
 def count_images(inputs: Sequence[Path | str]) -> int | None:
-    """How many pictures the inputs stand for; None where standard input is one of them.
+    """How many images the inputs stand for; None where standard input is one of them.
 
     Raises:
         UserError: as :func:`iterate_images`.
@@ -35,9 +35,9 @@ def count_images(inputs: Sequence[Path | str]) -> int | None:
 def iterate_images(
     inputs: Sequence[Path | str], *, standard_input: TextIO | None = None
 ) -> Iterator[Path]:
-    """The pictures that inputs stand for, each once, in that order, found while they are used.
+    """The images that inputs stand for, each once, in that order, found while they are used.
 
-    - A folder gives its files with a picture's suffix, sorted, from its subfolders too, but
+    - A folder gives its files with an image's suffix, sorted, from its subfolders too, but
       not hidden ones.
     - A pattern is one of :mod:`glob`, with ``**`` for any folders.
     - A ``.csv`` or ``.tsv`` file gives the paths in its column ``path`` (or another of
@@ -46,7 +46,7 @@ def iterate_images(
     - Any other file is taken whatever its suffix.
 
     Held in memory are the names of one folder, the matches of one pattern and, where there is
-    more than one input, a number of each picture, so that none comes twice. Rows of a table and
+    more than one input, a number of each image, so that none comes twice. Rows of a table and
     lines of standard input are taken as they are given, also when the file is missing: that is
     an error of its row.
 
@@ -55,11 +55,11 @@ def iterate_images(
         standard_input: in place of the process's.
 
     Raises:
-        UserError: a path is missing, a folder or pattern has no pictures, or a table has no
+        UserError: a path is missing, a folder or pattern has no images, or a table has no
             column of paths.
     """
     if not inputs:
-        raise UserError("no pictures given; name files, folders or patterns such as 'photos/*.jpg'")
+        raise UserError("no images given; name files, folders or patterns such as 'photos/*.jpg'")
     seen: set[int] = set()
     for given in inputs:
         for path in _expand(given, standard_input or sys.stdin):
@@ -77,7 +77,7 @@ def _expand(given: Path | str, standard_input: TextIO) -> Iterator[Path]:
         return (Path(line) for line in lines if line)
     path = Path(given)
     if path.is_dir():
-        return _some(_walk(path), path, "no pictures in this folder")
+        return _some(_walk(path), path, "no images in this folder")
     if path.suffix.lower() in TABLE_SUFFIXES and path.is_file():
         return _some(_read_table(path), path, "no paths in this table")
     if path.exists():
@@ -86,8 +86,8 @@ def _expand(given: Path | str, standard_input: TextIO) -> Iterator[Path]:
         raise UserError(f"{path}: no such file or folder")
     # Path.glob takes no pattern that starts at the root.
     matches = map(Path, sorted(glob.iglob(str(path), recursive=True)))  # noqa: PTH207
-    pictures = (match for match in matches if match.is_file() and _is_picture(match))
-    return _some(pictures, path, "no pictures match this pattern")
+    images = (match for match in matches if match.is_file() and _is_image(match))
+    return _some(images, path, "no images match this pattern")
 
 
 def _some(paths: Iterator[Path], given: Path, complaint: str) -> Iterator[Path]:
@@ -107,10 +107,10 @@ def _walk(folder: Path) -> Iterator[Path]:
 
     for place, folders, files in os.walk(folder, onerror=refuse):
         folders[:] = sorted(name for name in folders if not name.startswith("."))
-        yield from (Path(place, name) for name in sorted(files) if _is_picture(Path(name)))
+        yield from (Path(place, name) for name in sorted(files) if _is_image(Path(name)))
 
 
-def _is_picture(path: Path) -> bool:
+def _is_image(path: Path) -> bool:
     # Names that start with a dot are hidden, as are the "._x.jpg" that macOS leaves on disks.
     return path.suffix.lower() in IMAGE_SUFFIXES and not path.name.startswith(".")
 

@@ -1,4 +1,4 @@
-"""A run's model, a SavedModel or a server as one thing that takes encoded pictures."""
+"""A run's model, a SavedModel or a server as one thing that takes encoded images."""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -26,7 +26,7 @@ ExplainFunction = Callable[[list[bytes]], list[HeatMap]]
 
 @dataclass(frozen=True)
 class Predictor:
-    """A model that takes encoded pictures.
+    """A model that takes encoded images.
 
     Attributes:
         class_names: index -> class.
@@ -35,7 +35,7 @@ class Predictor:
         explain: the bytes of N readable files -> their heat maps; None where it cannot.
         extras: of ``malignancy`` and ``prediction_set``, what answers hold.
         parallel: calls that are best made side by side.
-        windows: how it answers for a picture, where it was trained on windows: ``function`` then
+        windows: how it answers for an image, where it was trained on windows: ``function`` then
             takes windows, and gives probabilities before their calibration.
         version: tells models of one name apart: a digest of their files, or a server's number.
     """
@@ -80,7 +80,7 @@ def saved_model_predictor(path: Path | str) -> Predictor:
         function = loaded.signatures[signature]
         return _as_arrays(function(image_bytes=tf.constant(encoded, tf.string)))
 
-    # The names come with every row, also with one that is no picture.
+    # The names come with every row, also with one that is no image.
     names = call("serving_default", [b""])["class_names"][0]
     class_names = [name.decode() for name in names]
     outputs = {name: list(s.structured_outputs) for name, s in loaded.signatures.items()}
@@ -118,7 +118,7 @@ def keras_predictor(model: "keras.Model", *, options: "GraphOptions") -> Predict
 def window_predictor(
     model: "keras.Model", *, options: "GraphOptions", windows: "WindowConfig", max_side: int | None
 ) -> Predictor:
-    """The predictor of a Keras model that was trained on windows of pictures.
+    """The predictor of a Keras model that was trained on windows of images.
 
     The windows' probabilities are averaged before they are calibrated, as they are when the run
     is judged.
@@ -127,7 +127,7 @@ def window_predictor(
         model: float32 (N, h, w, 3) in 0..255, of windows, to logits.
         options: as for :func:`keras_predictor`.
         windows: size and stride.
-        max_side: pictures whose longer side has more pixels are shrunk to it first.
+        max_side: images whose longer side has more pixels are shrunk to it first.
     """
     from tfskin.evaluation.decision import Decision, decide
 

@@ -1,4 +1,4 @@
-"""Pictures -> predictions: in order, all cores busy, a few batches in memory."""
+"""Images -> predictions: in order, all cores busy, a few batches in memory."""
 
 import io
 import warnings
@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from tfskin.datasets.pictures import read_picture, shrink_picture
+from tfskin.datasets.images import read_image, shrink_image
 from tfskin.errors import UserError
 from tfskin.prediction.answers import Answers, HeatMap, Prediction
 from tfskin.prediction.options import StreamOptions
@@ -25,7 +25,7 @@ from tfskin.threads import map_ahead
 
 @dataclass(frozen=True)
 class _Answer:
-    """One picture's row of :class:`Answers`."""
+    """One image's row of :class:`Answers`."""
 
     probabilities: tuple[float, ...]
     malignancy: float | None
@@ -39,9 +39,9 @@ def predict_images(
     options: StreamOptions | None = None,
     total: int | None = None,
 ) -> Iterator[Prediction]:
-    """One prediction for each picture, in order, with a few batches in memory at a time.
+    """One prediction for each image, in order, with a few batches in memory at a time.
 
-    A picture that cannot be read gets a prediction with an ``error`` and harms no other. Formats
+    An image that cannot be read gets a prediction with an ``error`` and harms no other. Formats
     that the model does not take (TIFF, WebP) are read by Pillow and handed on as PNG. Files of
     one batch are read while the model works on another.
 
@@ -49,7 +49,7 @@ def predict_images(
         predictor: the model.
         paths: files.
         options: size of a batch, windows, heat maps.
-        total: the number of pictures, for the progress bar; not needed for a list.
+        total: the number of images, for the progress bar; not needed for a list.
     """
     options = options or StreamOptions()
     if isinstance(paths, Sequence):
@@ -75,8 +75,8 @@ def _predict_batch(
     errors = dict.fromkeys(paths, "")
     trained = predictor.windows.windows if predictor.windows else None
     windows = options.windows or trained
-    pictures = {} if windows else {path: _read_bytes(path) for path in paths}
-    rows = _predict_encoded(predictor, pictures)
+    images = {} if windows else {path: _read_bytes(path) for path in paths}
+    rows = _predict_encoded(predictor, images)
     # What the model cannot read, Pillow may, as it did for the training images.
     for path in dict.fromkeys(paths):
         if path in rows:
@@ -85,8 +85,8 @@ def _predict_batch(
             if windows:
                 rows[path] = _predict_windows(predictor, path, windows, options.batch_size)
             else:
-                pictures[path] = encode_png(_open(path))
-                rows |= _predict_encoded(predictor, {path: pictures[path]})
+                images[path] = encode_png(_open(path))
+                rows |= _predict_encoded(predictor, {path: images[path]})
             errors[path] = (
                 "" if path in rows else "too large, too small or too narrow for the model"
             )
@@ -95,7 +95,7 @@ def _predict_batch(
             errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
     maps: dict[Path, HeatMap] = {}
     if options.heat_maps and not windows and predictor.explain and rows:
-        maps = dict(zip(rows, predictor.explain([pictures[path] for path in rows]), strict=True))
+        maps = dict(zip(rows, predictor.explain([images[path] for path in rows]), strict=True))
     return [
         Prediction(path, names, (), errors[path])
         if path not in rows
@@ -128,10 +128,10 @@ def _row(predictor: Predictor, answers: Answers, row: int) -> _Answer:
 def _predict_windows(
     predictor: Predictor, path: Path, windows: WindowConfig, batch_size: int
 ) -> _Answer:
-    picture, trained = _open(path), predictor.windows
+    image, trained = _open(path), predictor.windows
     if trained is not None and trained.max_side is not None:
-        picture = shrink_picture(picture, trained.max_side)
-    encoded = (encode_png(window) for window in cut_windows(picture, windows))
+        image = shrink_image(image, trained.max_side)
+    encoded = (encode_png(window) for window in cut_windows(image, windows))
     parts = []
     while batch := list(islice(encoded, batch_size)):
         answers = predictor.function(batch)
@@ -148,19 +148,19 @@ def _read_bytes(path: Path) -> bytes:
     try:
         return path.read_bytes()
     except OSError:
-        return b""  # read_picture will say why
+        return b""  # read_image will say why
 
 
 def _open(path: Path) -> Image.Image:
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")
         warnings.simplefilter("error", Image.DecompressionBombWarning)
-        return read_picture(path)
+        return read_image(path)
 
 
-def encode_png(picture: Image.Image) -> bytes:
-    """The bytes of a PNG file of a picture, made fast rather than small."""
+def encode_png(image: Image.Image) -> bytes:
+    """The bytes of a PNG file of an image, made fast rather than small."""
     stream = io.BytesIO()
-    picture.info.clear()  # a profile or comment of the source would be written again
-    picture.save(stream, "PNG", compress_level=1)
+    image.info.clear()  # a profile or comment of the source would be written again
+    image.save(stream, "PNG", compress_level=1)
     return stream.getvalue()

@@ -23,9 +23,9 @@ _FIXED = ("path", "predicted", "probability", *_EXTRAS, "error")
 def predictions_table(
     predictions: Iterable[Prediction], *, class_names: Sequence[str]
 ) -> pd.DataFrame:
-    """A table with one row a picture: path, predicted, probability, each class, and more.
+    """A table with one row an image: path, predicted, probability, each class, and more.
 
-    ``probability`` is the predicted class's; the probabilities of a picture with an ``error`` are
+    ``probability`` is the predicted class's; the probabilities of an image with an ``error`` are
     empty (NaN). The column of a class that is named like another column is ``class <name>``.
     Where the model knows them, ``malignancy`` and ``prediction_set`` (class names with "; "
     between) follow the classes; ``error`` is the last column.
@@ -58,7 +58,7 @@ class RowWriter:
 
     Rows go to ``<name>.part`` and are on the disk after every :meth:`write`; :meth:`finish`
     renames it to ``<name>``. A writer of the same file and the same ``identity`` finds the rows
-    of a killed one: :meth:`skip_done` passes over the pictures that have one. A row that was cut
+    of a killed one: :meth:`skip_done` passes over the images that have one. A row that was cut
     off is dropped.
 
     Args:
@@ -100,14 +100,14 @@ class RowWriter:
     def skip_done(
         self, paths: Iterator[Path], *, pass_over: Callable[[Path], None] | None = None
     ) -> int:
-        """The number of pictures that have a row already, passed over in ``paths``.
+        """The number of images that have a row already, passed over in ``paths``.
 
         Args:
-            paths: of all pictures, in the order of the stopped call.
-            pass_over: called with each of those pictures whose row has no error.
+            paths: of all images, in the order of the stopped call.
+            pass_over: called with each of those images whose row has no error.
 
         Raises:
-            UserError: the rows are of other pictures.
+            UserError: the rows are of other images.
         """
         if not self.part.exists():
             return 0
@@ -117,7 +117,7 @@ class RowWriter:
             if path is None or printable(path) != written:
                 raise UserError(
                     f"{self.part}: row {count + 1} is of '{written}', not of "
-                    f"'{printable(path) if path else 'anything'}'; give the same pictures in the "
+                    f"'{printable(path) if path else 'anything'}'; give the same images in the "
                     "same order, or delete it to begin anew"
                 )
             count += 1

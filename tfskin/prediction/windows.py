@@ -1,4 +1,4 @@
-"""A picture seen through windows that slide over it, and their mean."""
+"""An image seen through windows that slide over it, and their mean."""
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -13,12 +13,12 @@ from tfskin.schema import WindowConfig
 
 @dataclass(frozen=True)
 class WindowModel:
-    """How a model that was trained on windows answers for a whole picture.
+    """How a model that was trained on windows answers for a whole image.
 
     Attributes:
-        windows: size and stride, in pixels of a picture whose longer side is at most ``max_side``.
+        windows: size and stride, in pixels of an image whose longer side is at most ``max_side``.
         max_side: the size cap of the shards it was trained on; none where that is not known.
-        decide: mean probabilities (1, C) of a picture's windows, not yet calibrated, to its answer.
+        decide: mean probabilities (1, C) of an image's windows, not yet calibrated, to its answer.
     """
 
     windows: WindowConfig
@@ -26,22 +26,22 @@ class WindowModel:
     decide: Callable[[np.ndarray], Answers]
 
 
-def cut_windows(picture: Image.Image, windows: WindowConfig) -> Iterator[Image.Image]:
-    """The windows of a picture, row by row, as :func:`tfskin.inputs.windows.cut_window` cuts them.
+def cut_windows(image: Image.Image, windows: WindowConfig) -> Iterator[Image.Image]:
+    """The windows of an image, row by row, as :func:`tfskin.inputs.windows.cut_window` cuts them.
 
     What lies beyond the right and the lower border is black.
     """
-    down, across = count_along(np.array([picture.height, picture.width]), windows)
+    down, across = count_along(np.array([image.height, image.width]), windows)
     for row in range(int(down)):
         for column in range(int(across)):
             left, top = column * windows.stride, row * windows.stride
-            yield picture.crop((left, top, left + windows.size, top + windows.size))
+            yield image.crop((left, top, left + windows.size, top + windows.size))
 
 
 def mean_of_windows(parts: Sequence[Answers]) -> tuple[np.ndarray, float | None]:
-    """Mean probabilities (C,) and malignancy of all windows of one picture.
+    """Mean probabilities (C,) and malignancy of all windows of one image.
 
-    A prediction set has no mean: its quantiles were fitted on whole pictures.
+    A prediction set has no mean: its quantiles were fitted on whole images.
     """
     probabilities = np.concatenate([part.probabilities for part in parts]).mean(axis=0)
     malignancies = [part.malignancy for part in parts if part.malignancy is not None]

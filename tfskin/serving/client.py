@@ -55,7 +55,7 @@ def connect(url: str, options: ServerOptions | None = None) -> Client:
 
 
 class RestClient:
-    """A model behind TensorFlow Serving's REST interface; JSON, pictures as base64."""
+    """A model behind TensorFlow Serving's REST interface; JSON, images as base64."""
 
     def __init__(self, url: str, options: ServerOptions) -> None:
         import requests
@@ -117,7 +117,7 @@ class RestClient:
 
 
 class GrpcClient:
-    """A model behind TensorFlow Serving's gRPC interface; pictures as they are."""
+    """A model behind TensorFlow Serving's gRPC interface; images as they are."""
 
     def __init__(self, url: str, match: re.Match[str], options: ServerOptions) -> None:
         import grpc

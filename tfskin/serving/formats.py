@@ -1,4 +1,4 @@
-"""JPEG, PNG, GIF and BMP files in a graph: size in the header, and the upright picture."""
+"""JPEG, PNG, GIF and BMP files in a graph: size in the header, and the upright image."""
 
 from collections.abc import Callable
 
@@ -72,9 +72,9 @@ def is_upright_jpeg(encoded: tf.Tensor) -> tf.Tensor:
 def decode_upright(
     encoded: tf.Tensor, *, image_size: tuple[int, int], resize: Resize
 ) -> tuple[tf.Tensor, tf.Tensor]:
-    """One picture, decoded, laid over white, turned upright by its EXIF orientation, and resized.
+    """One image, decoded, laid over white, turned upright by its EXIF orientation, and resized.
 
-    That is what happens to such pictures before they are stored for training; a JPEG or PNG
+    That is what happens to such images before they are stored for training; a JPEG or PNG
     without transparency and orientation is what :func:`tfskin.inputs.decode.decode_and_resize`
     gives. A GIF gives its first frame, which must be opaque and fill its screen; a PNG may have
     an alpha channel but no transparent colour; a BMP must have 24 or 32 bits a pixel,
@@ -83,7 +83,7 @@ def decode_upright(
     Args:
         encoded: scalar string, a JPEG, PNG, GIF or BMP file.
         image_size: height and width that come out.
-        resize: how the upright picture is brought to ``image_size``.
+        resize: how the upright image is brought to ``image_size``.
 
     Returns:
         float32 (h, w, 3) in 0..255, and int32 (2,): height and width of the upright original.

@@ -1,4 +1,4 @@
-"""What is served: signatures from encoded pictures, or pictures, to named outputs."""
+"""What is served: signatures from encoded images, or images, to named outputs."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -31,9 +31,9 @@ class GraphOptions:
     Attributes:
         image_size: height and width that the network takes.
         decision: from logits to probabilities and to what follows from them.
-        resize: how a picture is brought to ``image_size``.
+        resize: how an image is brought to ``image_size``.
         max_pixels: the largest height times width that is decoded.
-        test_time_augmentation: average over the picture's mirrored and turned copies: eight where
+        test_time_augmentation: average over the image's mirrored and turned copies: eight where
             height and width are equal, else four.
         float16_weights: keep the weights in half the bytes; the graph computes in float32.
         top: how many classes ``top_names`` holds, fewer where there are fewer classes.
@@ -162,7 +162,7 @@ def make_signatures(served: Served) -> dict[str, Function]:
     embedding ``features`` float32 (N, F), ``valid`` and ``reason``. ``explain``, where a heat map
     can be made, gives for the most probable class ``class_index``, ``class_name``,
     ``probability``, the ``heat_map`` float32 (N, h, w) in 0..1, and its ``box`` float32 (N, 4) on
-    the upright picture.
+    the upright image.
     """
     functions = {
         "serving_default": _bytes_function(served, lambda decoded: served.classify(decoded.images)),

@@ -1,4 +1,4 @@
-"""What a served model is, how well it does, and whose pictures taught it."""
+"""What a served model is, how well it does, and whose images taught it."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -49,13 +49,13 @@ def write_model_card(path: Path, facts: ModelFacts, description: Mapping[str, An
     """
     parts = [
         f"# Model card: {facts.title}, version {description['version']}",
-        "Classifies dermoscopic pictures of skin lesions. Research software: **not a medical "
-        "device**, not for diagnosis, and not for pictures of another kind (clinical "
+        "Classifies dermoscopic images of skin lesions. Research software: **not a medical "
+        "device**, not for diagnosis, and not for images of another kind (clinical "
         "photographs, other organs), of which it says something all the same.",
         _model_part(facts, description),
         _data_part(facts),
         _figures_part(facts),
-        "## Limits\n\nFigures hold for pictures like the test pictures. Other clinics, cameras and "
+        "## Limits\n\nFigures hold for images like the test images. Other clinics, cameras and "
         "skin types were not measured unless a section above says so. Probabilities sum to 1 over "
         f"the {len(description['class_names'])} classes even where the lesion is of none of them; "
         "`entropy` and, where there is one, an empty `prediction_set` are the signs of it.",
@@ -64,7 +64,7 @@ def write_model_card(path: Path, facts: ModelFacts, description: Mapping[str, An
 
 
 def write_licenses(path: Path, facts: ModelFacts, samples: Sequence[Sample]) -> None:
-    """Write the licences of the training images and of the pictures inside the export."""
+    """Write the licences of the training images and of the images inside the export."""
     lines = ["# Licences", "", "## Images that the model was trained on", ""]
     lines += [f"- {name or 'unknown'}: {count} images" for name, count in facts.licenses.items()]
     lines += [] if facts.licenses else ["- unknown"]
@@ -72,7 +72,7 @@ def write_licenses(path: Path, facts: ModelFacts, samples: Sequence[Sample]) -> 
         "",
         "A non-commercial licence of training images may bind the model too.",
         "",
-        "## Pictures inside the warm-up requests and `request.json`",
+        "## Images inside the warm-up requests and `request.json`",
         "",
     ]
     for sample in samples:

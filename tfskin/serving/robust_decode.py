@@ -49,7 +49,7 @@ def decode_batch(
     resize: Resize,
     max_pixels: int = MAX_PIXELS,
 ) -> Decoded:
-    """Pictures of a batch of JPEG, PNG, GIF and BMP files, and which of them could be read.
+    """Images of a batch of JPEG, PNG, GIF and BMP files, and which of them could be read.
 
     A row that is empty, of another format, truncated, damaged, or larger than allowed becomes
     zeros and ``valid`` false; all other rows are what they would be alone. The size is read from
@@ -80,14 +80,14 @@ def decode_batch(
     def is_acceptable(data: tf.Tensor) -> tf.Tensor:
         return is_allowed(read_size(data), max_pixels)
 
-    # Most pictures are JPEGs that stand upright. The function for all others is much
+    # Most images are JPEGs that stand upright. The function for all others is much
     # larger, and costs time in each row that does not need it.
     is_upright = is_upright_jpeg(encoded)
 
     def decode_quickly(parallel: int | None) -> tuple[tf.Tensor, tf.Tensor]:
         return _decode_rows(encoded, is_upright, quick, image_size=image_size, parallel=parallel)
 
-    # Waking other threads for one picture costs as much as decoding it: 10 ms against 6.
+    # Waking other threads for one image costs as much as decoding it: 10 ms against 6.
     images, sizes = tf.cond(
         tf.equal(tf.size(encoded), 1),
         lambda: decode_quickly(None),

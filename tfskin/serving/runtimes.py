@@ -52,13 +52,13 @@ def export_runtime(
 
     It maps ``image`` (N, h, w, 3) float32 RGB in 0..255 to ``probabilities`` (N, C), calibrated.
     Decoding and resizing are left to the caller, because these runtimes take no files: beside it,
-    ``<file>.json`` says how a picture is to be decoded and resized, the class names, and what to
+    ``<file>.json`` says how an image is to be decoded and resized, the class names, and what to
     make of the probabilities. A file of an earlier export is replaced.
 
     Args:
         model: float32 (N, h, w, 3) in 0..255 to the output of its layer "logits".
         options: runtime, names and place.
-        samples: encoded pictures that the runtime is compared on.
+        samples: encoded images that the runtime is compared on.
 
     Raises:
         UserError: the runtime's packages are not installed, the model's predictions change with

@@ -16,7 +16,7 @@ _README = """# {name}
 
 A skin-lesion classifier for TensorFlow Serving. It is research software and **not a medical
 device**. Each version is a folder with a number; what it was trained on, how well it does and
-whose pictures are in it stands in `<version>/assets.extra/MODEL_CARD.md` and `LICENSES.md` there.
+whose images are in it stands in `<version>/assets.extra/MODEL_CARD.md` and `LICENSES.md` there.
 
 Classes: {classes}.
 
@@ -38,7 +38,7 @@ curl http://localhost:8501/v1/models/{name}
 
 ## Ask it
 
-A picture is sent as it is: JPEG, PNG, GIF or uncompressed BMP, of any size up to {megapixels}
+An image is sent as it is: JPEG, PNG, GIF or uncompressed BMP, of any size up to {megapixels}
 megapixels, and a side of at most 20 times the other.
 
 ```
@@ -55,13 +55,13 @@ needs them to be of one size.
 With tfskin:
 
 ```
-tfskin-predict http://localhost:8501/v1/models/{name} pictures/ --output predictions.csv
-tfskin-predict grpc://localhost:8500/{name} pictures/ --output predictions.csv
+tfskin-predict http://localhost:8501/v1/models/{name} images/ --output predictions.csv
+tfskin-predict grpc://localhost:8500/{name} images/ --output predictions.csv
 ```
 
 ## What it says
 
-One row a picture. A file that cannot be read harms no other: its row says `valid` false, `reason`
+One row an image. A file that cannot be read harms no other: its row says `valid` false, `reason`
 why, and holds zeros.
 
 {outputs}
@@ -78,7 +78,7 @@ _MEANINGS = {
     "operating_points": "names of the thresholds on `malignancy`",
     "is_malignant": "whether `malignancy` reaches each of them",
     "prediction_set": "the classes that cannot be ruled out at {coverage} coverage; an empty set "
-    "says that the picture is unlike those of every class",
+    "says that the image is unlike those of every class",
     "member_probabilities": "of each member of the ensemble, before they are combined",
     "member_names": "their names",
     "model_version": "the number of the version that answered",
@@ -100,7 +100,7 @@ def write_surroundings(
         name: of the model.
         description: as ``export.json`` holds it.
         outputs: of the signature ``serving_default``.
-        example: an encoded picture for ``request.json``.
+        example: an encoded image for ``request.json``.
     """
     add_model(output_dir / MODELS_FILE, name)
     batching = output_dir / BATCHING_FILE

@@ -14,16 +14,16 @@ _REPEATS = 2  # the first run of a graph optimises it, the second shows what it 
 
 
 def write_warm_up(
-    folder: Path, pictures: Sequence[bytes], *, name: str, signatures: Sequence[str]
+    folder: Path, images: Sequence[bytes], *, name: str, signatures: Sequence[str]
 ) -> Path:
     """The file ``assets.extra/tf_serving_warmup_requests`` of a SavedModel's ``folder``, written.
 
-    A TFRecord of ``PredictionLog``: the pictures to ``serving_default`` in batches of every size
-    of :data:`BATCH_SIZES`, twice, and one or two pictures to every other signature.
+    A TFRecord of ``PredictionLog``: the images to ``serving_default`` in batches of every size
+    of :data:`BATCH_SIZES`, twice, and one or two images to every other signature.
 
     Args:
         folder: the SavedModel's.
-        pictures: encoded, at least one; they are repeated to fill a batch.
+        images: encoded, at least one; they are repeated to fill a batch.
         name: of the model.
         signatures: its signatures.
 
@@ -32,7 +32,7 @@ def write_warm_up(
     path = folder / "assets.extra" / WARM_UP_FILE
     path.parent.mkdir(exist_ok=True)
     with tf.io.TFRecordWriter(str(path)) as writer:
-        for signature, values in _requests(pictures, signatures):
+        for signature, values in _requests(images, signatures):
             writer.write(_prediction_log(values, name=name, signature=signature))
     return path
 
@@ -56,21 +56,21 @@ def replay_warm_up(
 
 
 def _requests(
-    pictures: Sequence[bytes], signatures: Sequence[str]
+    images: Sequence[bytes], signatures: Sequence[str]
 ) -> Iterator[tuple[str, dict[str, np.ndarray | list[bytes]]]]:
     for _ in range(_REPEATS):
         for size in BATCH_SIZES:
-            batch = [pictures[row % len(pictures)] for row in range(size)]
+            batch = [images[row % len(images)] for row in range(size)]
             yield "serving_default", {"image_bytes": batch}
-    decoded = tf.io.decode_image(pictures[0], channels=3, expand_animations=False).numpy()[None]
+    decoded = tf.io.decode_image(images[0], channels=3, expand_animations=False).numpy()[None]
     for signature in signatures:
         if signature == "images":
             yield signature, {"images": decoded.astype(np.float32)}
         elif signature == "images_uint8":
             yield signature, {"images": decoded}
         elif signature != "serving_default":
-            yield signature, {"image_bytes": list(pictures[:1])}
-            yield signature, {"image_bytes": list(pictures[:2])}
+            yield signature, {"image_bytes": list(images[:1])}
+            yield signature, {"image_bytes": list(images[:2])}
 
 
 def _prediction_log(

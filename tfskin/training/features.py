@@ -1,4 +1,4 @@
-"""A network taken apart: what a frozen backbone makes of a picture, and the head that trains."""
+"""A network taken apart: what a frozen backbone makes of an image, and the head that trains."""
 
 import keras
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.datasets.sources.pictures import write_pictures, write_rows
+from tests.datasets.sources.images import write_images, write_rows
+from tfskin.datasets.images import read_image
 from tfskin.datasets.options import SourceOptions
-from tfskin.datasets.pictures import read_picture
 from tfskin.datasets.sources import read_records
 from tfskin.datasets.sources.contract import check_source
 from tfskin.errors import UserError
@@ -32,7 +32,7 @@ def write_2016(folder):
     )
     for part, ids in (("Training", (0, 2)), ("Test", (3, 5))):
         place = folder / f"ISBI2016_ISIC_Part3_{part}_Data"
-        write_pictures(place, [f"ISIC_{number:07d}.jpg" for number in ids])
+        write_images(place, [f"ISIC_{number:07d}.jpg" for number in ids])
 
 
 def write_2017(folder):
@@ -45,8 +45,8 @@ def write_2017(folder):
         ]
         write_rows(folder / f"ISIC-2017_{part}_Part3_GroundTruth.csv", rows)
         place = folder / f"ISIC-2017_{part}_Data"
-        write_pictures(place, [f"{image_id}.jpg" for image_id in ids])
-        write_pictures(place, [f"{image_id}_superpixels.png" for image_id in ids])
+        write_images(place, [f"{image_id}.jpg" for image_id in ids])
+        write_images(place, [f"{image_id}_superpixels.png" for image_id in ids])
         about = [
             {"image_id": image_id, "age_approximate": "unknown", "sex": "female"}
             for image_id in ids
@@ -61,7 +61,7 @@ def write_2018(folder):
         place = folder / f"ISIC2018_Task3_{part}_GroundTruth"
         rows = one_hot("image", labels, classes)
         write_rows(place / f"ISIC2018_Task3_{part}_GroundTruth.csv", rows)
-        write_pictures(folder / f"ISIC2018_Task3_{part}_Input", [f"{name}.jpg" for name in labels])
+        write_images(folder / f"ISIC2018_Task3_{part}_Input", [f"{name}.jpg" for name in labels])
     groups = [
         {"image": "ISIC_0000000", "lesion_id": "HAM_1", "diagnosis_confirm_type": "histopathology"},
         {"image": "ISIC_0000001", "lesion_id": "HAM_1", "diagnosis_confirm_type": "follow_up"},
@@ -79,7 +79,7 @@ def write_2019(folder):
     }
     rows = one_hot("image", labels, "MEL,NV,BCC,AK,BKL,DF,VASC,SCC,UNK")
     write_rows(folder / "ISIC_2019_Training_GroundTruth.csv", rows)
-    write_pictures(folder / "ISIC_2019_Training_Input", [f"{name}.jpg" for name in labels])
+    write_images(folder / "ISIC_2019_Training_Input", [f"{name}.jpg" for name in labels])
     about = [
         {
             "image": name,
@@ -109,7 +109,7 @@ def write_2020(folder, name="ISIC_2020_Training_GroundTruth_v2.csv"):
         for number, diagnosis in enumerate(("unknown", "nevus", "melanoma", "unknown"))
     ]
     write_rows(folder / name, rows)
-    write_pictures(folder / "train", [f"ISIC_{number:07d}.jpg" for number in range(4)])
+    write_images(folder / "train", [f"ISIC_{number:07d}.jpg" for number in range(4)])
     pairs = [
         {"image_name_1": "ISIC_0000000", "image_name_2": "ISIC_0000003"},
         {"image_name_1": "ISIC_0000001", "image_name_2": "ISIC_9999999"},
@@ -167,7 +167,7 @@ def write_milk10k(folder):
                 }
             )
             place = folder / "MILK10k_Training_Input" / f"IL_{lesion:07d}"
-            write_pictures(place, [f"{image_id}.jpg"])
+            write_images(place, [f"{image_id}.jpg"])
     write_rows(folder / "MILK10k_Training_Metadata.csv", about)
 
 
@@ -183,7 +183,7 @@ LAYOUTS = {
 
 
 @pytest.mark.parametrize("source", LAYOUTS)
-def test_the_published_form_gives_its_diagnoses_and_pictures(source, tmp_path):
+def test_the_published_form_gives_its_diagnoses_and_images(source, tmp_path):
     write, diagnoses = LAYOUTS[source]
     write(tmp_path)
     records = check_source(source, tmp_path)
@@ -191,15 +191,15 @@ def test_the_published_form_gives_its_diagnoses_and_pictures(source, tmp_path):
     assert set(records["source"]) == {source}
     assert records["image_id"].is_unique
     for path in records["path"]:
-        assert min(read_picture(path).size) >= 6
+        assert min(read_image(path).size) >= 6
 
 
 @pytest.mark.parametrize("source", sorted(set(LAYOUTS) - {"isic_2024"}))
-def test_a_row_without_a_picture_is_named_with_its_line(source, tmp_path):
+def test_a_row_without_an_image_is_named_with_its_line(source, tmp_path):
     LAYOUTS[source][0](tmp_path)
     victim = next(iter(sorted(tmp_path.rglob("ISIC_*1*.jpg")) or sorted(tmp_path.rglob("*.jpg"))))
     victim.unlink()
-    with pytest.raises(UserError, match=rf"csv: line \d+: no picture of '{victim.stem}'"):
+    with pytest.raises(UserError, match=rf"csv: line \d+: no image of '{victim.stem}'"):
         read_records(source, tmp_path)
 
 
@@ -265,11 +265,11 @@ def test_2020_in_its_other_two_forms(name, tmp_path):
     assert len(read_records("isic_2020", tmp_path)) == 4
 
 
-def test_2024_reads_pictures_out_of_hdf5(tmp_path):
+def test_2024_reads_images_out_of_hdf5(tmp_path):
     write_2024(tmp_path)
     records = read_records("isic_2024", tmp_path)
     assert records["path"][0] == f"{tmp_path / 'train-image.hdf5'}::ISIC_0000000"
-    assert np.asarray(read_picture(records["path"][2]))[4, 4, 0] == pytest.approx(120, abs=3)
+    assert np.asarray(read_image(records["path"][2]))[4, 4, 0] == pytest.approx(120, abs=3)
     assert records["license"].tolist() == ["CC-BY"] * 3
     target = SourceOptions(label_column="target")
     assert read_records("isic_2024", tmp_path, options=target)["diagnosis"].tolist() == [
@@ -295,14 +295,14 @@ def test_2024_names_what_is_wrong_with_its_hdf5(tmp_path):
     write_2024(tmp_path)
     with h5py.File(tmp_path / "train-image.hdf5", "a") as file:
         del file["ISIC_0000001"]
-    with pytest.raises(UserError, match="line 3: no picture of 'ISIC_0000001'"):
+    with pytest.raises(UserError, match="line 3: no image of 'ISIC_0000001'"):
         read_records("isic_2024", tmp_path)
     (tmp_path / "train-image.hdf5").write_bytes(b"not hdf5")
     with pytest.raises(UserError, match=r"train-image\.hdf5: cannot be read as HDF5"):
         read_records("isic_2024", tmp_path)
 
 
-def test_milk10k_has_two_pictures_a_lesion(tmp_path):
+def test_milk10k_has_two_images_a_lesion(tmp_path):
     write_milk10k(tmp_path)
     records = read_records("milk10k", tmp_path)
     assert records["lesion_id"].tolist() == ["IL_0000001"] * 2 + ["IL_0000002"] * 2
@@ -317,7 +317,7 @@ def test_milk10k_has_two_pictures_a_lesion(tmp_path):
         (lambda text: text.replace("1.0,0.0", "1.0,1.0", 1), "line 2: 2 of MEL, .* are 1; exactly"),
         (lambda text: text.replace("1.0", "0.0", 1), "line 2: 0 of MEL"),
         (lambda text: text.replace("1.0", "yes", 1), "line 2: 'MEL' is 'yes'; it must be 0 or 1"),
-        (lambda text: text.replace("image,", "picture,", 1), "no column 'image' or 'image_id'"),
+        (lambda text: text.replace("image,", "image,", 1), "no column 'image' or 'image_id'"),
         (lambda text: text + text.splitlines()[1] + "\n", "'ISIC_0000000' stands in more"),
         (lambda text: text.replace("ISIC_0000000", "", 1), "line 2: 'image' is empty"),
         (lambda text: text.replace(",0.0\n", "\n", 1), r"line 2 has \d+ fields"),

@@ -4,7 +4,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.pictures import write_pictures, write_rows
+from tests.datasets.sources.images import write_images, write_rows
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.sources import read_records
 from tfskin.datasets.sources.contract import check_source
@@ -27,8 +27,8 @@ def published_rows() -> list[dict[str, str]]:
 def published(tmp_path):
     """The two parts as they are downloaded."""
     write_rows(tmp_path / "HAM10000_metadata.csv", published_rows())
-    write_pictures(tmp_path / "HAM10000_images_part_1", [f"{row[1]}.jpg" for row in ROWS[:2]])
-    write_pictures(tmp_path / "HAM10000_images_part_2", [f"{row[1]}.jpg" for row in ROWS[2:]])
+    write_images(tmp_path / "HAM10000_images_part_1", [f"{row[1]}.jpg" for row in ROWS[:2]])
+    write_images(tmp_path / "HAM10000_images_part_2", [f"{row[1]}.jpg" for row in ROWS[2:]])
     return tmp_path
 
 
@@ -51,13 +51,13 @@ def test_the_published_layout(published):
 @pytest.mark.parametrize("folder", ["HAM10000_images", "images", "."])
 def test_other_names_and_folders(tmp_path, name, folder):
     write_rows(tmp_path / name, published_rows(), delimiter="\t")
-    write_pictures(tmp_path / folder, [f"{row[1]}.jpg" for row in ROWS])
+    write_images(tmp_path / folder, [f"{row[1]}.jpg" for row in ROWS])
     assert len(read_records("ham10000", tmp_path)) == 4
 
 
-def test_the_metadata_file_and_a_folder_of_pictures_can_be_given(tmp_path):
+def test_the_metadata_file_and_a_folder_of_images_can_be_given(tmp_path):
     file = write_rows(tmp_path / "a" / "HAM10000_metadata.csv", published_rows())
-    write_pictures(tmp_path / "b", [f"{row[1]}.JPG" for row in ROWS])
+    write_images(tmp_path / "b", [f"{row[1]}.JPG" for row in ROWS])
     records = read_records("ham10000", file, options=SourceOptions(images=tmp_path / "b"))
     assert len(records) == 4
 
@@ -72,9 +72,9 @@ def test_a_missing_column_is_named(published, column):
         read_records("ham10000", published)
 
 
-def test_a_row_without_a_picture_is_named(published):
+def test_a_row_without_an_image_is_named(published):
     (published / "HAM10000_images_part_2" / "ISIC_0000004.jpg").unlink()
-    with pytest.raises(UserError, match="line 5: no picture of 'ISIC_0000004'"):
+    with pytest.raises(UserError, match="line 5: no image of 'ISIC_0000004'"):
         read_records("ham10000", published)
 
 

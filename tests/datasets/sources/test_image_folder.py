@@ -2,7 +2,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.pictures import write_pictures
+from tests.datasets.sources.images import write_images
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.sources import read_records
@@ -16,10 +16,10 @@ def read(folder, prefixes=None):
 
 
 def test_class_folders(tmp_path):
-    write_pictures(tmp_path, ["mel/1.jpg", "nevus/1.jpg", "nevus/deep/er/2.png", "nevus/.3.jpg"])
-    (tmp_path / "nevus" / "notes.txt").write_text("not a picture")
+    write_images(tmp_path, ["mel/1.jpg", "nevus/1.jpg", "nevus/deep/er/2.png", "nevus/.3.jpg"])
+    (tmp_path / "nevus" / "notes.txt").write_text("not an image")
     (tmp_path / "empty").mkdir()
-    write_pictures(tmp_path, ["__MACOSX/x/1.jpg", ".cache/1.jpg"])
+    write_images(tmp_path, ["__MACOSX/x/1.jpg", ".cache/1.jpg"])
     records = check_source("image_folder", tmp_path)
     assert records["image_id"].tolist() == ["mel__1", "nevus__1", "nevus__deep__er__2"]
     assert records["diagnosis"].tolist() == ["mel", "nevus", "nevus"]
@@ -33,7 +33,7 @@ def test_split_folders_give_a_split(tmp_path):
         "test/benign/1.jpg",
         "Valid/benign/4.jpg",
     ]
-    write_pictures(tmp_path, names)
+    write_images(tmp_path, names)
     records = read(tmp_path).set_index("image_id")
     assert records["split"].to_dict() == {
         "train__benign__1": "train",
@@ -45,20 +45,20 @@ def test_split_folders_give_a_split(tmp_path):
 
 
 def test_the_class_may_begin_the_files_name(tmp_path):
-    write_pictures(tmp_path, ["P0001.jpg", "N0001.jpg", "H0002.jpg", "melanoma_3.jpg", "nv-4.jpg"])
+    write_images(tmp_path, ["P0001.jpg", "N0001.jpg", "H0002.jpg", "melanoma_3.jpg", "nv-4.jpg"])
     records = read(tmp_path)
     assert records["diagnosis"].tolist() == ["H", "N", "P", "melanoma", "nv"]
     assert records["image_id"].iloc[0] == "H0002"
 
 
 def test_the_longest_prefix_wins(tmp_path):
-    write_pictures(tmp_path, ["P1.jpg", "PN1.jpg", "H1.jpg"])
+    write_images(tmp_path, ["P1.jpg", "PN1.jpg", "H1.jpg"])
     records = read(tmp_path, {"P": "positive", "PN": "negative", "H": "negative"})
     assert records["diagnosis"].tolist() == ["negative", "positive", "negative"]
 
 
-def test_split_folders_may_hold_named_pictures(tmp_path):
-    write_pictures(tmp_path, ["train/a1.jpg", "test/b2.jpg"])
+def test_split_folders_may_hold_named_images(tmp_path):
+    write_images(tmp_path, ["train/a1.jpg", "test/b2.jpg"])
     records = read(tmp_path)
     assert records["diagnosis"].tolist() == ["b", "a"]
     assert records["split"].tolist() == ["test", "train"]
@@ -67,35 +67,35 @@ def test_split_folders_may_hold_named_pictures(tmp_path):
 @pytest.mark.parametrize(
     ("names", "prefixes", "words"),
     [
-        ([], None, "there is no picture in it"),
+        ([], None, "there is no image in it"),
         (["a/1.jpg", "b/1.jpg", "stray.jpg"], None, r"stray\.jpg: lies beside class folders"),
         (["train/a/1.jpg", "stray.jpg"], None, r"stray\.jpg: lies beside split folders"),
         (["train/a/1.jpg", "nevus/1.jpg"], None, "folder 'nevus' lies beside the split folder"),
-        (["data/a/1.jpg", "data/b/1.jpg"], None, "all pictures are of one class, 'data'"),
-        (["ISIC_1.jpg", "ISIC_2.jpg"], None, "all pictures are of one class, 'ISIC'"),
+        (["data/a/1.jpg", "data/b/1.jpg"], None, "all images are of one class, 'data'"),
+        (["ISIC_1.jpg", "ISIC_2.jpg"], None, "all images are of one class, 'ISIC'"),
         (["001.jpg", "a_1.jpg"], None, r"001\.jpg: its name does not begin with a class"),
         (["a.jpg", "b_1.jpg"], None, r"a\.jpg: its name does not begin with a class"),
         (["P1.jpg", "Q1.jpg"], {"P": "p"}, r"Q1\.jpg: its name begins with none of .*'P'"),
-        (["a/P1.jpg", "b/Q1.jpg"], {"P": "p"}, "its pictures are in class folders"),
+        (["a/P1.jpg", "b/Q1.jpg"], {"P": "p"}, "its images are in class folders"),
         (["a/1.jpg", "a/1.png", "b/1.jpg"], None, "'a__1' stands in more than one row"),
     ],
 )
 def test_a_folder_that_cannot_be_read_is_explained(tmp_path, names, prefixes, words):
-    write_pictures(tmp_path, names)
+    write_images(tmp_path, names)
     with pytest.raises(UserError, match=words) as error:
         read(tmp_path, prefixes)
     assert "\n" not in str(error.value)
 
 
 def test_a_file_is_no_folder(tmp_path):
-    write_pictures(tmp_path, ["a.jpg"])
+    write_images(tmp_path, ["a.jpg"])
     with pytest.raises(UserError, match=r"a\.jpg: not a folder"):
         read(tmp_path / "a.jpg")
 
 
 def test_links_are_followed_but_not_in_circles(tmp_path):
-    write_pictures(tmp_path / "store", ["1.jpg"])
-    write_pictures(tmp_path / "root", ["b/2.jpg"])
+    write_images(tmp_path / "store", ["1.jpg"])
+    write_images(tmp_path / "root", ["b/2.jpg"])
     (tmp_path / "root" / "a").symlink_to(tmp_path / "store")
     (tmp_path / "store" / "up").symlink_to(tmp_path / "store")
     assert read(tmp_path / "root")["image_id"].tolist() == ["a__1", "b__2"]

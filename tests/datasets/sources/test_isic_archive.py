@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.pictures import write_pictures, write_rows
+from tests.datasets.sources.images import write_images, write_rows
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.sources import read_records
 from tfskin.datasets.sources.contract import check_source
@@ -43,7 +43,7 @@ def archive_rows() -> list[dict[str, str]]:
 def download(tmp_path):
     """A download as the command-line tool writes it."""
     write_rows(tmp_path / "metadata.csv", archive_rows())
-    write_pictures(tmp_path, [f"{row['isic_id']}.jpg" for row in archive_rows()])
+    write_images(tmp_path, [f"{row['isic_id']}.jpg" for row in archive_rows()])
     (tmp_path / "attribution.txt").write_text("Anonymous\n")
     return tmp_path
 
@@ -72,9 +72,9 @@ def test_one_level_can_be_chosen(download):
     assert records["diagnosis"].tolist() == ["Benign melanocytic", MELANOMA, MELANOMA, ""]
 
 
-def test_pictures_may_be_in_a_subfolder(tmp_path):
+def test_images_may_be_in_a_subfolder(tmp_path):
     write_rows(tmp_path / "metadata.csv", archive_rows(), bom=True)
-    write_pictures(tmp_path / "images", [f"{row['isic_id']}.jpg" for row in archive_rows()])
+    write_images(tmp_path / "images", [f"{row['isic_id']}.jpg" for row in archive_rows()])
     assert len(read_records("isic_archive", tmp_path)) == 4
 
 
@@ -88,19 +88,19 @@ def test_pictures_may_be_in_a_subfolder(tmp_path):
 )
 def test_older_downloads(tmp_path, columns, expected):
     write_rows(tmp_path / "metadata.csv", [{"isic_id": "ISIC_1", **columns}])
-    write_pictures(tmp_path, ["ISIC_1.jpg"])
+    write_images(tmp_path, ["ISIC_1.jpg"])
     assert read_records("isic_archive", tmp_path)["diagnosis"].tolist() == [expected]
 
 
-def test_pictures_without_a_row_are_left_out(download):
-    write_pictures(download, ["ISIC_9999999.jpg"])
+def test_images_without_a_row_are_left_out(download):
+    write_images(download, ["ISIC_9999999.jpg"])
     assert len(read_records("isic_archive", download)) == 4
 
 
-def test_a_row_without_a_picture_is_named(download):
+def test_a_row_without_an_image_is_named(download):
     (download / "ISIC_0000002.jpg").unlink()
     (download / "ISIC_0000003.jpg").unlink()
-    words = r"metadata\.csv: line 3: no picture of 'ISIC_0000002' \(and of 1 more rows\)"
+    words = r"metadata\.csv: line 3: no image of 'ISIC_0000002' \(and of 1 more rows\)"
     with pytest.raises(UserError, match=words):
         read_records("isic_archive", download)
 
@@ -120,7 +120,7 @@ def test_a_missing_id_column_is_named(tmp_path):
 @pytest.mark.parametrize("columns", [{"sex": "male"}, {"sex": "male", "diagnosis_1": ""}])
 def test_a_download_without_any_diagnosis_is_refused(tmp_path, columns):
     write_rows(tmp_path / "metadata.csv", [{"isic_id": "ISIC_1", **columns}])
-    write_pictures(tmp_path, ["ISIC_1.jpg"])
+    write_images(tmp_path, ["ISIC_1.jpg"])
     with pytest.raises(UserError, match="diagnosis"):
         read_records("isic_archive", tmp_path)
 
@@ -168,7 +168,7 @@ def test_the_first_tools_columns_are_read(tmp_path):
         },
     ]
     write_rows(tmp_path / "metadata.csv", rows)
-    write_pictures(tmp_path, ["ISIC_0000001.jpg", "ISIC_0000002.jpg"])
+    write_images(tmp_path, ["ISIC_0000001.jpg", "ISIC_0000002.jpg"])
     records = read_records("isic_archive", tmp_path)
     assert records["diagnosis"].tolist() == ["nevus", "malignant"]
     assert records["age"].tolist() == [30, -1]

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from tests.datasets.sources.pictures import write_pictures
+from tests.datasets.sources.images import write_images
 from tfskin.datasets.options import PhantomOptions, SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.sources import read_records
@@ -37,11 +37,11 @@ def test_records_and_files_agree(written):
     assert sorted(Path(path).name for path in records["path"]) == sorted(
         file.name for file in folder.glob("*.jpg")
     )
-    with Image.open(records["path"].iloc[0]) as picture:
-        assert (picture.mode, picture.size) == ("RGB", (64, 48))
+    with Image.open(records["path"].iloc[0]) as image:
+        assert (image.mode, image.size) == ("RGB", (64, 48))
 
 
-def test_the_table_beside_the_pictures_gives_the_same_records(written):
+def test_the_table_beside_the_images_gives_the_same_records(written):
     folder, records = written
     pd.testing.assert_frame_equal(read_records("table", folder), records)
 
@@ -52,7 +52,7 @@ def test_the_same_seed_gives_the_same_bytes(written, tmp_path):
     assert contents(tmp_path / "p") == contents(folder)
 
 
-def test_another_seed_gives_other_pictures(written, tmp_path):
+def test_another_seed_gives_other_images(written, tmp_path):
     folder, _ = written
     write_phantoms(tmp_path, options=dataclasses.replace(SMALL, seed=4))
     first = "phantom_000000_0.jpg"
@@ -123,18 +123,18 @@ def test_views_show_the_same_lesion_differently():
     assert np.abs(first - second).mean() > 3
 
 
-def test_every_picture_shows_a_lesion_darker_than_the_skin():
+def test_every_image_shows_a_lesion_darker_than_the_skin():
     options = dataclasses.replace(PLAIN, image_size=(96, 128), lesions=25)
     darker = []
     for lesion in plan_lesions(options):
-        picture = np.asarray(draw_phantom(lesion, 0, options), float).mean(-1)
-        border = np.concatenate([picture[:6].ravel(), picture[-6:].ravel()])
-        darker.append(np.median(border) - picture[38:58, 50:78].mean())
+        image = np.asarray(draw_phantom(lesion, 0, options), float).mean(-1)
+        border = np.concatenate([image[:6].ravel(), image[-6:].ravel()])
+        darker.append(np.median(border) - image[38:58, 50:78].mean())
     assert np.mean(np.array(darker) > 8) > 0.9
 
 
 def test_a_folder_of_something_else_is_left_alone(tmp_path):
-    write_pictures(tmp_path, ["mine.jpg"])
+    write_images(tmp_path, ["mine.jpg"])
     with pytest.raises(UserError, match="holds something other than phantoms"):
         write_phantoms(tmp_path, options=SMALL)
     assert [file.name for file in tmp_path.iterdir()] == ["mine.jpg"]

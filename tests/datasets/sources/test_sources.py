@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.datasets.sources.pictures import write_pictures
+from tests.datasets.sources.images import write_images
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.sources import SOURCES, read_records
@@ -42,7 +42,7 @@ def test_an_option_that_a_source_does_not_take_is_refused(tmp_path):
 
 
 def test_paths_are_absolute_wherever_one_stands(tmp_path, monkeypatch):
-    write_pictures(tmp_path / "data", ["a/1.jpg", "b/1.jpg"])
+    write_images(tmp_path / "data", ["a/1.jpg", "b/1.jpg"])
     monkeypatch.chdir(tmp_path)
     records = read_records("image_folder", "data")
     assert list(records.columns) == RECORD_COLUMNS
@@ -53,7 +53,7 @@ def test_paths_are_absolute_wherever_one_stands(tmp_path, monkeypatch):
 
 
 def test_a_home_folder_is_found(tmp_path, monkeypatch):
-    write_pictures(tmp_path / "data", ["a/1.jpg", "b/1.jpg"])
+    write_images(tmp_path / "data", ["a/1.jpg", "b/1.jpg"])
     monkeypatch.setenv("HOME", str(tmp_path))
     assert len(read_records("image_folder", "~/data")) == 2
 
@@ -87,7 +87,7 @@ def read_ids(path):
 def own(tmp_path, monkeypatch):
     """A folder that holds a module of the user's, where the user stands; and images."""
     (tmp_path / "own_layouts.py").write_text(OWN)
-    write_pictures(tmp_path / "data", ["mel-1.jpg", "nv-1.jpg", "nv-2.jpg"])
+    write_images(tmp_path / "data", ["mel-1.jpg", "nv-1.jpg", "nv-2.jpg"])
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", [str(tmp_path), *sys.path])
     yield tmp_path / "data"

@@ -2,7 +2,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from tests.datasets.sources.pictures import write_pictures, write_rows
+from tests.datasets.sources.images import write_images, write_rows
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.sources import read_records
@@ -22,7 +22,7 @@ def read(path, **options):
 
 @pytest.fixture
 def folder(tmp_path):
-    write_pictures(tmp_path, [row["path"] for row in ROWS])
+    write_images(tmp_path, [row["path"] for row in ROWS])
     return tmp_path
 
 
@@ -52,7 +52,7 @@ def test_columns_can_be_chosen(folder):
     assert records["diagnosis"].tolist() == ["nevus", "nevus", "mel"]
 
 
-def test_pictures_may_be_elsewhere_and_their_suffix_unsaid(folder):
+def test_images_may_be_elsewhere_and_their_suffix_unsaid(folder):
     rows = [{"image": "a", "dx": "nv"}, {"image": "b", "dx": "mel"}]
     file = write_rows(folder / "tables" / "t.csv", rows)
     records = read(file, images=folder / "pics")
@@ -82,8 +82,8 @@ def test_ids_and_splits_of_the_table_are_kept(folder):
 @pytest.mark.parametrize(
     ("change", "words"),
     [
-        ({"path": "pics/gone.jpg"}, r"t\.csv: line 3: there is no picture .*gone\.jpg"),
-        ({"path": "pics/gone"}, r"t\.csv: line 3: there is no picture .*gone"),
+        ({"path": "pics/gone.jpg"}, r"t\.csv: line 3: there is no image .*gone\.jpg"),
+        ({"path": "pics/gone"}, r"t\.csv: line 3: there is no image .*gone"),
         ({"path": ""}, "line 3: 'path' is empty"),
         ({"label": ""}, "line 3: 'label' is empty"),
         ({"path": "pics/a.jpg"}, "'pics__a' stands in more than one row"),

@@ -90,7 +90,7 @@ def test_a_stopped_head_goes_on_as_if_it_had_not_stopped(
         np.testing.assert_array_equal(one, other)
 
 
-def test_features_come_in_the_order_of_their_pictures(shards, phantom_shards):
+def test_features_come_in_the_order_of_their_images(shards, phantom_shards):
     options = replace(input_options(make_config(phantom_shards)), augment=None)
     files = np.concatenate([x.numpy() for x, _ in make_dataset(shards, "train", options=options)])
     labels = np.concatenate([y.numpy() for _, y in make_dataset(shards, "train", options=options)])
@@ -168,7 +168,7 @@ def test_a_file_of_other_weights_data_or_changes_is_not_read(
     ("overrides", "message"),
     [
         (["train.stages=[]"], "no stage trains the head alone"),
-        (["data.augment.mixup=0.2"], "mixed pictures have no features"),
+        (["data.augment.mixup=0.2"], "mixed images have no features"),
     ],
 )
 def test_what_has_no_features_to_keep_is_said(tmp_path, phantom_shards, shards, overrides, message):

@@ -59,7 +59,7 @@ def read_records(
             ``package.module:function``. It is called with the path and with those of the options
             that it takes and that are given, and returns a table with the columns image_id, path
             and diagnosis, and what else of ``records.RECORD_COLUMNS`` it knows.
-        path: the folder (or metadata file) to read; for ``phantom`` the folder that the pictures
+        path: the folder (or metadata file) to read; for ``phantom`` the folder that the images
             are written to.
         options: what the layout leaves open.
 

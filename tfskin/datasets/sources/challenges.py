@@ -1,4 +1,4 @@
-"""What the layouts of the ISIC challenges share: files by pattern, pictures anywhere below."""
+"""What the layouts of the ISIC challenges share: files by pattern, images anywhere below."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from typing import Any
 import pandas as pd
 
 from tfskin.datasets.records import IMAGE_SUFFIXES
-from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata, take_pictures
+from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata, take_images
 from tfskin.errors import UserError
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "test": "test"}
-# Superpixels and masks lie among the pictures of some challenges.
-_NO_PICTURES = re.compile(r"_(superpixels|segmentation|mask)$", re.IGNORECASE)
+# Superpixels and masks lie among the images of some challenges.
+_NO_IMAGES = re.compile(r"_(superpixels|segmentation|mask)$", re.IGNORECASE)
 _ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 
 
@@ -61,7 +61,7 @@ def read_challenge(path: Path, images: Path | str | None, layout: Challenge) -> 
             id twice.
     """
     tables = require_tables(path, layout.truth, example=layout.example)
-    known = index_pictures(Path(images) if images is not None else path)
+    known = index_images(Path(images) if images is not None else path)
     further = find_tables(path if path.is_dir() else path.parent, layout.further)
     remedy = f"{layout.name.upper().replace('_', ' ')} is published with it"
     parts = []
@@ -72,7 +72,7 @@ def read_challenge(path: Path, images: Path | str | None, layout: Challenge) -> 
         parts.append(
             {
                 "image_id": ids,
-                "path": take_pictures(metadata, ids, known),
+                "path": take_images(metadata, ids, known),
                 "diagnosis": read_one_hot(metadata, layout.classes, none=layout.none),
                 **{name: value_of(about, ids, *held) for name, held in layout.columns.items()},
                 "split": part_of(table),
@@ -117,24 +117,24 @@ def part_of(file: Path) -> str:
     return "train"
 
 
-def index_pictures(folder: Path) -> dict[str, str]:
-    """Name without suffix -> absolute path of every picture below ``folder``, masks left out."""
+def index_images(folder: Path) -> dict[str, str]:
+    """Name without suffix -> absolute path of every image below ``folder``, masks left out."""
     folder = folder.expanduser().absolute()
     if folder.is_file():
         folder = folder.parent
     if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of pictures; give the one that holds them")
+        raise UserError(f"{folder}: no such folder of images; give the one that holds them")
     known: dict[str, str] = {}
     for place, name in _walk(folder):
         stem, suffix = os.path.splitext(name)  # noqa: PTH122
         wanted = suffix.lower() in IMAGE_SUFFIXES and not _hidden(name)
-        if wanted and not _NO_PICTURES.search(stem):
+        if wanted and not _NO_IMAGES.search(stem):
             known.setdefault(stem, os.path.join(place, name))  # noqa: PTH118
     return known
 
 
 def read_ids(metadata: Metadata, *names: str, remedy: str) -> pd.Series:
-    """The image ids of a table, without a picture's suffix, each once."""
+    """The image ids of a table, without an image's suffix, each once."""
     ids = metadata.require_values(*names, remedy=remedy)
     ids = ids.str.replace(_ENDING, "", regex=True)
     check_unique(metadata, ids)

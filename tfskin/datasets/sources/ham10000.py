@@ -9,8 +9,8 @@ import pandas as pd
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.metadata import (
     check_unique,
+    find_images,
     find_metadata,
-    find_pictures,
     read_metadata,
 )
 from tfskin.errors import UserError
@@ -33,16 +33,16 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
     """The records of HAM10000: 7 diagnoses (akiec, bcc, bkl, df, mel, nv, vasc) with lesion ids.
 
     Reads ``HAM10000_metadata`` (``.csv``, ``.tab`` or no suffix; columns ``lesion_id``,
-    ``image_id``, ``dx``, ``age``, ``sex``, ``localization`` by name) and looks for the pictures
+    ``image_id``, ``dx``, ``age``, ``sex``, ``localization`` by name) and looks for the images
     in ``HAM10000_images_part_1/``, ``HAM10000_images_part_2/``, ``HAM10000_images/``,
     ``images/`` and the folder itself. ``dx_type`` gives the label away and is not read.
 
     Args:
         path: the folder, or the metadata file.
-        images: the folder of the pictures, where it is none of these.
+        images: the folder of the images, where it is none of these.
 
     Raises:
-        UserError: no metadata file, a missing column, another diagnosis, a row without a picture,
+        UserError: no metadata file, a missing column, another diagnosis, a row without an image,
             an id twice.
 
     Reference:
@@ -64,7 +64,7 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
     return build_records(
         {
             "image_id": ids,
-            "path": find_pictures(metadata, ids, folder, places),
+            "path": find_images(metadata, ids, folder, places),
             "diagnosis": diagnoses,
             "lesion_id": lesions,
             "age": metadata.get("age"),

@@ -1,4 +1,4 @@
-"""Pictures in class folders, in split folders, or named by their class."""
+"""Images in class folders, in split folders, or named by their class."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import SPLIT_COLUMN, build_records
-from tfskin.datasets.sources.metadata import list_pictures
+from tfskin.datasets.sources.metadata import list_images
 from tfskin.datasets.sources.split_names import SPLIT_NAMES
 from tfskin.errors import UserError
 
@@ -20,13 +20,13 @@ _IGNORED_FOLDERS = frozenset({"__MACOSX"})
 
 
 def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) -> pd.DataFrame:
-    """The records of a folder of pictures, with the class from a folder's or the file's name.
+    """The records of a folder of images, with the class from a folder's or the file's name.
 
     Three layouts: ``root/class/*`` (sub-folders of a class count too), ``root/train/class/*``
-    with ``val`` (also valid, validation) and ``test``, and pictures directly in the folder whose
+    with ``val`` (also valid, validation) and ``test``, and images directly in the folder whose
     name begins with the class: the letters before the first digit, underscore or dash, or
-    ``prefixes``. Split folders may hold pictures of the third kind too. Hidden files, and files
-    that are no pictures, are left out.
+    ``prefixes``. Split folders may hold images of the third kind too. Hidden files, and files
+    that are no images, are left out.
 
     ``image_id`` is the path below the folder without its suffix, '/' written '__'. There are no
     lesion ids: group near duplicates before splitting.
@@ -39,7 +39,7 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
         Records; with a column ``split`` when there are split folders.
 
     Raises:
-        UserError: no picture, pictures beside class folders, split folders beside others, a file
+        UserError: no image, images beside class folders, split folders beside others, a file
             name without a class, or one class only.
     """
     if not path.is_dir():
@@ -57,7 +57,7 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
     is_split = any(splits)
     rows: list[tuple[Path, str, str]] = []
     if is_split:
-        stray = list_pictures(root)
+        stray = list_images(root)
         if stray:
             raise UserError(f"{stray[0]}: lies beside split folders; move it into one of them")
         for folder, split in zip(folders, splits, strict=True):
@@ -86,14 +86,14 @@ def _list_folders(folder: Path) -> list[Path]:
 
 def _read_classes(folder: Path, prefixes: Mapping[str, str] | None) -> Iterator[tuple[Path, str]]:
     """``(file, class)`` of one folder: by its sub-folders, or else by its files' names."""
-    loose = list_pictures(folder)
-    classes = [(child, sorted(_walk_pictures(child))) for child in _list_folders(folder)]
+    loose = list_images(folder)
+    classes = [(child, sorted(_walk_images(child))) for child in _list_folders(folder)]
     classes = [(child, files) for child, files in classes if files]
     if loose and classes:
         raise UserError(f"{loose[0]}: lies beside class folders; move it into one of them")
     if prefixes is not None and classes:
         raise UserError(
-            f"{folder}: prefixes were given, but its pictures are in class folders "
+            f"{folder}: prefixes were given, but its images are in class folders "
             f"('{classes[0][0].name}'); leave prefixes out"
         )
     for child, files in classes:
@@ -103,7 +103,7 @@ def _read_classes(folder: Path, prefixes: Mapping[str, str] | None) -> Iterator[
         yield file, _class_of_name(file, prefixes)
 
 
-def _walk_pictures(folder: Path) -> Iterator[Path]:
+def _walk_images(folder: Path) -> Iterator[Path]:
     seen = set()
     for place, children, _ in os.walk(folder, followlinks=True):
         real = os.path.realpath(place)
@@ -112,7 +112,7 @@ def _walk_pictures(folder: Path) -> Iterator[Path]:
             continue
         seen.add(real)
         children[:] = [name for name in children if not name.startswith(".")]
-        yield from list_pictures(Path(place))
+        yield from list_images(Path(place))
 
 
 def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
@@ -121,7 +121,7 @@ def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
         if match is None:
             raise UserError(
                 f"{file}: its name does not begin with a class, such as 'nevus_1.jpg'; "
-                "sort the pictures into one folder a class, or give prefixes"
+                "sort the images into one folder a class, or give prefixes"
             )
         return match[1]
     fitting = [prefix for prefix in prefixes if file.name.startswith(prefix)]
@@ -135,9 +135,9 @@ def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
 
 def _check_classes(root: Path, labels: list[str]) -> None:
     if not labels:
-        raise UserError(f"{root}: there is no picture in it; give a folder that holds pictures")
+        raise UserError(f"{root}: there is no image in it; give a folder that holds images")
     if len(set(labels)) == 1:
         raise UserError(
-            f"{root}: all pictures are of one class, '{labels[0]}'; give the folder that holds "
+            f"{root}: all images are of one class, '{labels[0]}'; give the folder that holds "
             "one sub-folder a class, or prefixes of the files' names"
         )

@@ -8,13 +8,13 @@ import pandas as pd
 
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
-    index_pictures,
+    index_images,
     join_parts,
     part_of,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import read_metadata, take_pictures
+from tfskin.datasets.sources.metadata import read_metadata, take_images
 from tfskin.errors import UserError
 
 _TRUTH = r"ISBI2016_ISIC_Part3_(Training|Test)_GroundTruth\.csv"
@@ -27,14 +27,14 @@ def read_isic_2016(path: Path, *, images: Path | str | None = None) -> pd.DataFr
 
     Reads ``ISBI2016_ISIC_Part3_Training_GroundTruth.csv`` and ``..._Test_GroundTruth.csv``
     (no header: id, then benign or malignant in the one, 0.0 or 1.0 in the other) and finds the
-    pictures anywhere below the folder. Test rows are the test split.
+    images anywhere below the folder. Test rows are the test split.
 
     Args:
         path: the folder that holds both, or one truth file.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
 
     Raises:
-        UserError: no truth file, a label that is neither, a row without a picture, an id twice.
+        UserError: no truth file, a label that is neither, a row without an image, an id twice.
 
     Reference:
         Gutman et al., "Skin Lesion Analysis toward Melanoma Detection" (2016), arXiv:1605.01397.
@@ -42,11 +42,11 @@ def read_isic_2016(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     try:
         tables = require_tables(path, _TRUTH, example="ISBI2016_ISIC_Part3_*_GroundTruth.csv")
     except UserError:
-        # Part 3B has the same pictures as part 3, with masks.
+        # Part 3B has the same images as part 3, with masks.
         tables = require_tables(
             path, _TRUTH_B, example="ISBI2016_ISIC_Part3_*_GroundTruth.csv (or Part3B)"
         )
-    known = index_pictures(Path(images) if images is not None else path)
+    known = index_images(Path(images) if images is not None else path)
     parts = []
     for table in tables:
         metadata = read_metadata(table, header=("image", "label"))
@@ -61,7 +61,7 @@ def read_isic_2016(path: Path, *, images: Path | str | None = None) -> pd.DataFr
         parts.append(
             {
                 "image_id": ids,
-                "path": take_pictures(metadata, ids, known),
+                "path": take_images(metadata, ids, known),
                 "diagnosis": words.map(_LABELS),
                 "split": part_of(table),
             }

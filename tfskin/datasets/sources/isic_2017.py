@@ -27,15 +27,15 @@ def read_isic_2017(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     Reads ``ISIC-2017_{Training,Validation,Test_v2}_Part3_GroundTruth.csv`` (columns image_id,
     melanoma, seborrheic_keratosis; a row without a 1 is a nevus) and, where they are,
     ``..._Data_metadata.csv`` (age_approximate, sex). Validation rows are the val split, test rows
-    the test split. Pictures lie anywhere below the folder; superpixels are passed over.
+    the test split. Images lie anywhere below the folder; superpixels are passed over.
 
     Args:
         path: the folder that holds all of it, or one truth file.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
 
     Raises:
-        UserError: no truth file, a missing column, a value that is not 0 or 1, a row without a
-            picture, an id twice.
+        UserError: no truth file, a missing column, a value that is not 0 or 1, a row without an
+            image, an id twice.
 
     Reference:
         Codella et al., "Skin Lesion Analysis Toward Melanoma Detection" (2018), arXiv:1710.05006.

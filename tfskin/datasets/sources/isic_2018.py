@@ -27,14 +27,14 @@ def read_isic_2018(path: Path, *, images: Path | str | None = None) -> pd.DataFr
     Reads ``ISIC2018_Task3_{Training,Validation,Test}_GroundTruth.csv`` (image and a column of 0
     and 1 for each class) and, where it is, ``ISIC2018_Task3_Training_LesionGroupings.csv``
     (image, lesion_id; diagnosis_confirm_type gives the label away and is not read). Validation
-    rows are the val split, test rows the test split. Pictures lie anywhere below the folder.
+    rows are the val split, test rows the test split. Images lie anywhere below the folder.
 
     Args:
         path: the folder that holds all of it, or one truth file.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
 
     Raises:
-        UserError: no truth file, a missing column, a row that is not one-hot or has no picture,
+        UserError: no truth file, a missing column, a row that is not one-hot or has no image,
             an id twice.
 
     Reference:

@@ -30,16 +30,16 @@ def read_isic_2019(path: Path, *, images: Path | str | None = None) -> pd.DataFr
 
     Reads ``ISIC_2019_{Training,Test}_GroundTruth.csv`` (image and a column of 0 and 1 for each
     class) and, where it is, ``ISIC_2019_*_Metadata.csv`` (age_approx, anatom_site_general, sex,
-    and lesion_id, which is blank for some). Test rows are the test split. Pictures lie anywhere
-    below the folder. ``ISIC_0000001_downsampled`` is a picture of its own; where
+    and lesion_id, which is blank for some). Test rows are the test split. Images lie anywhere
+    below the folder. ``ISIC_0000001_downsampled`` is an image of its own; where
     ``ISIC_0000001`` is there too, the two are linked.
 
     Args:
         path: the folder that holds all of it, or one truth file.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
 
     Raises:
-        UserError: no truth file, a missing column, a row that is not one-hot or has no picture,
+        UserError: no truth file, a missing column, a row that is not one-hot or has no image,
             an id twice.
 
     Reference:

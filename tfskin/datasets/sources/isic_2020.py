@@ -10,11 +10,11 @@ from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
-    index_pictures,
+    index_images,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import archive_columns, read_metadata, take_pictures
+from tfskin.datasets.sources.metadata import archive_columns, read_metadata, take_images
 
 _TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
 _TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"
@@ -30,17 +30,17 @@ def read_isic_2020(
     ``ISIC_2020_Training_GroundTruth.csv`` or Kaggle's ``train.csv``: image_name, patient_id, sex,
     age_approx, anatom_site_general_challenge, diagnosis, benign_malignant, target. The pairs of
     ``ISIC_2020_Training_Duplicates.csv`` (image_name_1, image_name_2), where it is, are linked:
-    they are never in two splits. Pictures lie anywhere below the folder. The truth of the test
+    they are never in two splits. Images lie anywhere below the folder. The truth of the test
     set is not public.
 
     Args:
         path: the folder that holds all of it, or the truth file.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
         label_column: the column to take as the diagnosis, such as "benign_malignant"; most
-            benign pictures have the diagnosis "unknown".
+            benign images have the diagnosis "unknown".
 
     Raises:
-        UserError: no truth file, a missing column, a row without a picture, an id twice.
+        UserError: no truth file, a missing column, a row without an image, an id twice.
 
     Reference:
         Rotemberg et al., "A patient-centric dataset of images and metadata for identifying
@@ -51,12 +51,12 @@ def read_isic_2020(
     )
     metadata = read_metadata(tables[0])
     ids = read_ids(metadata, "image_name", "image", remedy="ISIC 2020 is published with it")
-    known = index_pictures(Path(images) if images is not None else path)
+    known = index_images(Path(images) if images is not None else path)
     folder = path if path.is_dir() else path.parent
     return build_records(
         {
             "image_id": ids,
-            "path": take_pictures(metadata, ids, known),
+            "path": take_images(metadata, ids, known),
             "diagnosis": metadata.require_values(
                 label_column or "diagnosis", remedy="choose one of them as label_column"
             ),

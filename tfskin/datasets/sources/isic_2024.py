@@ -10,12 +10,12 @@ from tfskin.datasets.containers import container_path, list_container
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
-    index_pictures,
+    index_images,
     look_up,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import Metadata, archive_columns, read_metadata, take_pictures
+from tfskin.datasets.sources.metadata import Metadata, archive_columns, read_metadata, take_images
 
 _TRUTH = r"(train-metadata|ISIC_2024_Training_GroundTruth)\.csv"
 _PERMISSIVE = r"ISIC_2024_Permissive_Training_GroundTruth\.csv"
@@ -31,7 +31,7 @@ def read_isic_2024(
     """The records of the ISIC 2024 challenge: diagnoses of the archive's tree, mostly "Benign".
 
     Reads ``train-metadata.csv`` (isic_id, target, patient_id, lesion_id, age_approx, sex,
-    anatom_site_general, iddx_1 to iddx_5, ...) and the pictures in ``train-image.hdf5`` (a
+    anatom_site_general, iddx_1 to iddx_5, ...) and the images in ``train-image.hdf5`` (a
     dataset of JPEG bytes for each isic_id), or as files anywhere below the folder. The challenge
     page's own form, ``ISIC_2024_Training_GroundTruth.csv`` with ``..._Supplement.csv``, is read
     too; ``ISIC_2024_Permissive_Training_GroundTruth.csv``, which has a part of the images, where
@@ -40,11 +40,11 @@ def read_isic_2024(
 
     Args:
         path: the folder that holds both, or the metadata file.
-        images: the HDF5 file or the folder of the pictures, where it is another.
+        images: the HDF5 file or the folder of the images, where it is another.
         label_column: the column to take as the diagnosis, such as "iddx_1" or "target".
 
     Raises:
-        UserError: no metadata, a missing column, a row without a picture, an id twice, an HDF5
+        UserError: no metadata, a missing column, a row without an image, an id twice, an HDF5
             file that cannot be read.
 
     Reference:
@@ -63,7 +63,7 @@ def read_isic_2024(
     return build_records(
         {
             "image_id": ids,
-            "path": _find_pictures(metadata, ids, Path(images) if images is not None else folder),
+            "path": _find_images(metadata, ids, Path(images) if images is not None else folder),
             "diagnosis": _read_diagnoses(metadata, label_column),
             **archive_columns(metadata),
             "source": "isic_2024",
@@ -72,15 +72,15 @@ def read_isic_2024(
     )
 
 
-def _find_pictures(metadata: Metadata, ids: pd.Series, place: Path) -> list[str]:
+def _find_images(metadata: Metadata, ids: pd.Series, place: Path) -> list[str]:
     containers = [place] if place.is_file() else find_tables(place, _CONTAINER)
     if not containers:
-        return take_pictures(metadata, ids, index_pictures(place))
+        return take_images(metadata, ids, index_images(place))
     known: dict[str, str] = {}
     for file in containers:  # the test set's, or the permissive part's, may lie beside the whole
         for name in list_container(file):
             known.setdefault(name, container_path(file.absolute(), name))
-    return take_pictures(metadata, ids, known)
+    return take_images(metadata, ids, known)
 
 
 def _read_diagnoses(metadata: Metadata, label_column: str | None) -> pd.Series:

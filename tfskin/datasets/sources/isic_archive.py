@@ -11,8 +11,8 @@ from tfskin.datasets.sources.metadata import (
     Metadata,
     archive_columns,
     check_unique,
+    find_images,
     find_metadata,
-    find_pictures,
     read_metadata,
 )
 from tfskin.errors import UserError
@@ -31,7 +31,7 @@ def read_isic_archive(
     """The records of a download from the ISIC Archive, licence and attribution per image.
 
     Reads ``metadata.csv`` (columns by name; the archive returns the union of the fields that the
-    query's images have) beside ``ISIC_*.jpg``, or with them in ``images/``. Pictures without a
+    query's images have) beside ``ISIC_*.jpg``, or with them in ``images/``. Images without a
     row are left out.
 
     The diagnosis of an image is the most specific level that is filled in: the first non-empty
@@ -46,12 +46,12 @@ def read_isic_archive(
 
     Args:
         path: the folder, or the metadata file.
-        images: the folder of the pictures, where they are not beside the file or in ``images/``.
+        images: the folder of the images, where they are not beside the file or in ``images/``.
         label_column: the column to take as the diagnosis, for every image.
 
     Raises:
-        UserError: no metadata file, a missing column, no diagnosis at all, a row without a
-            picture, an id twice.
+        UserError: no metadata file, a missing column, no diagnosis at all, a row without an
+            image, an id twice.
     """
     metadata = read_metadata(find_metadata(path, METADATA_NAMES))
     first_tool = metadata.find("meta.clinical.benign_malignant") is not None
@@ -65,7 +65,7 @@ def read_isic_archive(
     return build_records(
         {
             "image_id": ids,
-            "path": find_pictures(metadata, ids, folder, places),
+            "path": find_images(metadata, ids, folder, places),
             "diagnosis": _read_diagnoses(metadata, label_column),
             **archive_columns(metadata),
             "source": "isic_archive",

@@ -1,4 +1,4 @@
-"""What the layouts with a metadata file share: reading it, and finding its pictures."""
+"""What the layouts with a metadata file share: reading it, and finding its images."""
 
 from __future__ import annotations
 
@@ -178,38 +178,38 @@ def find_metadata(path: Path, names: Sequence[str]) -> Path:
     raise UserError(f"{path}: no {' or '.join(names)} in this folder{found}; put it there")
 
 
-def list_pictures(folder: Path) -> list[Path]:
-    """The picture files directly in ``folder``, by name, hidden ones left out."""
+def list_images(folder: Path) -> list[Path]:
+    """The image files directly in ``folder``, by name, hidden ones left out."""
     names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
     return [folder / name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
 
 
-def find_pictures(
+def find_images(
     metadata: Metadata, ids: pd.Series, folder: Path, places: Sequence[str]
 ) -> list[str]:
-    """The absolute path of each id's picture (a file ``<id>.jpg`` or another image suffix).
+    """The absolute path of each id's image (a file ``<id>.jpg`` or another image suffix).
 
     Args:
         metadata: named in errors.
         ids: image ids, indexed by line number.
-        folder: where the pictures are, or what ``places`` are relative to.
+        folder: where the images are, or what ``places`` are relative to.
         places: sub-folders to look into; "." is ``folder`` itself; missing ones are skipped.
 
     Raises:
-        UserError: a row whose picture is nowhere; the message names the line and the id.
+        UserError: a row whose image is nowhere; the message names the line and the id.
     """
     folder = folder.expanduser().absolute()
     folders = [folder / place for place in places if (folder / place).is_dir()]
     if not folders:
-        raise UserError(f"{folder}: no such folder of pictures; give the one that holds them")
+        raise UserError(f"{folder}: no such folder of images; give the one that holds them")
     known: dict[str, str] = {}
     for place in folders:
-        for picture in list_pictures(place):
-            known.setdefault(picture.stem, str(picture))
-    return take_pictures(metadata, ids, known, where=", ".join(map(str, folders)))
+        for image in list_images(place):
+            known.setdefault(image.stem, str(image))
+    return take_images(metadata, ids, known, where=", ".join(map(str, folders)))
 
 
-def take_pictures(
+def take_images(
     metadata: Metadata, ids: pd.Series, known: dict[str, str], *, where: str = "the folder or below"
 ) -> list[str]:
     """The path of each id's image.
@@ -227,7 +227,7 @@ def take_pictures(
     if len(lost):
         more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
         raise UserError(
-            f"{metadata.file}: line {lost.index[0]}: no picture of '{lost.iloc[0]}'{more} in "
+            f"{metadata.file}: line {lost.index[0]}: no image of '{lost.iloc[0]}'{more} in "
             f"{where}; put it there, or leave its row out"
         )
     return [known[image_id] for image_id in ids]

@@ -1,4 +1,4 @@
-"""MILK10k (ISIC 2025): a clinical and a dermoscopic picture of each lesion."""
+"""MILK10k (ISIC 2025): a clinical and a dermoscopic image of each lesion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pandas as pd
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
-    index_pictures,
+    index_images,
     read_ids,
     read_one_hot,
     require_tables,
@@ -18,7 +18,7 @@ from tfskin.datasets.sources.metadata import (
     archive_columns,
     check_unique,
     read_metadata,
-    take_pictures,
+    take_images,
 )
 from tfskin.errors import UserError
 
@@ -31,19 +31,19 @@ _METADATA = r"MILK10k_Training_Metadata\.csv"
 
 
 def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFrame:
-    """The records of MILK10k: 11 diagnoses, two pictures a lesion, with its lesion id.
+    """The records of MILK10k: 11 diagnoses, two images a lesion, with its lesion id.
 
     Reads ``MILK10k_Training_GroundTruth.csv`` (lesion_id and a column of 0 and 1 for each class)
     and ``MILK10k_Training_Metadata.csv`` (a row an image: lesion_id, isic_id, image_type, ...).
-    Pictures lie anywhere below the folder. ``image_type`` tells clinical from dermoscopic
-    pictures. The columns MONET_* are another network's answers and are not read.
+    Images lie anywhere below the folder. ``image_type`` tells clinical from dermoscopic
+    images. The columns MONET_* are another network's answers and are not read.
 
     Args:
         path: the folder that holds both.
-        images: the folder of the pictures, where it is another.
+        images: the folder of the images, where it is another.
 
     Raises:
-        UserError: a missing file or column, a row that is not one-hot or has no picture, a
+        UserError: a missing file or column, a row that is not one-hot or has no image, a
             lesion without truth, an id twice.
 
     Reference:
@@ -66,11 +66,11 @@ def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFram
             f"{metadata.file}: line {lost.index[0]}: lesion '{lost.iloc[0]}' has no row in "
             f"{truth.file}; leave its images out"
         )
-    known = index_pictures(Path(images) if images is not None else folder)
+    known = index_images(Path(images) if images is not None else folder)
     return build_records(
         {
             "image_id": ids,
-            "path": take_pictures(metadata, ids, known),
+            "path": take_images(metadata, ids, known),
             "diagnosis": lesion_ids.map(diagnosis),
             **archive_columns(metadata),
             "lesion_id": lesion_ids,

@@ -1,4 +1,4 @@
-"""Phantoms: drawn dermoscopic pictures, so that everything runs without a download."""
+"""Phantoms: drawn dermoscopic images, so that everything runs without a download."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ _WRITTEN = re.compile(rf"{re.escape(METADATA_NAME)}|phantom_\d+_\d+\.jpg")
 SITES = ("back", "lower extremity", "upper extremity", "abdomen", "chest", "face", "foot")
 _SITE_RATES = (0.28, 0.22, 0.16, 0.14, 0.1, 0.06, 0.04)
 _SKIN_TYPE_RATES = (0.1, 0.36, 0.32, 0.14, 0.05, 0.03)
-_VIEW_RATES = (0.6, 0.3, 0.1)  # of 1, 2 and 3 pictures of a lesion
+_VIEW_RATES = (0.6, 0.3, 0.1)  # of 1, 2 and 3 images of a lesion
 _JPEG_QUALITY = 95
 
 # First word of each random stream's key, after the seed.
@@ -55,7 +55,7 @@ class Patient:
 
 @dataclass(frozen=True)
 class Lesion:
-    """One lesion, with as many views as pictures were taken of it."""
+    """One lesion, with as many views as images were taken of it."""
 
     number: int
     patient: Patient
@@ -73,7 +73,7 @@ def read_phantom(path: Path, *, phantom: PhantomOptions | None = None) -> pd.Dat
 def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None) -> pd.DataFrame:
     """Draw phantoms into ``folder`` (JPEG files, and ``phantoms.csv``) and return their records.
 
-    The pictures imitate dermoscopy after the ABCD rule: asymmetry, border, colours and diameter
+    The images imitate dermoscopy after the ABCD rule: asymmetry, border, colours and diameter
     (and the order of the pigment network) of "melanoma" and "nevus" come from overlapping
     distributions. They teach nothing about real skin; they make every command runnable.
 
@@ -102,8 +102,8 @@ def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None)
         for lesion in lesions:
             for view in range(lesion.views):
                 name = f"phantom_{lesion.number:06d}_{view}"
-                picture = draw_phantom(lesion, view, options)
-                picture.save(temporary / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling="4:4:4")
+                image = draw_phantom(lesion, view, options)
+                image.save(temporary / f"{name}.jpg", quality=_JPEG_QUALITY, subsampling="4:4:4")
                 rows.append(_describe(lesion, name))
                 advance(1)
         table = pd.DataFrame(rows)
@@ -124,20 +124,18 @@ def plan_lesions(options: PhantomOptions) -> Iterator[Lesion]:
 
 
 def draw_phantom(lesion: Lesion, view: int, options: PhantomOptions) -> Image.Image:
-    """The picture of one view of a lesion: a pure function of the seed, lesion and view."""
+    """The image of one view of a lesion: a pure function of the seed, lesion and view."""
     rng = np.random.default_rng([options.seed, _VIEW, lesion.number, view])
     taken = _draw_view(rng)
     frame = Frame(taken, options.image_size)
     skin_rng = np.random.default_rng([options.seed, _SKIN, lesion.number])
-    picture = draw_lesion(
-        draw_skin(skin_rng, frame, lesion.patient.skin_type), frame, lesion.traits
-    )
-    picture = _light(picture, taken)
-    picture = _add_artefacts(picture, lesion, view, options)
-    return artefacts.develop(picture, rng, blur=taken.blur, noise=taken.noise)
+    image = draw_lesion(draw_skin(skin_rng, frame, lesion.patient.skin_type), frame, lesion.traits)
+    image = _light(image, taken)
+    image = _add_artefacts(image, lesion, view, options)
+    return artefacts.develop(image, rng, blur=taken.blur, noise=taken.noise)
 
 
-def _add_artefacts(picture: Array, lesion: Lesion, view: int, options: PhantomOptions) -> Array:
+def _add_artefacts(image: Array, lesion: Lesion, view: int, options: PhantomOptions) -> Array:
     rng = np.random.default_rng([options.seed, _ARTEFACTS, lesion.number, view])
     for rate, add in (
         (options.hair, artefacts.add_hair),
@@ -146,17 +144,17 @@ def _add_artefacts(picture: Array, lesion: Lesion, view: int, options: PhantomOp
         (options.dark_corners, artefacts.add_dark_corners),
     ):
         if options.artefacts and rng.random() < rate:
-            picture = add(picture, rng)
-    return picture
+            image = add(image, rng)
+    return image
 
 
-def _light(picture: Array, view: View) -> Array:
-    height, width = picture.shape[:2]
+def _light(image: Array, view: View) -> Array:
+    height, width = image.shape[:2]
     x = np.linspace(-1, 1, width, dtype=np.float32)
     y = np.linspace(-1, 1, height, dtype=np.float32)[:, None]
     shade = 1 + np.float32(view.light[0]) * x + np.float32(view.light[1]) * y
     shade -= 0.06 * (x * x + y * y)
-    return picture * shade[..., None] * np.array(view.gains, np.float32)
+    return image * shade[..., None] * np.array(view.gains, np.float32)
 
 
 def _draw_view(rng: np.random.Generator) -> View:

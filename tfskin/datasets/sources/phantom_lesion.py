@@ -49,7 +49,7 @@ class Blotch:
 
 @dataclass(frozen=True)
 class Traits:
-    """What one lesion looks like from every side; lengths are in picture heights."""
+    """What one lesion looks like from every side; lengths are in image heights."""
 
     seed: int
     radius: float
@@ -70,7 +70,7 @@ class Traits:
 
 @dataclass(frozen=True)
 class View:
-    """How one picture of a lesion was taken."""
+    """How one image of a lesion was taken."""
 
     angle: float
     zoom: float
@@ -148,7 +148,7 @@ class Frame:
     """The pixel grid of one view, and noise that is fixed to the lesion.
 
     Attributes:
-        u, v: coordinates of each pixel on the skin, (h, w), in picture heights, 0 at the lesion.
+        u, v: coordinates of each pixel on the skin, (h, w), in image heights, 0 at the lesion.
     """
 
     def __init__(self, view: View, image_size: tuple[int, int]):
@@ -165,7 +165,7 @@ class Frame:
         self.v: Array = sin * x + cos * y[:, None]
 
     def noise(self, rng: np.random.Generator, cells: float) -> Array:
-        """Smooth noise of about unit deviation, (h, w), with ``cells`` grains a picture height."""
+        """Smooth noise of about unit deviation, (h, w), with ``cells`` grains an image height."""
         tile, samples = _noise_tile(fine=cells > 10)
         across, down = rng.integers(_TILE_SIDE, size=2)
         scale = cells * samples
@@ -179,7 +179,7 @@ class Frame:
 def _noise_tile(*, fine: bool) -> tuple[Array, int]:
     """Noise that repeats without a seam, and how many samples one of its grains has.
 
-    A gather from one large tile costs a quarter of warping fresh noise for every picture.
+    A gather from one large tile costs a quarter of warping fresh noise for every image.
     """
     grains = 128 if fine else 16
     samples = _TILE_SIDE // grains
@@ -210,7 +210,7 @@ def draw_skin(rng: np.random.Generator, frame: Frame, skin_type: str) -> Array:
 
 
 def draw_lesion(skin: Array, frame: Frame, traits: Traits) -> Array:
-    """The picture with the lesion on the skin, (h, w, 3) float32 in 0..255."""
+    """The image with the lesion on the skin, (h, w, 3) float32 in 0..255."""
     rng = np.random.default_rng(traits.seed)
     warp, mottle, fine = (frame.noise(rng, cells) for cells in (9, 4.5, 26))
     stretch = math.sqrt(traits.aspect)

@@ -1,4 +1,4 @@
-"""Any table with a column of picture paths and a column of labels."""
+"""Any table with a column of image paths and a column of labels."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 import pandas as pd
 
 from tfskin.datasets.records import IMAGE_SUFFIXES, SPLIT_COLUMN, build_records
-from tfskin.datasets.sources.metadata import Metadata, list_pictures, read_metadata
+from tfskin.datasets.sources.metadata import Metadata, list_images, read_metadata
 from tfskin.datasets.sources.split_names import SPLIT_NAMES
 from tfskin.errors import UserError
 
@@ -37,7 +37,7 @@ def read_table(
     label_column: str | None = None,
     images: Path | str | None = None,
 ) -> pd.DataFrame:
-    """The records of a ``.csv``, ``.tsv`` or ``.tab`` file that lists pictures and labels.
+    """The records of a ``.csv``, ``.tsv`` or ``.tab`` file that lists images and labels.
 
     Columns are found by name, whatever their case: the path (:data:`PATH_COLUMNS`) and the label
     (:data:`LABEL_COLUMNS`) unless chosen, and where there ``image_id``, ``lesion_id``,
@@ -48,7 +48,7 @@ def read_table(
 
     Args:
         path: the file, or a folder with one such file.
-        path_column: the column of the pictures' paths.
+        path_column: the column of the images' paths.
         label_column: the column of the labels, taken as the diagnosis.
         images: the folder that the paths are relative to; the table's own unless given.
 
@@ -56,23 +56,23 @@ def read_table(
         Records; with a column ``split`` when the table has one ("train", "val", "test", or "").
 
     Raises:
-        UserError: a missing column, an empty path or label, a picture that is not there, a split
+        UserError: a missing column, an empty path or label, an image that is not there, a split
             with another name, an id twice.
     """
     metadata = read_metadata(_find_table(path))
     paths = metadata.require_values(
         *([path_column] if path_column else PATH_COLUMNS),
-        remedy="choose the column of the pictures' paths with path_column",
+        remedy="choose the column of the images' paths with path_column",
     )
     labels = metadata.require_values(
         *([label_column] if label_column else LABEL_COLUMNS),
         remedy="choose the column of the labels with label_column",
     )
     folder = Path(images).expanduser() if images is not None else metadata.file.parent
-    found = _resolve_pictures(metadata, paths, folder.absolute())
+    found = _resolve_images(metadata, paths, folder.absolute())
     columns = {
         "image_id": _read_ids(metadata, found, folder.absolute()),
-        "path": [str(picture) for picture in found],
+        "path": [str(image) for image in found],
         "diagnosis": labels,
         "lesion_id": metadata.get("lesion_id"),
         "patient_id": metadata.get("patient_id"),
@@ -102,33 +102,33 @@ def _find_table(path: Path) -> Path:
     return tables[0]
 
 
-def _resolve_pictures(metadata: Metadata, paths: pd.Series, folder: Path) -> list[Path]:
+def _resolve_images(metadata: Metadata, paths: pd.Series, folder: Path) -> list[Path]:
     by_stem: dict[Path, dict[str, Path]] = {}
     found = []
     for line, text in paths.items():
         written = PurePosixPath(text.replace("\\", "/"))
-        picture = Path(os.path.normpath(folder / written))
-        if picture.suffix.lower() not in IMAGE_SUFFIXES:
-            place = picture.parent
+        image = Path(os.path.normpath(folder / written))
+        if image.suffix.lower() not in IMAGE_SUFFIXES:
+            place = image.parent
             if place not in by_stem:
-                pictures = list_pictures(place) if place.is_dir() else []
-                by_stem[place] = {other.stem: other for other in reversed(pictures)}
-            picture = by_stem[place].get(picture.name, picture)
-        if not picture.is_file():
+                images = list_images(place) if place.is_dir() else []
+                by_stem[place] = {other.stem: other for other in reversed(images)}
+            image = by_stem[place].get(image.name, image)
+        if not image.is_file():
             raise UserError(
-                f"{metadata.file}: line {line}: there is no picture {picture}; put it there, or "
+                f"{metadata.file}: line {line}: there is no image {image}; put it there, or "
                 "give the folder that the paths are relative to with images"
             )
-        found.append(picture)
+        found.append(image)
     return found
 
 
-def _read_ids(metadata: Metadata, pictures: list[Path], folder: Path) -> pd.Series | list[str]:
+def _read_ids(metadata: Metadata, images: list[Path], folder: Path) -> pd.Series | list[str]:
     if metadata.find(*ID_COLUMNS) is not None:
         return metadata.require_values(*ID_COLUMNS, remedy="")
     ids = []
-    for picture in pictures:
-        relative = Path(os.path.relpath(picture, folder)).with_suffix("")
+    for image in images:
+        relative = Path(os.path.relpath(image, folder)).with_suffix("")
         ids.append("__".join(part for part in relative.parts if part != ".."))
     return ids
 

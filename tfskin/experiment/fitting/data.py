@@ -42,7 +42,7 @@ def find_shards(
 
     Args:
         shards: their folder, or "phantom".
-        exclude: artefacts whose pictures are left out.
+        exclude: artefacts whose images are left out.
         fold: which fold is val, where they hold folds.
 
     Raises:
@@ -159,7 +159,7 @@ def _class_counts(
         return np.bincount(labels, windows, classes).astype(int).tolist()
     if np.ptp(windows):
         raise UserError(
-            f"data.sampling: pictures have {windows.min()} to {windows.max()} windows each, so "
+            f"data.sampling: images have {windows.min()} to {windows.max()} windows each, so "
             "epochs would differ in length; set data.sampling=none (and "
             "train.class_weights=balanced) or data.windows=null"
         )

@@ -30,7 +30,7 @@ from tfskin.training.fit import FitData
 logger = logging.getLogger(__name__)
 
 VERSION = 1
-"""Goes up with what the features of the same weights and pictures are."""
+"""Goes up with what the features of the same weights and images are."""
 TIMES_FILE = "features.json"
 """In a run: what computing features has taken, a line for each file that this run computed."""
 
@@ -58,7 +58,7 @@ def check_views(config: ExperimentConfig) -> None:
         )
     if config.data.augment.mixup or config.data.augment.cutmix:
         raise UserError(
-            "train.feature_views: mixed pictures have no features of their own; set "
+            "train.feature_views: mixed images have no features of their own; set "
             "data.augment.mixup and cutmix to 0"
         )
     if config.data.sampling != "none" or config.data.windows is not None:
@@ -115,7 +115,7 @@ class FeatureCache:
     Args:
         folder: where files are kept.
         backbone: RGB -> features (N, ...).
-        shards: the pictures.
+        shards: the images.
         options: how they are read.
         times: where it is noted what computing took; None: nowhere.
     """

@@ -5,10 +5,10 @@ from typing import Any
 
 import numpy as np
 
-from tfskin.evaluation.explanations import explain_pictures
+from tfskin.evaluation.explanations import explain_images
 from tfskin.evaluation.report import Block, Case, Paragraph
-from tfskin.experiment.explaining import find_known, nearest_pictures, views_of
-from tfskin.experiment.run_predictions import external_parts, read_pictures
+from tfskin.experiment.explaining import find_known, nearest_images, views_of
+from tfskin.experiment.run_predictions import external_parts, read_images
 from tfskin.experiment.sections.base import Evaluation, ReportSection
 from tfskin.inputs import read_labels
 
@@ -46,10 +46,10 @@ def _explain_worst(evaluation: Evaluation) -> tuple[list[Case], str]:
         inputs = inputs.model_copy(update={"classes": evaluation.external.classes})
     truth = headline.probabilities[rows, headline.labels[rows]]
     worst = rows[np.argsort(truth, kind="stable")][: evaluation.config.explained_images]
-    pictures = read_pictures(evaluation.shards, split, inputs, worst)
+    images = read_images(evaluation.shards, split, inputs, worst)
     known, reason = find_known(run, model)
-    found = explain_pictures(model, pictures, headline.known_logits[worst].argmax(axis=1))
-    near = nearest_pictures(model, pictures, known)
+    found = explain_images(model, images, headline.known_logits[worst].argmax(axis=1))
+    near = nearest_images(model, images, known)
     cases = []
     for n, row in enumerate(worst):
         label, chosen = headline.labels[row], headline.chosen[row]
@@ -60,7 +60,7 @@ def _explain_worst(evaluation: Evaluation) -> tuple[list[Case], str]:
                 f"called {names[chosen]}",
                 text=f"Probability of {names[label]}: {probabilities[label]:.3f}, of "
                 f"{names[chosen]}: {probabilities[chosen]:.3f}.",
-                pictures=[*views_of(pictures[n], found, n, own), *near[n]],
+                images=[*views_of(images[n], found, n, own), *near[n]],
             )
         )
     return cases, " ".join(part for part in (found.note, reason) if part)

@@ -17,14 +17,14 @@ class ModelCard(ReportSection):
         inputs = evaluation.run.inputs()
         height, width = inputs.image_size
         values = {
-            "Takes": f"RGB pictures, brought to {height} × {width} px ({inputs.resize})",
+            "Takes": f"RGB images, brought to {height} × {width} px ({inputs.resize})",
             "Answers": f"one probability for each of {', '.join(evaluation.run.class_names())}",
-            "Intended use": "research on the classification of dermoscopic pictures of single skin "
+            "Intended use": "research on the classification of dermoscopic images of single skin "
             "lesions, by people who can judge its figures",
-            "Not intended": "diagnosis, triage or any decision about a person; pictures that are "
+            "Not intended": "diagnosis, triage or any decision about a person; images that are "
             "not dermoscopic; lesions of other kinds than its classes, to which it gives one of "
             "them all the same",
-            "Limits": "figures hold for pictures like those of the data above; where a subgroup is "
+            "Limits": "figures hold for images like those of the data above; where a subgroup is "
             "missing or small there, nothing is known about it; other clinics, cameras and skin "
             "types can do much worse",
             "Licence": "the weights carry no more rights than the licences of the training images",

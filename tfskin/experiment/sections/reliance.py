@@ -12,7 +12,7 @@ from tfskin.evaluation.plots import format_metric
 from tfskin.evaluation.reliance import Probe, count_passes, reliance_metrics
 from tfskin.evaluation.report import Block, Paragraph, Plot, Table
 from tfskin.evaluation.subgroups import artefact_columns
-from tfskin.experiment.run_predictions import read_pictures
+from tfskin.experiment.run_predictions import read_images
 from tfskin.experiment.sections.base import Evaluation, ReportSection
 from tfskin.progress import progress_bar
 
@@ -43,7 +43,7 @@ class RelianceSection(ReportSection):
         inputs, split = evaluation.run.inputs(), evaluation.split
         probe = Probe(
             predict=predict,
-            images=read_pictures(evaluation.shards, split, inputs, range(len(first))),
+            images=read_images(evaluation.shards, split, inputs, range(len(first))),
             clean=(first.facts[flags].astype(int) == 0).all(axis=1).to_numpy() if flags else None,
         )
         with progress_bar("reliance", total=count_passes()) as advance:
@@ -61,7 +61,7 @@ class RelianceSection(ReportSection):
             ),
             *_tables(found),
             Paragraph(
-                text="Largest difference of a probability between a picture alone and in a batch: "
+                text="Largest difference of a probability between an image alone and in a batch: "
                 f"{batch:.1e}."
             ),
             _plot(found),
@@ -82,19 +82,19 @@ def _tables(found: Mapping[str, Any]) -> list[Table]:
             views,
             columns_of(metrics_shown("reliance")),
             caption="Lesion and surroundings",
-            first="Picture",
+            first="Image",
         ),
         Table.of(
             found["pasted"],
             {"changed": "Another class", "mean_change": "Change of malignant score"},
-            caption=f"Artefacts pasted into {found['clean_images']} pictures {clean}",
+            caption=f"Artefacts pasted into {found['clean_images']} images {clean}",
             first="Artefact",
         ),
         Table.of(
             turns,
             {"same": "Same class", "mean_difference": "Mean difference of the probabilities"},
             caption="Consistency",
-            first="Picture",
+            first="Image",
         ),
     ]
 
@@ -103,7 +103,7 @@ def _plot(found: Mapping[str, Any]) -> Plot:
     unchanged, corruptions = found["unchanged"], found["corruptions"]
     best = "malignant_auc" if unchanged["malignant_auc"] else "macro_auc"
     return Plot(
-        heading="Pictures corrupted more and more; the dashed line is the picture as it is",
+        heading="Images corrupted more and more; the dashed line is the image as it is",
         figure=plot_corruptions(
             corruptions, unchanged=unchanged, name=best, heading=heading_of(best)
         ),

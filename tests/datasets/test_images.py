@@ -10,7 +10,7 @@ from PIL import Image, ImageOps
 from tests.datasets.tiny import make_image
 from tests.serving.encodings import lossless_jpeg
 from tfskin.datasets.decoder import decodes_to
-from tfskin.datasets.pictures import encode_picture, examine_picture, map_pictures, read_picture
+from tfskin.datasets.images import encode_image, examine_image, map_images, read_image
 from tfskin.errors import UserError
 
 
@@ -20,7 +20,7 @@ def save(path: Path, image: Image.Image, **options) -> Path:
 
 
 def store(path: Path, *, max_side: int = 64) -> Image.Image:
-    return Image.open(BytesIO(encode_picture(path, max_side=max_side, jpeg_quality=95).data))
+    return Image.open(BytesIO(encode_image(path, max_side=max_side, jpeg_quality=95).data))
 
 
 def max_difference(first: Image.Image, second: Image.Image) -> int:
@@ -29,16 +29,16 @@ def max_difference(first: Image.Image, second: Image.Image) -> int:
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png"])
-def test_a_small_plain_picture_keeps_its_bytes(tmp_path, name):
+def test_a_small_plain_image_keeps_its_bytes(tmp_path, name):
     path = save(tmp_path / name, make_image(0))
-    stored = encode_picture(path, max_side=40, jpeg_quality=95)
+    stored = encode_image(path, max_side=40, jpeg_quality=95)
     assert stored.data == path.read_bytes()
     assert (stored.width, stored.height) == (40, 30)
 
 
-def test_a_large_picture_is_shrunk_to_max_side_and_keeps_its_shape(tmp_path):
+def test_a_large_image_is_shrunk_to_max_side_and_keeps_its_shape(tmp_path):
     path = save(tmp_path / "a.png", make_image(1, size=(30, 400)))
-    stored = encode_picture(path, max_side=100, jpeg_quality=95)
+    stored = encode_image(path, max_side=100, jpeg_quality=95)
     image = Image.open(BytesIO(stored.data))
     assert image.format == "JPEG"
     assert image.size == (8, 100)
@@ -62,7 +62,7 @@ def test_shrinking_does_not_alias(tmp_path):
         ((4000, 1), "has 4000 x 1 pixels"),
     ],
 )
-@pytest.mark.parametrize("read", [read_picture, examine_picture, store])
+@pytest.mark.parametrize("read", [read_image, examine_image, store])
 def test_a_size_that_cannot_be_served_is_refused_everywhere(tmp_path, size, said, read):
     path = save(tmp_path / "a.png", Image.new("RGB", size))
     with pytest.raises(UserError, match=said):
@@ -79,15 +79,15 @@ def test_more_pixels_than_are_served_are_refused(tmp_path):
     with pytest.raises(
         UserError, match=r"has 8000 x 6251 pixels, and 50 million in all are the most; shrink it"
     ):
-        read_picture(path)
+        read_image(path)
 
 
 def test_what_the_decoder_of_training_cannot_read_is_encoded_anew_and_said(tmp_path):
     path = tmp_path / "a.jpg"
     path.write_bytes(lossless_jpeg(make_image(0), 1))
-    assert max_difference(read_picture(path), make_image(0)) == 0
-    assert examine_picture(path).oddities == ("lossless JPEG",)
-    stored = encode_picture(path, max_side=64, jpeg_quality=95).data
+    assert max_difference(read_image(path), make_image(0)) == 0
+    assert examine_image(path).oddities == ("lossless JPEG",)
+    stored = encode_image(path, max_side=64, jpeg_quality=95).data
     assert stored != path.read_bytes()
     assert decodes_to(stored, np.asarray(Image.open(BytesIO(stored))))
     assert not decodes_to(path.read_bytes(), np.asarray(make_image(0)))
@@ -100,8 +100,8 @@ def test_an_orientation_in_xmp_turns_nothing(tmp_path):
         path = save(tmp_path / name, make_image(2), **options)
         with Image.open(path) as opened:
             assert opened.info["xmp"] == xmp
-        assert read_picture(path).size == (40, 30)
-        assert examine_picture(path).oddities == ()
+        assert read_image(path).size == (40, 30)
+        assert examine_image(path).oddities == ()
 
 
 @pytest.mark.parametrize("orientation", range(2, 9))
@@ -112,19 +112,19 @@ def test_exif_orientation_is_applied(tmp_path, orientation, name):
     quality = {"quality": 100, "subsampling": 0} if name == "a.jpg" else {}
     path = save(tmp_path / name, make_image(2), exif=exif, **quality)
     upright = ImageOps.exif_transpose(Image.open(path))
-    stored = encode_picture(path, max_side=64, jpeg_quality=95)
+    stored = encode_image(path, max_side=64, jpeg_quality=95)
     again = Image.open(BytesIO(stored.data))
     assert (stored.width, stored.height) == upright.size == again.size
     assert 0x0112 not in again.getexif()
     assert max_difference(again, upright) < 30
-    assert max_difference(read_picture(path), upright) < 10
+    assert max_difference(read_image(path), upright) < 10
 
 
 @pytest.mark.parametrize("name", ["a.jpg", "a.png", "a.tif", "a.webp"])
-def test_the_size_of_a_turned_picture_is_that_of_the_upright_one(tmp_path, name):
+def test_the_size_of_a_turned_image_is_that_of_the_upright_one(tmp_path, name):
     exif = Image.Exif()
     exif[0x0112] = 6
-    found = examine_picture(save(tmp_path / name, make_image(2), exif=exif))
+    found = examine_image(save(tmp_path / name, make_image(2), exif=exif))
     assert "turned by EXIF" in found.oddities
     assert (found.width, found.height) == found.image.size == (30, 40)
 
@@ -134,11 +134,11 @@ def test_the_size_of_a_turned_picture_is_that_of_the_upright_one(tmp_path, name)
     [("a.jpg", {"dpi": (72, 72)}), ("a.jpg", {}), ("a.png", {}), ("a.webp", {"lossless": True})],
 )
 @pytest.mark.parametrize("exif", [b"no header of a TIFF", b"II*\0"])
-def test_a_picture_whose_exif_cannot_be_read_is_upright(tmp_path, name, options, exif):
+def test_an_image_whose_exif_cannot_be_read_is_upright(tmp_path, name, options, exif):
     path = save(tmp_path / name, make_image(2), exif=b"Exif\0\0" + exif, **options)
-    assert max_difference(read_picture(path), make_image(2)) < 60
-    assert "turned by EXIF" not in examine_picture(path).oddities
-    stored = encode_picture(path, max_side=64, jpeg_quality=95)
+    assert max_difference(read_image(path), make_image(2)) < 60
+    assert "turned by EXIF" not in examine_image(path).oddities
+    stored = encode_image(path, max_side=64, jpeg_quality=95)
     assert (stored.width, stored.height) == (40, 30)
     assert (stored.data == path.read_bytes()) == (name != "a.webp")
 
@@ -169,7 +169,7 @@ def test_other_formats_and_modes_become_rgb_jpegs(tmp_path, name, mode, options)
 def test_transparency_is_laid_over_white(tmp_path):
     image = Image.new("RGBA", (20, 20), (200, 0, 0, 0))
     image.paste((0, 0, 200, 255), (0, 0, 10, 20))
-    pixels = np.asarray(read_picture(save(tmp_path / "a.png", image)))
+    pixels = np.asarray(read_image(save(tmp_path / "a.png", image)))
     assert pixels[5, 15].tolist() == [255, 255, 255]
     assert pixels[5, 5].tolist() == [0, 0, 200]
 
@@ -178,13 +178,13 @@ def test_a_palette_with_a_transparent_colour_is_laid_over_white(tmp_path):
     image = Image.new("P", (20, 20), 1)
     image.putpalette([0, 0, 0, 10, 20, 30])
     path = save(tmp_path / "a.png", image, transparency=1)
-    assert np.asarray(read_picture(path)).min() == 255
+    assert np.asarray(read_image(path)).min() == 255
 
 
 def test_16_bit_grey_keeps_its_upper_8_bits(tmp_path):
     levels = np.linspace(0, 65535, 256).astype(np.uint16)
     path = save(tmp_path / "a.png", Image.fromarray(np.tile(levels, (16, 1))))
-    pixels = np.asarray(read_picture(path))
+    pixels = np.asarray(read_image(path))
     assert np.array_equal(pixels[0], np.repeat(levels[:, None] >> 8, 3, axis=1))
 
 
@@ -211,7 +211,7 @@ def make_png(width: int, height: int, rows: bytes, *, bit_depth: int = 8) -> byt
 def test_32_bit_grey_is_refused(tmp_path):
     path = save(tmp_path / "a.tif", Image.fromarray(np.ones((8, 8), np.float32)))
     with pytest.raises(UserError, match=r"a\.tif: is grey of 32 bits.*8 bits"):
-        read_picture(path)
+        read_image(path)
 
 
 @pytest.mark.parametrize(
@@ -227,37 +227,37 @@ def test_a_file_that_is_no_image_is_named(tmp_path, content, message):
     path = tmp_path / "broken.jpg"
     path.write_bytes(content)
     with pytest.raises(UserError, match=message) as caught:
-        read_picture(path)
+        read_image(path)
     assert str(path) in str(caught.value)
     assert "\n" not in str(caught.value)
 
 
 @pytest.mark.parametrize("suffix", ["jpg", "png", "bmp", "gif", "tif", "webp"])
 @pytest.mark.parametrize("keep", [0.3, 0.6, 0.95])
-def test_a_cut_off_picture_is_refused(tmp_path, suffix, keep):
+def test_a_cut_off_image_is_refused(tmp_path, suffix, keep):
     path = save(tmp_path / f"whole.{suffix}", make_image(4, size=(120, 90)))
     data = path.read_bytes()
     cut = tmp_path / f"cut.{suffix}"
     cut.write_bytes(data[: int(len(data) * keep)])
     with pytest.raises(UserError, match=r"cut\.\w+: is .*(cut off or damaged|no image)"):
-        read_picture(cut)
+        read_image(cut)
 
 
 def test_a_gif_cut_off_in_its_second_frame_is_refused_when_examined(tmp_path):
     frames = [make_image(seed) for seed in (0, 1)]
     path = save(tmp_path / "a.gif", frames[0], save_all=True, append_images=frames[1:])
-    assert "animated" in examine_picture(path).oddities
+    assert "animated" in examine_image(path).oddities
     data = path.read_bytes()
     second = data.rindex(b"!\xf9\x04")  # its graphic control extension, then its descriptor
     for more in (1, 12):
         path.write_bytes(data[: second + more])
         with pytest.raises(UserError, match=r"a\.gif: is cut off or damaged"):
-            examine_picture(path)
+            examine_image(path)
 
 
 def test_a_missing_file_is_named(tmp_path):
     with pytest.raises(UserError, match=r"none\.jpg: cannot be read"):
-        read_picture(tmp_path / "none.jpg")
+        read_image(tmp_path / "none.jpg")
 
 
 def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
@@ -265,7 +265,7 @@ def test_a_decompression_bomb_is_refused_before_decoding(tmp_path):
         path = tmp_path / f"bomb{width}.png"
         path.write_bytes(make_png(width, width, b""))
         with pytest.raises(UserError, match=r"bomb.*pixels.*shrink it"):
-            read_picture(path)
+            read_image(path)
 
 
 @pytest.mark.parametrize("kind", [b"IDAT", b"IHDR"])
@@ -275,17 +275,17 @@ def test_a_png_with_a_wrong_checksum_is_refused(tmp_path, kind):
     path = tmp_path / "a.png"
     path.write_bytes(data)
     with pytest.raises(UserError, match=r"damaged|no image"):
-        encode_picture(path, max_side=64, jpeg_quality=95)
+        encode_image(path, max_side=64, jpeg_quality=95)
 
 
 def test_a_jpeg_without_its_end_is_not_stored_as_it_is(tmp_path):
     path = save(tmp_path / "a.jpg", make_image(5))
     path.write_bytes(path.read_bytes() + b"trailing words of a camera")
-    stored = encode_picture(path, max_side=64, jpeg_quality=95)
+    stored = encode_image(path, max_side=64, jpeg_quality=95)
     assert stored.data.endswith(b"\xff\xd9")
 
 
-def test_whatever_is_stored_of_a_damaged_picture_tensorflow_decodes(tmp_path):
+def test_whatever_is_stored_of_a_damaged_image_tensorflow_decodes(tmp_path):
     tf = pytest.importorskip("tensorflow")
     generator = np.random.default_rng(0)
     kept = 0
@@ -297,7 +297,7 @@ def test_whatever_is_stored_of_a_damaged_picture_tensorflow_decodes(tmp_path):
             path = tmp_path / f"flipped.{suffix}"
             path.write_bytes(data)
             try:
-                stored = encode_picture(path, max_side=64, jpeg_quality=95)
+                stored = encode_image(path, max_side=64, jpeg_quality=95)
             except UserError:
                 continue
             kept += 1
@@ -305,7 +305,7 @@ def test_whatever_is_stored_of_a_damaged_picture_tensorflow_decodes(tmp_path):
     assert kept > 0
 
 
-def test_map_pictures_keeps_the_order_and_holds_few_results():
+def test_map_images_keeps_the_order_and_holds_few_results():
     started: list[str] = []
 
     def work(path: str) -> str:
@@ -313,8 +313,8 @@ def test_map_pictures_keeps_the_order_and_holds_few_results():
         return path
 
     paths = [str(index) for index in range(300)]
-    results = map_pictures(work, paths, title="test", workers=2)
+    results = map_images(work, paths, title="test", workers=2)
     assert [next(results) for _ in range(3)] == paths[:3]
     results.close()
     assert len(started) <= 7 * 8  # three batches a worker, and one in place of the first
-    assert list(map_pictures(work, paths, title="test", workers=3)) == paths
+    assert list(map_images(work, paths, title="test", workers=3)) == paths

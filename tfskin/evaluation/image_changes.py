@@ -1,7 +1,7 @@
-"""Changed pictures for reliance checks: lesion hidden, artefacts pasted, turned, corrupted.
+"""Changed images for reliance checks: lesion hidden, artefacts pasted, turned, corrupted.
 
-Pictures are (H, W, 3) float32 in 0..255 at the network's size. Every random choice depends on
-(seed, index of the picture) alone. Artefacts are drawn as on the phantoms.
+Images are (H, W, 3) float32 in 0..255 at the network's size. Every random choice depends on
+(seed, index of the image) alone. Artefacts are drawn as on the phantoms.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ BRIGHTNESSES = (0.5, 0.7, 0.85, 1.15, 1.3, 1.5)
 NOISES = (5.0, 10.0, 20.0, 40.0)
 
 
-def hide_lesion(picture: Pixels, _: int = 0) -> Pixels:
-    """The picture with its centre filled with the colour of its skin.
+def hide_lesion(image: Pixels, _: int = 0) -> Pixels:
+    """The image with its centre filled with the colour of its skin.
 
-    An ellipse of half-axes 0.35 of the sides: dermoscopic pictures are taken with the lesion in
+    An ellipse of half-axes 0.35 of the sides: dermoscopic images are taken with the lesion in
     the middle. A lesion that reaches further out is not wholly hidden.
     """
-    return np.where(_centre(picture), _skin(picture), picture).astype(np.float32)
+    return np.where(_centre(image), _skin(image), image).astype(np.float32)
 
 
-def keep_lesion(picture: Pixels, _: int = 0) -> Pixels:
-    """The picture with all but its centre filled with the colour of its skin."""
-    return np.where(_centre(picture), picture, _skin(picture)).astype(np.float32)
+def keep_lesion(image: Pixels, _: int = 0) -> Pixels:
+    """The image with all but its centre filled with the colour of its skin."""
+    return np.where(_centre(image), image, _skin(image)).astype(np.float32)
 
 
 def pasted(seed: int = 0) -> dict[str, Change]:
@@ -56,8 +56,8 @@ def pasted(seed: int = 0) -> dict[str, Change]:
     }
 
     def change(number: int, draw: Callable[[Pixels, np.random.Generator], Pixels]) -> Change:
-        def apply(picture: Pixels, index: int) -> Pixels:
-            drawn = draw(picture, np.random.default_rng([seed, number, index]))
+        def apply(image: Pixels, index: int) -> Pixels:
+            drawn = draw(image, np.random.default_rng([seed, number, index]))
             return np.clip(drawn, 0, 255).astype(np.float32)
 
         return apply
@@ -66,11 +66,11 @@ def pasted(seed: int = 0) -> dict[str, Change]:
 
 
 TURNS: dict[str, Change] = {
-    "mirrored left and right": lambda picture, _: picture[:, ::-1],
-    "mirrored top and bottom": lambda picture, _: picture[::-1],
-    "turned by 90°": lambda picture, _: _turned(picture, 1),
-    "turned by 180°": lambda picture, _: _turned(picture, 2),
-    "turned by 270°": lambda picture, _: _turned(picture, 3),
+    "mirrored left and right": lambda image, _: image[:, ::-1],
+    "mirrored top and bottom": lambda image, _: image[::-1],
+    "turned by 90°": lambda image, _: _turned(image, 1),
+    "turned by 180°": lambda image, _: _turned(image, 2),
+    "turned by 270°": lambda image, _: _turned(image, 3),
 }
 
 
@@ -82,28 +82,28 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
     """
 
     def jpeg(quality: float) -> Change:
-        def apply(picture: Pixels, _: int) -> Pixels:
+        def apply(image: Pixels, _: int) -> Pixels:
             stream = io.BytesIO()
-            _as_image(picture).save(stream, "JPEG", quality=int(quality))
+            _as_image(image).save(stream, "JPEG", quality=int(quality))
             return np.asarray(Image.open(stream).convert("RGB"), np.float32)
 
         return apply
 
     def blur(share: float) -> Change:
-        def apply(picture: Pixels, _: int) -> Pixels:
-            radius = share * min(picture.shape[:2])
-            return np.asarray(_as_image(picture).filter(ImageFilter.GaussianBlur(radius)), "f4")
+        def apply(image: Pixels, _: int) -> Pixels:
+            radius = share * min(image.shape[:2])
+            return np.asarray(_as_image(image).filter(ImageFilter.GaussianBlur(radius)), "f4")
 
         return apply
 
     def brightness(factor: float) -> Change:
-        return lambda picture, _: np.clip(picture * np.float32(factor), 0, 255)
+        return lambda image, _: np.clip(image * np.float32(factor), 0, 255)
 
     def noise(deviation: float) -> Change:
-        def apply(picture: Pixels, index: int) -> Pixels:
+        def apply(image: Pixels, index: int) -> Pixels:
             random = np.random.default_rng([seed, int(deviation), index])
-            grain = random.standard_normal(picture.shape, dtype=np.float32)
-            return np.clip(picture + np.float32(deviation) * grain, 0, 255)
+            grain = random.standard_normal(image.shape, dtype=np.float32)
+            return np.clip(image + np.float32(deviation) * grain, 0, 255)
 
         return apply
 
@@ -115,38 +115,38 @@ def corruptions(seed: int = 0) -> dict[str, dict[float, Change]]:
     }
 
 
-def change_all(pictures: Pixels, change: Change) -> Pixels:
-    """(N, H, W, 3) pictures, each changed."""
-    return np.stack([change(picture, index) for index, picture in enumerate(pictures)])
+def change_all(images: Pixels, change: Change) -> Pixels:
+    """(N, H, W, 3) images, each changed."""
+    return np.stack([change(image, index) for index, image in enumerate(images)])
 
 
-def _centre(picture: Pixels) -> npt.NDArray[np.bool_]:
-    height, width = picture.shape[:2]
+def _centre(image: Pixels) -> npt.NDArray[np.bool_]:
+    height, width = image.shape[:2]
     y, x = np.ogrid[0:height, 0:width]
     across = (x + 0.5 - width / 2) / (CENTRE * width)
     down = (y + 0.5 - height / 2) / (CENTRE * height)
     return np.asarray(across**2 + down**2 <= 1)[..., None]
 
 
-def _skin(picture: Pixels) -> Pixels:
+def _skin(image: Pixels) -> Pixels:
     """The median colour of the ring between the centre and the corners, which may be dark."""
-    height, width = picture.shape[:2]
+    height, width = image.shape[:2]
     y, x = np.ogrid[0:height, 0:width]
     across = (x + 0.5 - width / 2) / (width / 2)
     down = (y + 0.5 - height / 2) / (height / 2)
     distance = across**2 + down**2
     ring = (distance > (2 * CENTRE) ** 2) & (distance <= 1)
-    return np.asarray(np.median(picture[ring], axis=0), np.float32)
+    return np.asarray(np.median(image[ring], axis=0), np.float32)
 
 
-def _turned(picture: Pixels, quarters: int) -> Pixels:
-    """Turned; a picture that is not square is brought back to its shape."""
-    turned = np.rot90(picture, quarters)
-    if turned.shape == picture.shape:
+def _turned(image: Pixels, quarters: int) -> Pixels:
+    """Turned; an image that is not square is brought back to its shape."""
+    turned = np.rot90(image, quarters)
+    if turned.shape == image.shape:
         return turned
-    size = (picture.shape[1], picture.shape[0])
+    size = (image.shape[1], image.shape[0])
     return np.asarray(_as_image(turned).resize(size, Image.Resampling.BILINEAR), np.float32)
 
 
-def _as_image(picture: Pixels) -> Image.Image:
-    return Image.fromarray(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
+def _as_image(image: Pixels) -> Image.Image:
+    return Image.fromarray(np.clip(image + 0.5, 0, 255).astype(np.uint8))

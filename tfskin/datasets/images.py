@@ -19,7 +19,7 @@ from tfskin.datasets.decoder import decodes_to
 from tfskin.datasets.decoding import (
     FORMATS,
     PNG_DEPTH,
-    decode_picture,
+    decode_image,
     explain_damage,
     is_lossless_jpeg,
     read_bytes,
@@ -46,7 +46,7 @@ Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
-class StoredPicture:
+class StoredImage:
     """The bytes that go into a shard, and the size of the upright original in pixels."""
 
     data: bytes
@@ -54,8 +54,8 @@ class StoredPicture:
     height: int
 
 
-def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Image:
-    """The whole picture, decoded, upright, RGB.
+def read_image(path: Path | str, *, at_least: int | None = None) -> Image.Image:
+    """The whole image, decoded, upright, RGB.
 
     EXIF orientation is applied, where EXIF can be read; that of XMP is not, as in browsers.
     Transparency is laid over white. Grey of
@@ -72,15 +72,15 @@ def read_picture(path: Path | str, *, at_least: int | None = None) -> Image.Imag
         UserError: the file cannot be read, is empty, no image, cut off or damaged, of a
             size that :mod:`tfskin.datasets.sizes` refuses, or grey of 32 bits.
     """
-    return decode_picture(path, read_bytes(path), at_least)[1]
+    return decode_image(path, read_bytes(path), at_least)[1]
 
 
 @dataclass(frozen=True)
-class ExaminedPicture:
-    """A picture and what is unusual about its file.
+class ExaminedImage:
+    """An image and what is unusual about its file.
 
     Attributes:
-        image: as :func:`read_picture` returns it.
+        image: as :func:`read_image` returns it.
         oddities: such as "CMYK", "16 bits a channel", "animated", "transparent", "turned by
             EXIF", "grey", "palette", "no end marker", "lossless
             JPEG", "a PNG named .jpg": all of them decoded.
@@ -96,29 +96,29 @@ class ExaminedPicture:
     digest: str
 
 
-def examine_picture(path: Path | str, *, at_least: int | None = None) -> ExaminedPicture:
-    """The picture, its size, and what is unusual about its file.
+def examine_image(path: Path | str, *, at_least: int | None = None) -> ExaminedImage:
+    """The image, its size, and what is unusual about its file.
 
     Args:
-        path: as for :func:`read_picture`.
-        at_least: as for :func:`read_picture`.
+        path: as for :func:`read_image`.
+        at_least: as for :func:`read_image`.
 
     Raises:
-        UserError: as :func:`read_picture`.
+        UserError: as :func:`read_image`.
     """
     data = read_bytes(path)
-    _, image = decode_picture(path, data, at_least)
+    _, image = decode_image(path, data, at_least)
     with explain_damage(path, data), Image.open(BytesIO(data), formats=FORMATS) as header:
         width, height = header.size
         orientation = read_orientation(header)
         oddities = tuple(_list_oddities(path, header, data, orientation))
         if orientation in (5, 6, 7, 8) and header.format != "TIFF":  # whose size is upright already
             width, height = height, width
-    return ExaminedPicture(image, oddities, width, height, hashlib.sha256(data).hexdigest())
+    return ExaminedImage(image, oddities, width, height, hashlib.sha256(data).hexdigest())
 
 
-def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> StoredPicture:
-    """The picture as it is stored: its own bytes where they will do, else a JPEG.
+def encode_image(path: Path | str, *, max_side: int, jpeg_quality: int) -> StoredImage:
+    """The image as it is stored: its own bytes where they will do, else a JPEG.
 
     The bytes stay as they are when the file is a JPEG or an 8-bit PNG, RGB without transparency,
     upright, no side is longer than ``max_side`` pixels, and the decoder of training
@@ -127,22 +127,22 @@ def encode_picture(path: Path | str, *, max_side: int, jpeg_quality: int) -> Sto
     ``max_side``, and is encoded as a JPEG without chroma subsampling.
 
     Raises:
-        UserError: as :func:`read_picture`.
+        UserError: as :func:`read_image`.
     """
     data = read_bytes(path)
-    plain, image = decode_picture(path, data, None)
+    plain, image = decode_image(path, data, None)
     width, height = image.size
     if plain and max(width, height) <= max_side and decodes_to(data, np.asarray(image)):
-        return StoredPicture(data, width, height)
-    image = shrink_picture(image, max_side)
+        return StoredImage(data, width, height)
+    image = shrink_image(image, max_side)
     stream = BytesIO()
     image.info.clear()  # a comment or profile of the source would be written again
     image.save(stream, "JPEG", quality=jpeg_quality, subsampling=0)
-    return StoredPicture(stream.getvalue(), width, height)
+    return StoredImage(stream.getvalue(), width, height)
 
 
-def shrink_picture(image: Image.Image, max_side: int) -> Image.Image:
-    """The picture, with its longer side brought down to ``max_side`` pixels by Lanczos' filter."""
+def shrink_image(image: Image.Image, max_side: int) -> Image.Image:
+    """The image, with its longer side brought down to ``max_side`` pixels by Lanczos' filter."""
     if max(image.size) <= max_side:
         return image
     width, height = stored_sides(np.array(image.size), max_side)
@@ -150,7 +150,7 @@ def shrink_picture(image: Image.Image, max_side: int) -> Image.Image:
 
 
 def stored_sides(sides: np.ndarray, max_side: int) -> np.ndarray:
-    """Width and height of pictures as :func:`encode_picture` stores them: int64 (..., 2).
+    """Width and height of images as :func:`encode_image` stores them: int64 (..., 2).
 
     Args:
         sides: int (..., 2), width and height of the originals in pixels.
@@ -160,20 +160,20 @@ def stored_sides(sides: np.ndarray, max_side: int) -> np.ndarray:
     return np.maximum(np.round(sides * scale), 1).astype(np.int64)
 
 
-def map_pictures(
+def map_images(
     function: Callable[[Item], Result], paths: Sequence[Item], *, title: str, workers: int | None
 ) -> Generator[Result, None, None]:
     """``function`` of each path, in order, from threads, under a progress bar.
 
     Threads suffice: Pillow decodes, resizes and encodes without the interpreter's lock, and most
     of NumPy and SciPy works without it too. Processes were tried for the audit of 2,000 small
-    pictures on two cores: 195 pictures/s with artefacts, against 204 by threads. A thread takes
-    eight pictures at a time: handing over each by itself kept threads waiting for one another. Only
-    a few results a worker are held at a time, so memory does not grow with the number of pictures.
+    images on two cores: 195 images/s with artefacts, against 204 by threads. A thread takes
+    eight images at a time: handing over each by itself kept threads waiting for one another. Only
+    a few results a worker are held at a time, so memory does not grow with the number of images.
 
     Args:
         function: called with one path; an exception ends the iteration.
-        paths: picture files, or whatever else stands for work on pictures.
+        paths: image files, or whatever else stands for work on images.
         title: what the progress bar says.
         workers: threads; none for one a CPU.
     """

@@ -1,4 +1,4 @@
-"""Tiny pictures and tables in the layouts that data sets are published in."""
+"""Tiny images and tables in the layouts that data sets are published in."""
 
 import csv
 from collections.abc import Sequence
@@ -7,8 +7,8 @@ from pathlib import Path
 from PIL import Image
 
 
-def write_pictures(folder: Path, names: Sequence[str]) -> None:
-    """Write a 12 x 9 picture for each name, which may hold sub-folders."""
+def write_images(folder: Path, names: Sequence[str]) -> None:
+    """Write a 12 x 9 image for each name, which may hold sub-folders."""
     for number, name in enumerate(names):
         file = folder / name
         file.parent.mkdir(parents=True, exist_ok=True)
