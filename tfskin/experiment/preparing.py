@@ -54,7 +54,6 @@ def prepare(
         >>> few = SourceOptions(phantom=PhantomOptions(lesions=60))
         >>> options = tfskin.PrepareOptions(source=few)
         >>> shards = tfskin.prepare("phantom", options=options)
-        92 images, 60 lesions, 0 near-duplicate pairs, 35 groups
         >>> sorted(shards.counts)
         ['calibration', 'test', 'train', 'val']
     """
