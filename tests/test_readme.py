@@ -12,6 +12,7 @@ import pytest
 from PIL import Image
 
 import tfskin
+from tfskin.cli.flags import expand
 from tfskin.config import find_config
 
 README = Path(__file__).parents[1] / "README.md"
@@ -74,7 +75,7 @@ def test_the_commands_of_the_readme_exist_with_their_options(words):
     command = words[0].removeprefix("tfskin-").replace("-", "_")
     module = import_module(f"tfskin.cli.{command}")
     function = next(f for name, f in vars(module).items() if name.endswith("_command"))
-    known = set(inspect.signature(function).parameters)
+    known = set(inspect.signature(expand(function, everywhere={})).parameters)
     for word in words[1:]:
         if word.startswith("--"):
             assert word[2:].replace("-", "_") in known, word
