@@ -165,7 +165,7 @@ def test_curves_of_many_classes_are_those_of_the_lowest(plot, key):
     entries = [text.get_text() for text in figure.legends[0].get_texts()]
     shown = [entry.replace("\n", "").split(":")[0] for entry in entries]
     lowest = sorted(names, key=values.__getitem__)[:20]
-    assert shown == [name for name in names if name in lowest]
+    assert shown == [name.replace("_", " ") for name in names if name in lowest]
     assert "the 20 lowest of 50" in figure.legends[0].get_title().get_text()
     assert max(figure.get_size_inches()) < 12
 
