@@ -81,10 +81,8 @@ def ensemble(
     Example:
         >>> config = tfskin.read_config("five_layer_hsv.yaml", ["train.epochs=1"])
         >>> second = tfskin.train(config, output="runs/second")
-        precision ...
         >>> both = tfskin.EnsembleConfig(members=["runs/first", "runs/second"])
         >>> run = tfskin.ensemble(both, output="runs/both")
-        combination: mean probabilities; temperature ...
         >>> run.finished
         True
     """
