@@ -40,9 +40,8 @@ TENSORFLOW_FILES = {
     "evaluation/explanations.py",  # Keras has no backend-neutral gradient
     "startup.py",  # imports it first, to silence it, and uses nothing of it
 }
-# Loading a model needs its layers registered, and a run hands out its decision as the type that
-# evaluation made; only the functions that load them import them.
-DOWNWARD = {("runs.py", "layers"), ("runs.py", "ensembling"), ("runs.py", "evaluation")}
+# A run hands out its decision as the type that evaluation made; only that function imports it.
+DOWNWARD = {("runs.py", "evaluation")}
 # It hands out the functions of every room, when they are first asked for.
 DOOR = "tfskin"
 

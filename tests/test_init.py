@@ -42,6 +42,18 @@ def test_importing_tfskin_loads_nothing_heavy():
     assert not loaded & {"tensorflow", "keras", "numpy", "pandas", "pydantic", "typer"}
 
 
+@pytest.mark.parametrize("imports", ["import tfskin, keras", "import keras, tfskin"])
+def test_keras_loads_the_model_of_a_run_once_tfskin_is_imported(tiny_runs, imports):
+    code = (
+        f"{imports}\n"
+        f"model = keras.saving.load_model({str(tiny_runs[0] / 'model.keras')!r})\n"
+        "print(model.output_shape, [metric.name for metric in model.metrics])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.startswith("(None, 2)")
+
+
 @pytest.mark.parametrize(
     "name", ["audit", "prepare", "train", "ensemble", "evaluate", "export", "predict"]
 )

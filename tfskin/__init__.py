@@ -14,11 +14,16 @@ The rooms, in the order that data walks through them:
 - :mod:`tfskin.experiment`: joins the rooms; the functions below
 - :mod:`tfskin.cli`: one thin file per command
 
-The public functions are found when first used, so that ``import tfskin`` takes no time.
+The public functions are found when first used, so that ``import tfskin`` takes no time. Once Keras
+is there too, ``keras.saving.load_model("runs/first/model.keras")`` finds the classes of tfskin that
+a saved model may hold.
 """
 
 import importlib
+from types import ModuleType
 from typing import Any
+
+import wrapt
 
 __version__ = "0.1.0"
 
@@ -42,6 +47,19 @@ _WITH_TENSORFLOW = {
 _HOMES = {name: room for room, names in (_LIGHT | _WITH_TENSORFLOW).items() for name in names}
 
 __all__ = sorted([*_HOMES, "__version__"])  # what type checkers see stands in __init__.pyi
+
+_SAVED_WITH_A_MODEL = (
+    *("tfskin.layers", "tfskin.models.auxiliary", "tfskin.ensembling.fused"),
+    *("tfskin.training.losses", "tfskin.training.metrics", "tfskin.training.optimizers"),
+    *("tfskin.training.progressive", "tfskin.training.schedules", "tfskin.training.updates"),
+)
+
+
+@wrapt.when_imported("keras")
+def _register_layers(_: ModuleType) -> None:
+    """Let Keras know the classes that a saved model may hold."""
+    for module in _SAVED_WITH_A_MODEL:
+        importlib.import_module(module)
 
 
 def __getattr__(name: str) -> Any:

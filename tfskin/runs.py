@@ -167,9 +167,6 @@ class Run:
         """The Keras model: RGB 0..255 in, logits out."""
         import keras
 
-        import tfskin.ensembling
-        import tfskin.layers  # noqa: F401  (registers the layers)
-
         if not self.model_path.is_file():
             raise UserError(f"{self.folder}: no model.keras yet; train it first (tfskin-train)")
         missing = [reason for module in self.imports() if (reason := _import_own(module))]

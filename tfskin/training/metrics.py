@@ -15,6 +15,7 @@ def largest_share(labels: Any, num_classes: int) -> Any:
     return ops.one_hot(ops.argmax(shares, axis=-1), num_classes, dtype="float32")
 
 
+@keras.saving.register_keras_serializable(package="tfskin")
 class ConfusionMatrix(keras.metrics.Metric):
     """Counts of (label, predicted class) since the last reset, as a (C, C) int array."""
 
@@ -36,11 +37,16 @@ class ConfusionMatrix(keras.metrics.Metric):
         total = ops.maximum(ops.sum(self.counts), 1)
         return ops.cast(ops.trace(self.counts), "float32") / ops.cast(total, "float32")
 
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"num_classes": self.num_classes, "name": self.name}
+
     def matrix(self) -> np.ndarray:
         """The counts: rows are labels, columns are predictions."""
         return np.asarray(self.counts.numpy())
 
 
+@keras.saving.register_keras_serializable(package="tfskin")
 class MacroAUC(keras.metrics.AUC):
     """Mean one-vs-rest area under the ROC curve, by 200 thresholds, from logits.
 
@@ -65,3 +71,7 @@ class MacroAUC(keras.metrics.AUC):
         areas = ops.sum((fall_out[:-1] - fall_out[1:]) * (recall[:-1] + recall[1:]) / 2, axis=0)
         known = ops.cast((hits + misses)[0] * (false + rest)[0] > 0, "float32")
         return ops.divide_no_nan(ops.sum(areas * known), ops.sum(known))
+
+    def get_config(self) -> dict[str, Any]:
+        """The arguments of the constructor."""
+        return {"num_classes": self.num_classes, "name": self.name}
