@@ -23,9 +23,12 @@ from tfskin.errors import UserError
 def test_no_component_is_in_two_folds_whatever_the_graph_and_seed(data, folds, seed):
     records, duplicates = data
     groups = group_records(records, duplicates)
-    if len(set(groups)) < folds + 2 + len(set(records["diagnosis"])):
-        return  # too few groups: refused, as another test shows
-    splits = make_folds(records, groups, folds=folds, seed=seed)
+    try:
+        splits = make_folds(records, groups, folds=folds, seed=seed)
+    except UserError as error:
+        assert "too few images" in str(error)
+        assert len(set(groups)) < 2 * folds + 2 + len(set(records["diagnosis"]))
+        return
     expect_closed(records, duplicates, splits)
     names = {f"fold{number}" for number in range(folds)}
     assert set(splits) == names | {"calibration", "test"}
