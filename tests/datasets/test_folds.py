@@ -26,9 +26,11 @@ def test_no_component_is_in_two_folds_whatever_the_graph_and_seed(data, folds, s
     try:
         splits = make_folds(records, groups, folds=folds, seed=seed)
     except UserError as error:
-        assert "too few images" in str(error)
-        assert len(set(groups)) < 2 * folds + 2 + len(set(records["diagnosis"]))
-        return
+        # Of few groups it may: another test shows that it must.
+        few = len(set(groups)) < 2 * folds + 2 + len(set(records["diagnosis"]))
+        if few and "too few images" in str(error):
+            return
+        raise
     expect_closed(records, duplicates, splits)
     names = {f"fold{number}" for number in range(folds)}
     assert set(splits) == names | {"calibration", "test"}
