@@ -15,7 +15,7 @@ def check_bn_command(
     images: Annotated[int, typer.Option(help="Images of val to look at.", min=2)] = 128,
     json: Json = False,
 ) -> None:
-    """Check batch normalisation on real images; exit code 2 if a batch sways its predictions."""
+    """Check batch normalisation on real images; exit code 2 if predictions depend on the batch."""
     from tfskin.experiment.checking_batch_norm import check_batch_norm
 
     found = check_batch_norm(folder, images=images)

@@ -40,7 +40,7 @@ _ADVICE = {
 
 
 def run(command: Callable[..., None], *, cls: type[Any] | None = None) -> None:
-    """Run a command and leave the process: 0 done, 2 the user can mend it, 1 our fault."""
+    """Run a command and exit: 0 if it succeeds, 2 for the user's errors, 1 for a bug of ours."""
     app = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
     app.command(cls=cls)(expand(command, everywhere={"quiet": Quiet, "debug": Debug}))
     try:
@@ -84,7 +84,7 @@ def _fail(message: str, code: int) -> int:
 def stoppable(
     advice: str = "finished epochs are kept. Go on with the same command",
 ) -> Iterator[None]:
-    """Work that Ctrl-C ends with a line of advice, and the exit code that shells give it."""
+    """Let Ctrl-C end the work with a line of advice and the exit code that shells expect."""
     try:
         yield
     except KeyboardInterrupt:

@@ -69,7 +69,7 @@ def read_arguments(arguments: list[str]) -> tuple[EnsembleConfig, list[str]]:
 
 
 def _find_members(config: EnsembleConfig, path: Path) -> EnsembleConfig:
-    """Members that lie beside the ensemble's own file are found there."""
+    """The config, with members found beside the ensemble's own file where they lie there."""
     if path in shipped_configs():
         return config
     beside = [path.parent / member for member in config.members]

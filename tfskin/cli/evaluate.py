@@ -77,7 +77,7 @@ def evaluate_command(
 def _read_arguments(
     folder: Path, arguments: list[str]
 ) -> tuple[ExternalConfig | None, EvaluateConfig | None]:
-    """The other data set, and how the run is judged where that is changed."""
+    """The other data set, and the evaluation config if keys of it are changed."""
     own = [word for word in arguments if word.startswith("evaluate.")]
     rest = [word for word in arguments if word not in own]
     external = read_config(rest[0], rest[1:], ExternalConfig) if rest else None

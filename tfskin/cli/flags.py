@@ -1,4 +1,4 @@
-"""Classes of options -> flags of a command: what their fields say is not written again.
+"""Classes of options -> flags of a command, so that no option is written down twice.
 
 The libraries that do this (pydantic-settings, cyclopts, tyro) bring a look, a spelling of nested
 options and error lines of their own, and Typer takes plain parameters; so this hands it some.
@@ -87,7 +87,7 @@ def expand(command: Callable[..., None], *, everywhere: Mapping[str, Any]) -> Ca
 def _list_flags(
     model: Any, path: tuple[str, ...] = (), *, optional: bool = False
 ) -> Iterator[Flag]:
-    """The flags of a class in order; ``optional``: it is made only where one of them is given."""
+    """The flags of a class in order; an ``optional`` class is made only if one of them is given."""
     for one, hint, option in list_options(model):
         plain, maybe = _without_none(hint)
         if option.flag is not None:

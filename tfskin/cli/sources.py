@@ -19,7 +19,7 @@ SourcePath = Annotated[Path | None, typer.Argument(help="Where it lies; nothing 
 
 
 def seed_phantoms(source: str, options: PrepareOptions) -> PrepareOptions:
-    """The options, whose seed draws the phantoms too where the source is drawn."""
+    """The options, with their seed passed on to the phantoms if those are the source."""
     phantom = options.source.phantom
     if source != "phantom" and phantom is None:
         return options

@@ -16,7 +16,7 @@ def audit(
     output: Path | str | None = None,
     options: PrepareOptions | None = None,
 ) -> dict[str, Any]:
-    """What was found, as counts; tables and a page are written to ``audits/<name>``.
+    """Audit a data set: return counts, and write tables and a page to ``audits/<name>``.
 
     Looks at every file (unreadable, cut off, no image, CMYK, 16 bits, animated, transparent,
     turned, absurdly large), at near duplicates within and across sources, at artefacts, and at
@@ -54,5 +54,5 @@ def audit(
 
 
 def audit_folder(source: str, options: PrepareOptions) -> Path:
-    """Where an audit goes unless it is told."""
+    """The folder of an audit for which none is given."""
     return Path("audits") / (options.name or data_set_name(source))

@@ -42,7 +42,7 @@ logger = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class _Joined:
-    """The members as one model, and what follows it.
+    """The members as one model, and the temperature that is applied after it.
 
     Attributes:
         model: of the members and their combiner.
@@ -63,7 +63,7 @@ def ensemble(
     output: Path | str | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """A finished run whose model holds the members, their combination and its temperature.
+    """Combine members into a finished run, whose model holds them and their combination.
 
     The combination and the temperature are fitted on the calibration split. Members that are
     given as YAML files are trained first where their run is missing or unfinished.

@@ -103,7 +103,7 @@ def evaluate(
 
 
 def stored_config(run: Run, changes: Mapping[str, Any] | None = None) -> EvaluateConfig:
-    """How a run's own config says that it is judged, with some keys changed."""
+    """The run's own evaluation config, with some keys changed."""
     path = run.folder / "config.yaml"
     values = {**read_values(path).get("evaluate", {}), **(changes or {})}
     return parse_config(values, EvaluateConfig, source=str(path))
@@ -212,7 +212,7 @@ def _refuse_run(folder: Path) -> None:
 
 
 def _describe(evaluation: Evaluation, facts: dict[str, Any] | None) -> dict[str, Any]:
-    """What ``metrics.json`` says of the run beside its metrics."""
+    """What ``metrics.json`` says about the run besides its metrics."""
     run, model, external = evaluation.run, evaluation.model, evaluation.external
     total, trainable = count_parameters(model)
     about: dict[str, Any] = {

@@ -88,7 +88,7 @@ def check_export_name(name: str, *, given: bool = True) -> str:
 
 
 def read_graph_options(run: Run, options: ServingOptions | None = None) -> GraphOptions:
-    """What a run's served graph does around its network."""
+    """How a run's served graph prepares images and turns logits into decisions."""
     options = options or ServingOptions()
     inputs = run.inputs()
     chosen = {} if options.max_pixels is None else {"max_pixels": options.max_pixels}

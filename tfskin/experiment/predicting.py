@@ -33,7 +33,7 @@ URL_STARTS = ("http://", "https://", "grpc://")
 
 @dataclass
 class Counts:
-    """What a stream of predictions came to, so far."""
+    """How many images a stream of predictions has handled so far."""
 
     images: int = 0
     unreadable: int = 0

@@ -36,7 +36,7 @@ def prepare(
     output: Path | str = "tfrecords",
     options: PrepareOptions | None = None,
 ) -> Shards:
-    """The finished shards of a data set, split without leaks.
+    """Split a data set without leaks, write its shards, and return them.
 
     Args:
         source: a layout on disk: a name of ``datasets.sources.SOURCES``, an entry point of the
@@ -69,7 +69,7 @@ def prepare(
 
 
 def _check_split_file(options: PrepareOptions) -> None:
-    """Refuse a splits file that cannot be used, and options that it leaves nothing to decide."""
+    """Refuse a splits file that cannot be used, and options that have no effect beside one."""
     if options.split_file is None:
         return
     for option, given in (

@@ -32,7 +32,7 @@ REPORTED = [metric.name for metric in metrics_shown("repeats")]
 
 @dataclass(frozen=True)
 class SeveralRuns:
-    """Finished runs and what they come to.
+    """Finished runs and their summary.
 
     Attributes:
         folder: holds a run directory each, ``runs.csv``, ``summary.csv`` and ``summary.json``.
@@ -59,7 +59,7 @@ class _Member:
 
     @property
     def source(self) -> str:
-        """Where its overrides come from, for an error."""
+        """Where its overrides come from, as an error names it."""
         swept = [f"{key}={value}" for key, value in self.settings.items() if key != _VARIANT]
         if swept:
             return "--sweep " + ", ".join(swept)

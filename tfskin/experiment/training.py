@@ -52,7 +52,7 @@ def train(
     output: Path | str | None = None,
     overwrite: bool = False,
 ) -> Run:
-    """The finished run of an experiment; an unfinished run of the same config is gone on with.
+    """Train an experiment, or continue its unfinished run, and return the finished run.
 
     Args:
         config: what to train; without it the quickstart's: a five-layer net on phantoms.
@@ -121,7 +121,7 @@ class _Begun:
 def _begin(
     run: Run, config: ExperimentConfig, distribution: Replicas, *, overwrite: bool
 ) -> _Begun:
-    """Read and build everything, and write nothing: what does not fit is said here."""
+    """Read and build everything without writing; what does not fit raises an error here."""
     check_parts(config)
     # A run that goes on knows where its shards lie, whatever the working directory is now.
     there = not overwrite and (run.folder / "inputs.json").is_file()
@@ -145,7 +145,7 @@ def _begin(
 
 
 def _began_with(run: Run) -> dict[str, Any]:
-    """What the process that began the run wrote of its precision, and of weights it put in."""
+    """The precision and first weights that the process which began the run recorded."""
     path = run.folder / "environment.json"
     facts = read_json(path) if path.is_file() else {}
     if "precision" not in facts:
@@ -188,7 +188,7 @@ def _judge(
 
 
 def resume(folder: Path | str) -> Run:
-    """The finished run of a run directory whose training was stopped."""
+    """Continue the training of a stopped run, and return the finished run."""
     run = open_run(folder)
     config = read_config(run.folder / "config.yaml")
     return train(config, output=run.folder)
