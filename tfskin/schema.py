@@ -160,7 +160,8 @@ class DataConfig(_Schema):
         "none", description="how often a class is shown in an epoch; see docs/data.md"
     )
     windows: WindowConfig | None = Field(
-        None, description="train on windows {size, stride} of each image, average when judging"
+        None,
+        description="train on windows {size, stride} of each image, and average their predictions",
     )
     augment: AugmentConfig = Field(default_factory=AugmentConfig, description="random changes")
     shuffle_buffer: int = Field(
@@ -261,9 +262,16 @@ class ProgressiveConfig(_Schema):
     """Image size, dropout and random changes rise from a fraction to all of it, by stage."""
 
     stages: int = Field(1, ge=1, le=32, description="equal parts of train.epochs; 1: all at once")
-    size: float = Field(0.5, gt=0, le=1, description="the first images' fraction of image_size")
-    dropout: Fraction = Field(0.3, description="the first dropout's fraction of it")
-    strength: Fraction = Field(0.3, description="the first random changes' fraction of their own")
+    size: float = Field(
+        0.5, gt=0, le=1, description="image size of the first part, as a fraction of image_size"
+    )
+    dropout: Fraction = Field(
+        0.3, description="dropout of the first part, as a fraction of model.dropout"
+    )
+    strength: Fraction = Field(
+        0.3,
+        description="strength of the random changes in the first part, as a fraction of their own",
+    )
 
 
 class TrainConfig(_Schema):
@@ -271,7 +279,8 @@ class TrainConfig(_Schema):
 
     epochs: Epochs = Field(12, description="passes over the training images")
     stages: tuple[StageConfig, ...] = Field(
-        (), description="fine-tuning in stages, in place of epochs; keys left out are train's"
+        (),
+        description="fine-tuning in stages, in place of epochs; a key that is left out is train's",
     )
     progressive: ProgressiveConfig = Field(
         default_factory=ProgressiveConfig, description="image size and regularisation by stage"
@@ -331,7 +340,10 @@ class TrainConfig(_Schema):
     ) = Field("none", description="weight of an image's loss by its class; a class left out has 1")
     focal_gamma: float = Field(2.0, ge=0, le=10, description="focal: 0 is cross_entropy")
     effective_beta: float = Field(
-        0.999, ge=0, lt=1, description="class_balanced: 0 weighs classes alike, near 1 by 1/images"
+        0.999,
+        ge=0,
+        lt=1,
+        description="class_balanced: 0 weighs all classes alike; near 1, a class weighs 1/images",
     )
     logit_tau: float = Field(1.0, ge=0, le=10, description="logit_adjusted: strength")
     label_smoothing: float = Field(0.0, ge=0, lt=1, description="label smoothing")
@@ -341,7 +353,10 @@ class TrainConfig(_Schema):
         "auc", description="the figure on val that chooses the best epoch"
     )
     patience: int = Field(
-        0, ge=0, le=MOST_EPOCHS, description="stop after so many epochs without gain; 0: never"
+        0,
+        ge=0,
+        le=MOST_EPOCHS,
+        description="stop after this many epochs without a better score; 0: never",
     )
     checkpoint_minutes: float = Field(
         5.0,
@@ -353,8 +368,8 @@ class TrainConfig(_Schema):
         0,
         ge=0,
         le=1000,
-        description="stages that train the head alone: see each image in so many random views, "
-        "whose features are computed once; 0: a new view an epoch, computed each time",
+        description="for stages that train only the head: each image is seen in this many random "
+        "views, whose features are computed once; 0: a new view in each epoch",
     )
     feature_cache: Literal["on", "off"] = Field(
         "on", description="off: compute the same views' features in each epoch, to compare"
@@ -397,7 +412,8 @@ class EvaluateConfig(_Schema):
     resamples: int = Field(1000, ge=100, le=1_000_000, description="bootstrap resamples")
     confidence: float = Field(0.95, gt=0.5, lt=1, description="coverage of the intervals")
     calibration: Literal["temperature", "isotonic"] = Field(
-        "temperature", description="how probabilities are calibrated; isotonic: after temperature"
+        "temperature",
+        description="how probabilities are calibrated; isotonic is fitted after the temperature",
     )
     malignant: list[str] | None = Field(
         None, description="classes that count as malignant (none: by the names of their diagnoses)"
@@ -419,10 +435,13 @@ class EvaluateConfig(_Schema):
         200,
         ge=0,
         le=MOST_IMAGES,
-        description="images that are hidden, pasted on and corrupted; 0: leave it out",
+        description="number of images of the reliance checks; 0: none",
     )
     explained_images: int = Field(
-        6, ge=0, le=1000, description="worst-classified images that are explained; 0: leave it out"
+        6,
+        ge=0,
+        le=1000,
+        description="number of worst-classified images that are explained; 0: none",
     )
 
 
@@ -430,7 +449,10 @@ class ExperimentConfig(_Schema):
     """One network on one data set."""
 
     name: str = Field(
-        "five_layer", pattern=NAME, max_length=100, description="the run is runs/<name>"
+        "five_layer",
+        pattern=NAME,
+        max_length=100,
+        description="name of the run, which is written to runs/<name>",
     )
     seed: int = Field(0, ge=0, le=2**31 - 1, description="seed of every random choice")
     data: DataConfig = Field(default_factory=DataConfig)
@@ -471,7 +493,10 @@ class EnsembleConfig(_Schema):
     """Members and how their probabilities become one."""
 
     name: str = Field(
-        "ensemble", pattern=NAME, max_length=100, description="the run is runs/<name>"
+        "ensemble",
+        pattern=NAME,
+        max_length=100,
+        description="name of the run, which is written to runs/<name>",
     )
     seed: int = Field(
         0, ge=0, le=2**31 - 1, description="seed of the folds that choose the stacking's penalty"

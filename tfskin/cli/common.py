@@ -17,13 +17,14 @@ from tfskin.cli.flags import expand
 from tfskin.errors import UserError
 from tfskin.progress import set_quiet
 
-Output = Annotated[Path | None, typer.Option(help="Where to write.", show_default=False)]
-Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
-Json = Annotated[
-    bool, typer.Option("--json", help="The result as one JSON object on standard output.")
+Output = Annotated[
+    Path | None, typer.Option(help="The folder or file to write to.", show_default=False)
 ]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace what is there already.")]
+Json = Annotated[bool, typer.Option("--json", help="Print the result as one JSON object.")]
 Quiet = Annotated[
-    bool, typer.Option("--quiet", help="No news and no progress.", callback=lambda v: set_quiet(v))
+    bool,
+    typer.Option("--quiet", help="Print no news and no progress.", callback=lambda v: set_quiet(v)),
 ]
 Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")]
 
@@ -93,7 +94,7 @@ def stoppable(
 
 
 def print_json(value: Any) -> None:
-    """The result as one JSON object on standard output."""
+    """Print the result as one JSON object."""
     print(json.dumps(value, default=str, allow_nan=False))
 
 

@@ -15,7 +15,9 @@ Source = Annotated[
         "table or phantom; or a function of one's own as package.module:function."
     ),
 ]
-SourcePath = Annotated[Path | None, typer.Argument(help="Where it lies; nothing for phantom.")]
+SourcePath = Annotated[
+    Path | None, typer.Argument(help="The folder or table to read; leave it out for phantom.")
+]
 
 
 def seed_phantoms(source: str, options: PrepareOptions) -> PrepareOptions:

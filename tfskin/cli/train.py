@@ -47,7 +47,7 @@ def train_command(
         list[str] | None,
         typer.Argument(
             metavar="[CONFIG] [KEY=VALUE]...",
-            help="An experiment's YAML file (none: the quickstart's), then keys to change.",
+            help="An experiment's YAML file (by default the quickstart's), then keys to change.",
         ),
     ] = None,
     resume: Annotated[
@@ -61,11 +61,15 @@ def train_command(
     repeats: Repeats,
     sweep: Annotated[
         list[str] | None,
-        typer.Option(metavar="KEY=A,B,C", help="Train a run for each value; several make a grid."),
+        typer.Option(
+            metavar="KEY=A,B,C", help="Train one run for each value; repeat the option for a grid."
+        ),
     ] = None,
     find_lr: Annotated[
         bool,
-        typer.Option("--find-lr", help="Try learning rates; draw the loss. Leaves no run behind."),
+        typer.Option(
+            "--find-lr", help="Try rising learning rates and plot the loss; no run is written."
+        ),
     ] = False,
     overwrite: Overwrite = False,
     json: Json = False,

@@ -64,7 +64,9 @@ class PhantomOptions:
     ruler: float = 0.12
     sticker: float = 0.1
     dark_corners: float = 0.25
-    artefacts: bool = option(True, "phantom: hair, ruler marks, stickers, dark corners (on).")
+    artefacts: bool = option(
+        True, "phantom: draw hair, ruler marks, stickers and dark corners (the default)."
+    )
 
     def __post_init__(self) -> None:
         if self.lesions < 1:
@@ -94,7 +96,7 @@ class SourceOptions(Options):
         None, "table, isic_archive, isic_2020, isic_2024: the column of diagnoses."
     )
     images: Path | str | None = option(
-        None, "The folder of the images, where it is not found by itself."
+        None, "The folder of the images, if it can't be found automatically."
     )
     prefixes: dict[str, str] | None = option(
         None,
@@ -126,8 +128,8 @@ class ShardOptions(Options):
 
     max_side: int = option(
         512,
-        "Images with a longer side are shrunk to it; at least twice the input of the networks "
-        "to train, which must not see that an image was shrunk.",
+        "Images with a longer side are shrunk to it. Choose at least twice the input size of the "
+        "networks, so that training can't tell shrunk images from others.",
         low=8,
     )
     jpeg_quality: int = option(
@@ -159,24 +161,29 @@ class ShardOptions(Options):
 class PrepareOptions(Options):
     """What :func:`tfskin.prepare` can be told beyond the source and where it lies."""
 
-    name: str | None = option(None, "Name of the data set; the source's unless given.")
-    version: str = option("1.0.0", "Version folder.")
+    name: str | None = option(None, "Name of the data set. By default the source's name.")
+    version: str = option("1.0.0", "Name of the version's folder below the data set.")
     also: Sequence[tuple[str, Path]] = option(
         (),
         "A further source to merge in: SOURCE=PATH. Can be repeated.",
         form="SOURCE=PATH, such as isic_2019=ISIC_2019/",
     )
     download: bool = option(
-        False, "First download the source's public archives into PATH; goes on after a stop."
+        False,
+        "First download the source's public archives into PATH; a stopped download is continued.",
     )
-    harmonise: bool | None = option(None, "Write diagnoses by their common names (on with --also).")
+    harmonise: bool | None = option(
+        None, "Write every diagnosis by its common name (the default with --also)."
+    )
     fractions: Fractions = option(Fractions, "Shares of train, val, calibration and test.")
-    folds: int | None = option(None, "Deal train and val into so many folds.", low=2, high=100)
+    folds: int | None = option(
+        None, "Split train and val into this many folds for cross-validation.", low=2, high=100
+    )
     split_file: Path | None = option(None, "A published splits.csv to use again.", flag="split")
     drop_leaks: bool = option(
         False,
-        "Leave out what shares a lesion or image with a given test split; with --split, "
-        "images without a row.",
+        "Leave out images that share a lesion or an image with a given test split; with --split, "
+        "images that have no row in it.",
     )
     near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
     artefacts: bool = option(

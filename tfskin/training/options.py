@@ -11,6 +11,6 @@ from tfskin.options import Options, option
 class Repeats(Options):
     """Which runs: each fold, times so many seeds, times every combination of settings."""
 
-    folds: int | None = option(None, "Train a run for each of so many folds.", low=2)
-    seeds: int | None = option(None, "Train a run for each of so many seeds.", low=2)
+    folds: int | None = option(None, "Train one run for each of this many folds.", low=2)
+    seeds: int | None = option(None, "Train one run for each of this many seeds.", low=2)
     sweep: Mapping[str, Sequence[Any]] = option(dict, "Dotted key -> values to try.", flag=None)
