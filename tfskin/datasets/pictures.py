@@ -50,6 +50,7 @@ _DAMAGED = (OSError, SyntaxError, ValueError, EOFError, IndexError, struct.error
 _BATCH = 8
 _BATCHES_PER_WORKER = 3
 
+Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
@@ -166,7 +167,7 @@ def stored_sides(sides: np.ndarray, max_side: int) -> np.ndarray:
 
 
 def map_pictures(
-    function: Callable[[str], Result], paths: Sequence[str], *, title: str, workers: int | None
+    function: Callable[[Item], Result], paths: Sequence[Item], *, title: str, workers: int | None
 ) -> Generator[Result, None, None]:
     """``function`` of each path, in order, from threads, under a progress bar.
 
@@ -178,7 +179,7 @@ def map_pictures(
 
     Args:
         function: called with one path; an exception ends the iteration.
-        paths: picture files.
+        paths: picture files, or whatever else stands for work on pictures.
         title: what the progress bar says.
         workers: threads; none for one a CPU.
     """
@@ -187,7 +188,7 @@ def map_pictures(
     batches = (paths[start : start + _BATCH] for start in starts)
     pool = ThreadPoolExecutor(workers)
 
-    def work(batch: Sequence[str]) -> list[Result]:
+    def work(batch: Sequence[Item]) -> list[Result]:
         return [function(path) for path in batch]
 
     try:
