@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from tests.datasets.photographs.scenes import make_skin, photograph_again
-from tfskin.datasets.photographs.candidates import find_candidates, index_images
+from tfskin.datasets.photographs import candidates
+from tfskin.datasets.photographs.candidates import OwnDetails, find_candidates, index_images
 from tfskin.datasets.photographs.features import Features, extract_features, restore
 from tfskin.datasets.photographs.index import (
     CODE_BITS,
@@ -39,32 +40,47 @@ def test_every_descriptor_is_in_the_index(images, index):
 
 
 def test_the_image_itself_shares_the_most(images, index):
-    found, scores = index.score_images(images[4])
+    shared = index.score_images(images[4])
+    found, scores = shared.images, shared.scores
     assert (np.diff(found) > 0).all()
     assert found[scores.argmax()] == 4
     assert scores.min() > 0
 
 
 def test_a_second_photograph_comes_next(images, index):
-    found, scores = index.score_images(images[0])
-    assert found[np.argsort(-scores)][:2].tolist() == [0, 5]
+    shared = index.score_images(images[0])
+    assert shared.images[np.argsort(-shared.scores)][:2].tolist() == [0, 5]
 
 
 def test_candidates_are_pairs_in_order_without_repetition(images, index):
-    pairs = find_candidates(images, index, nearest=1, workers=1)
+    pairs = find_candidates(images, index, nearest=1, workers=1).pairs
     assert (pairs[:, 0] < pairs[:, 1]).all()
     assert (0, 5) in set(map(tuple, pairs.tolist()))
     assert len(np.unique(pairs, axis=0)) == len(pairs) <= 8
-    everything = find_candidates(images, index, nearest=99, workers=1)
+    everything = find_candidates(images, index, nearest=99, workers=1).pairs
     assert len(everything) <= 28
-    assert (
-        find_candidates(images, index, nearest=3, workers=4)
-        == find_candidates(images, index, nearest=3, workers=1)
-    ).all()
+    alone, together = (
+        find_candidates(images, index, nearest=3, workers=workers).pairs for workers in (1, 4)
+    )
+    assert (alone == together).all()
+
+
+def test_features_on_many_images_are_nobodys_own(images, index, monkeypatch):
+    every = find_candidates(images, index, nearest=1, workers=1).own
+    assert [len(own) for own in every] == [len(features) for features in images]
+    assert all(own.all() for own in every)
+    monkeypatch.setattr(candidates, "MAX_ALIKE", 1)  # only the image itself
+    own = find_candidates(images, index, nearest=1, workers=1).own
+    assert own[0].mean() < 0.9
+    assert own[4].mean() > 0.95
+    left = OwnDetails(images, own)
+    assert len(left) == 8
+    assert len(left[0]) == own[0].sum()
+    assert (left[0].places == images[0].places[own[0]]).all()
 
 
 def test_mirrored_photographs_are_candidates_when_asked_for(images, index):
-    pairs = find_candidates(images, index, nearest=1, mirrored=True, workers=1)
+    pairs = find_candidates(images, index, nearest=1, mirrored=True, workers=1).pairs
     assert (2, 6) in set(map(tuple, pairs.tolist()))
 
 
@@ -97,7 +113,9 @@ def test_a_detail_on_many_images_says_little():
 
     pool = [image(common) for _ in range(20)] + [image(rare)]
     index = index_images(pool, seed=0, workers=1)
-    found, scores = index.score_images(image(common, rare))
+    shared = index.score_images(image(common, rare))
+    found, scores = shared.images, shared.scores
+    assert shared.alike.tolist() == [20, 1]
     assert found.tolist() == list(range(21))
     assert scores[20] == pytest.approx(1)
     np.testing.assert_allclose(scores[:20], 1 / 20**0.5)

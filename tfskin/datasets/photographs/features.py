@@ -47,6 +47,16 @@ class Features:
     def __len__(self) -> int:
         return len(self.places)
 
+    def select(self, kept: np.ndarray) -> Features:
+        """The features that ``kept``, bool (N,), says."""
+        return Features(
+            self.descriptors[kept],
+            self.places[kept],
+            self.scales[kept],
+            self.angles[kept],
+            self.thumbnail,
+        )
+
     def mirrored(self) -> Features:
         """What would be found in the mirrored image, without looking at it again.
 

@@ -14,11 +14,28 @@ from tfskin.datasets.pictures import map_pictures
 CODE_BITS = 64
 MAX_DISTANCE = 22
 """Descriptors match whose codes differ in no more bits; unrelated ones differ in about 32."""
+ALIKE_DISTANCE = 14
+"""Descriptors that differ in no more bits are one detail, seldom by chance."""
 _FALL = 12.0
 _TURNS = 16
 _ZOOMS = 9  # half octaves from -2 to 2
 _ANGLE_STEPS = 256
 _IMAGES_AT_ONCE = 64
+
+
+@dataclass(frozen=True)
+class SharedDetails:
+    """What an image shares with those of an index.
+
+    Attributes:
+        images: int64 (M,), ascending.
+        scores: float64 (M,), above 0.
+        alike: int64 (N,), in how many images of the index each feature has its like.
+    """
+
+    images: np.ndarray
+    scores: np.ndarray
+    alike: np.ndarray
 
 
 @dataclass(frozen=True)
@@ -50,9 +67,7 @@ class FeatureIndex:
     scales: np.ndarray
     count: int
 
-    def score_images(
-        self, features: Features, *, cells: int = 4, words: int = 2
-    ) -> tuple[np.ndarray, np.ndarray]:
+    def score_images(self, features: Features, *, cells: int = 4, words: int = 2) -> SharedDetails:
         """The images that share details with the given features, and how much.
 
         Each descriptor gives every image that matches it one vote, of weight exp(-(h / 12)^2) for
@@ -65,9 +80,6 @@ class FeatureIndex:
             features: of an image, which may be in the index.
             cells: near cells that are looked into.
             words: near words of each.
-
-        Returns:
-            ``(images, scores)``: int64 ascending, and float64 above 0.
         """
         rows, entries, distances = self._match(features, cells, words)
         images = self.images[entries].astype(np.int64)
@@ -76,8 +88,11 @@ class FeatureIndex:
         order = np.argsort(keys, kind="stable")
         pairs = keys[order] // (CODE_BITS + 1)
         order = order[np.flatnonzero(np.diff(pairs, prepend=-1))]
-        rows, entries, images = rows[order], entries[order], images[order]
-        votes = np.exp(-((distances[order] / _FALL) ** 2))
+        rows, entries, images, distances = (
+            column[order] for column in (rows, entries, images, distances)
+        )
+        alike = np.bincount(rows[distances <= ALIKE_DISTANCE], minlength=len(features))
+        votes = np.exp(-((distances / _FALL) ** 2))
         total = np.bincount(rows, weights=votes, minlength=len(features))
         votes /= np.sqrt(total[rows])
         turns = self.angles[entries] - encode_angles(features.angles)[rows]  # uint8 wraps round
@@ -88,7 +103,7 @@ class FeatureIndex:
         zoomed = _sum_votes(place, zooms, votes, len(voted), _ZOOMS)
         by_turn = (turned + np.roll(turned, 1, axis=1)).max(axis=1, initial=0)
         by_zoom = (zoomed[:, 1:] + zoomed[:, :-1]).max(axis=1, initial=0)
-        return voted, np.minimum(by_turn, by_zoom)
+        return SharedDetails(voted, np.minimum(by_turn, by_zoom), alike)
 
     def _match(
         self, features: Features, cells: int, words: int

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 import pandas as pd
 
-from tfskin.datasets.photographs.candidates import find_candidates, index_images
+from tfskin.datasets.photographs.candidates import OwnDetails, find_candidates, index_images
 from tfskin.datasets.photographs.features import Features
 from tfskin.datasets.photographs.probability import estimate_probability
 from tfskin.datasets.photographs.store import store_features
@@ -89,15 +89,15 @@ def search_features(
     if not any(len(images[place]) for place in range(len(images))):
         return _tabulate([])
     index = index_images(images, seed=options.seed, workers=workers)
-    pairs = find_candidates(images, index, nearest=options.nearest, workers=workers)
-    found = _verify(images, pairs, mirrored=False, workers=workers)
+    candidates = find_candidates(images, index, nearest=options.nearest, workers=workers)
+    own = OwnDetails(images, candidates.own)
+    found = _verify(own, candidates.pairs, mirrored=False, workers=workers)
     if options.nearest_mirrored:
         nearest = options.nearest_mirrored
         turned = find_candidates(images, index, nearest=nearest, mirrored=True, workers=workers)
-        found += _verify(images, turned, mirrored=True, workers=workers)
-    links = _tabulate(found)
-    friends = _pair_friends(links, pairs)
-    return _tabulate(found + _verify(images, friends, mirrored=False, workers=workers))
+        found += _verify(own, turned.pairs, mirrored=True, workers=workers)
+    friends = _pair_friends(_tabulate(found), candidates.pairs)
+    return _tabulate(found + _verify(own, friends, mirrored=False, workers=workers))
 
 
 Found = tuple[int, int, Alignment]
