@@ -1,0 +1,1 @@
+"""Photographs of one lesion, found by what they show."""
