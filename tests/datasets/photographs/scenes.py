@@ -4,13 +4,13 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageEnhance, ImageFilter
 
 
-def make_skin(seed: int, size: tuple[int, int] = (400, 300)) -> Image.Image:
+def make_skin(seed: int, size: tuple[int, int] = (400, 300), *, contrast: float = 1) -> Image.Image:
     """RGB skin with spots and a net of lines, none of which another seed has."""
     generator = np.random.default_rng(seed)
     width, height = size
     total = np.full((height, width), 170.0)
     for cells in (6, 12, 24, 48, 96):
-        noise = Image.fromarray(generator.normal(0, 70 / cells**0.4, (cells, cells)))
+        noise = Image.fromarray(generator.normal(0, contrast * 70 / cells**0.4, (cells, cells)))
         total += np.asarray(noise.resize(size, Image.Resampling.BICUBIC))
     grey = Image.fromarray(np.clip(total, 70, 255).astype(np.uint8))
     return Image.merge("RGB", [grey, grey.point(lambda v: v * 0.8), grey.point(lambda v: v * 0.7)])

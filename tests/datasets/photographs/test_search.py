@@ -7,7 +7,6 @@ from tests.datasets.photographs.scenes import (
     lay_ruler,
     lay_vignette,
     make_skin,
-    make_smooth_skin,
     photograph_again,
 )
 from tfskin.datasets.photographs import search
@@ -82,14 +81,18 @@ def test_mirrored_ones_may_be_left_out(paths):
     assert linked(found, SPLITTING) == set(SCENES)
 
 
-def test_a_ruler_or_a_vignette_on_many_images_links_nothing():
-    ruled = [lay_ruler(make_smooth_skin(seed), top=200 + seed % 3 * 10) for seed in range(30)]
-    framed = [lay_vignette(make_smooth_skin(100 + seed)) for seed in range(10)]
+def test_unrelated_images_under_one_ruler_or_vignette_are_not_linked():
+    ruled = [
+        lay_ruler(make_skin(20 + seed, contrast=0.25), top=200 + seed % 3 * 10)
+        for seed in range(12)
+    ]
+    framed = [lay_vignette(make_skin(40 + seed, contrast=0.25)) for seed in range(6)]
     again = [lay_ruler(photograph_again(make_skin(0), turn=turn)[0], top=210) for turn in (0, 50)]
     images = [extract_features(image) for image in [*ruled, *framed, *again]]
     found = search_features(images, workers=1)
-    assert linked(found, REPORTING) == {(40, 41)}
-    assert linked(found, SPLITTING) == {(40, 41)}
+    assert len(found) > 5  # what they share is seen, and isn't enough
+    assert linked(found, SPLITTING) == {(18, 19)}
+    assert linked(found, REPORTING) == {(18, 19)}
 
 
 def test_friends_are_pairs_that_a_third_image_joins():

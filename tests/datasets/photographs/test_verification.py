@@ -54,7 +54,7 @@ def test_the_similarity_is_recovered(skin, turn, zoom, dark, mirror):
         corners @ found.transform[:, :2].T + found.transform[:, 2], expected, atol=3
     )
     assert found.guided >= found.inliers // 2
-    assert found.cosine > 0.75
+    assert found.correlation > 0.6
 
 
 def test_other_skin_is_not_aligned(skin):
@@ -82,15 +82,15 @@ def test_texture_correlates_where_the_transform_is_right(skin):
     thumbnail = scene(again).features.thumbnail
     right = correlate(skin.features.thumbnail, thumbnail, truth)
     wrong = correlate(skin.features.thumbnail, thumbnail, np.eye(2, 3))
-    assert min(right) > 0.7
-    assert max(map(abs, wrong)) < 0.3
+    assert right > 0.8
+    assert abs(wrong) < 0.3
 
 
 def test_nothing_correlates_where_nothing_overlaps(skin):
     thumbnail = skin.features.thumbnail
-    assert correlate(thumbnail, thumbnail, np.array([[1.0, 0, 390], [0, 1, 0]])) == (0, 0)
-    assert correlate(thumbnail, np.zeros_like(thumbnail), np.eye(2, 3)) == (0, 0)
-    assert correlate(np.ones_like(thumbnail), np.ones_like(thumbnail), np.eye(2, 3)) == (0, 0)
+    assert correlate(thumbnail, thumbnail, np.array([[1.0, 0, 390], [0, 1, 0]])) == 0
+    assert correlate(thumbnail, np.zeros_like(thumbnail), np.eye(2, 3)) == 0
+    assert correlate(np.ones_like(thumbnail), np.ones_like(thumbnail), np.eye(2, 3)) == 0
 
 
 def test_matches_have_distinct_targets(skin):
@@ -141,4 +141,5 @@ def test_the_same_images_give_the_same_alignment(skin):
     assert one is not None
     assert two is not None
     assert (one.transform == two.transform).all()
-    assert (one.inliers, one.guided, one.fine) == (two.inliers, two.guided, two.fine)
+    assert (one.inliers, one.guided) == (two.inliers, two.guided)
+    assert one.correlation == two.correlation

@@ -21,7 +21,7 @@ from tfskin.datasets.photographs.store import store_features
 from tfskin.datasets.photographs.verification import Alignment, Scene, align
 from tfskin.datasets.images import map_images
 
-EVIDENCE = ("inliers", "guided", "visible", "cosine", "fine", "coarse", "spread", "shift")
+EVIDENCE = ("inliers", "guided", "correlation")
 LINK_COLUMNS = (
     *("first", "second", "probability", "mirrored", "turn", "zoom", "shift_x", "shift_y"),
     *EVIDENCE,
@@ -159,7 +159,7 @@ def _tabulate(found: list[Found]) -> pd.DataFrame:
             {"first": first, "second": second, "shift_x": shift_x, "shift_y": shift_y, **row}
         )
     frame = pd.DataFrame(rows, columns=[name for name in LINK_COLUMNS if name != "probability"])
-    whole = ("first", "second", "inliers", "guided", "visible")
+    whole = ("first", "second", "inliers", "guided")
     types = {name: np.int64 if name in whole else np.float64 for name in frame.columns}
     frame = frame.astype({**types, "mirrored": bool})
     frame["probability"] = estimate_probability(frame)

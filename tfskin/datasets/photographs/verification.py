@@ -22,7 +22,9 @@ _GUIDED_TOLERANCE = 8.0
 _GUIDED_TURN = 30.0
 _GUIDED_OCTAVES = 0.7
 _GUIDED_COSINE = 0.75
-_BANDS = ((1.0, 3.0), (2.5, 8.0))
+_FINEST, _COARSEST = 2.5, 8.0
+_WINDOW = 12.0
+_NOISE = 4.0  # grey levels squared: where there is no more texture, nothing agrees
 _MIN_OVERLAP = 1500
 
 
@@ -50,25 +52,14 @@ class Alignment:
         inliers: matches that agree with the transform, at distinct places of both images.
         guided: pairs of alike features at distinct places that agree with it in place, angle and
             scale, found by looking where the transform says.
-        visible: features of the first image that fall into the second.
-        cosine: mean similarity of the guided pairs' descriptors, 0 to 1.
-        fine: correlation of the two images' texture of about 2 to 6 working pixels, -1 to 1.
-        coarse: the same of about 5 to 16 pixels.
-        spread: how far apart the inliers lie: geometric mean of the standard deviations of x and
-            y in pixels.
-        shift: median movement of the inliers in pixels; about 0 for what sticks to the camera.
+        correlation: of the two images' texture where one covers the other, -1 to 1.
     """
 
     transform: np.ndarray
     mirrored: bool
     inliers: int
     guided: int
-    visible: int
-    cosine: float
-    fine: float
-    coarse: float
-    spread: float
-    shift: float
+    correlation: float
 
     @property
     def zoom(self) -> float:
@@ -103,26 +94,14 @@ def align(first: Scene, second: Scene, *, mirrored: bool = False) -> Alignment |
     transform, inliers = fit_similarity(here, there)
     if transform is None:
         return None
-    here, there = here[inliers], there[inliers]
-    count = count_distinct(here, there)
+    count = count_distinct(here[inliers], there[inliers])
     if count < MIN_INLIERS:
         return None
-    rows, columns, cosines, visible = match_guided(one, second, transform)
-    guided_here, guided_there = one.features.places[rows], second.features.places[columns]
-    refined = _refine(transform, guided_here, guided_there)
-    fine, coarse = correlate(one.features.thumbnail, second.features.thumbnail, refined)
-    return Alignment(
-        refined,
-        mirrored,
-        count,
-        count_distinct(guided_here, guided_there),
-        visible,
-        float(cosines.mean()) if len(cosines) else 0.0,
-        fine,
-        coarse,
-        float(np.sqrt(np.prod(here.std(axis=0)))),
-        float(np.median(np.abs(here - there).max(axis=1))),
-    )
+    rows, columns = match_guided(one, second, transform)
+    here, there = one.features.places[rows], second.features.places[columns]
+    refined = _refine(transform, here, there)
+    correlation = correlate(one.features.thumbnail, second.features.thumbnail, refined)
+    return Alignment(refined, mirrored, count, count_distinct(here, there), correlation)
 
 
 def match(one: Scene, other: Scene) -> tuple[np.ndarray, np.ndarray]:
@@ -193,17 +172,12 @@ def fit_similarity(here: np.ndarray, there: np.ndarray) -> tuple[np.ndarray | No
     return transform, inliers.ravel().astype(bool)
 
 
-def match_guided(
-    one: Scene, other: Scene, transform: np.ndarray
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, int]:
-    """Alike features that a transform brings together: rows, columns, cosines, and how many of
-    ``one``'s features fall into the other image.
+def match_guided(one: Scene, other: Scene, transform: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of alike features that a transform brings together, in both images: int64 (M,) each.
 
     Each feature is in one pair at most: the most alike pairs are taken first.
     """
     places = one.features.places @ transform[:, :2].T + transform[:, 2]
-    height, width = other.features.thumbnail.shape
-    inside = ((places >= 0) & (places < (2 * width, 2 * height))).all(axis=1)
     zoom = np.hypot(transform[0, 0], transform[1, 0])
     turn = np.degrees(np.arctan2(transform[1, 0], transform[0, 0]))
     away = places[:, None, :] - other.features.places[None, :, :]
@@ -219,7 +193,7 @@ def match_guided(
     for ends in (rows, columns):
         _, first = np.unique(ends[order], return_index=True)
         order = order[np.sort(first)]
-    return rows[order], columns[order], cosines[order], int(inside.sum())
+    return rows[order], columns[order]
 
 
 def count_distinct(here: np.ndarray, there: np.ndarray) -> int:
@@ -227,12 +201,14 @@ def count_distinct(here: np.ndarray, there: np.ndarray) -> int:
     return min(len(np.unique(_cells(side, _SAME_PLACE))) for side in (here, there))
 
 
-def correlate(one: np.ndarray, other: np.ndarray, transform: np.ndarray) -> tuple[float, float]:
-    """Correlation of fine and of coarse texture where one thumbnail, moved, covers the other.
+def correlate(one: np.ndarray, other: np.ndarray, transform: np.ndarray) -> float:
+    """How well the texture agrees where one thumbnail, moved, covers the other: -1 to 1.
 
-    Texture is the difference of two Gaussian blurs that leave out what isn't covered; of the two
-    lesions' dark spots themselves, which always agree, little is left. 0 where less than 1,500
-    pixels are covered.
+    The median, over all that is covered, of the correlation in a Gaussian window of 12 pixels: a
+    ruler, a sticker or a lamp's reflex that two images share agrees in its own place only. Texture
+    is the difference of two Gaussian blurs (of 2.5 and 8 pixels): of the lesions' dark spots as a
+    whole, which any two images have, little is left, nor does finer texture count, which other
+    light and focus change. 0 where less than 1,500 pixels are covered.
 
     Args:
         one: uint8 (height, width), 0 where nothing is seen.
@@ -244,28 +220,26 @@ def correlate(one: np.ndarray, other: np.ndarray, transform: np.ndarray) -> tupl
     moved = cv2.warpAffine(one.astype(np.float32), halved, (width, height))
     seen = cv2.warpAffine((one > 0).astype(np.uint8), halved, (width, height))
     covered = ((seen > 0) & (other > 0)).astype(np.uint8)
-    both = cv2.erode(covered, np.ones((5, 5), np.uint8))
-    mask = both > 0
-    if int(mask.sum()) < _MIN_OVERLAP:
-        return 0.0, 0.0
-    weight = both.astype(np.float32)
-    still = other.astype(np.float32)
-    results = []
-    for low, high in _BANDS:
-        here = _band(moved, weight, low, high)[mask]
-        there = _band(still, weight, low, high)[mask]
-        here, there = here - here.mean(), there - there.mean()
-        size = float(np.sqrt((here @ here) * (there @ there)))
-        results.append(float(here @ there) / size if size > 0 else 0.0)
-    return results[0], results[1]
+    weight = cv2.erode(covered, np.ones((5, 5), np.uint8)).astype(np.float32)
+    if int(weight.sum()) < _MIN_OVERLAP:
+        return 0.0
+    here, there = _band(moved, weight), _band(other.astype(np.float32), weight)
+    both, of_here, of_there = (
+        cv2.GaussianBlur(product, (0, 0), _WINDOW)
+        for product in (here * there, here * here, there * there)
+    )
+    local = both / np.sqrt((of_here + _NOISE) * (of_there + _NOISE))
+    return float(np.median(local[weight > 0]))
 
 
-def _band(image: np.ndarray, weight: np.ndarray, low: float, high: float) -> np.ndarray:
-    blurred = []
-    for sigma in (low, high):
-        total = np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
-        blurred.append(cv2.GaussianBlur(image * weight, (0, 0), sigma) / total)
-    return np.asarray(blurred[0] - blurred[1])
+def _band(image: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """The texture of an image where ``weight`` is 1, and 0 elsewhere."""
+    fine, coarse = (
+        cv2.GaussianBlur(image * weight, (0, 0), sigma)
+        / np.maximum(cv2.GaussianBlur(weight, (0, 0), sigma), 1e-3)
+        for sigma in (_FINEST, _COARSEST)
+    )
+    return np.asarray((fine - coarse) * weight)
 
 
 def _refine(transform: np.ndarray, here: np.ndarray, there: np.ndarray) -> np.ndarray:
