@@ -49,8 +49,8 @@ def pair_lesions(lesions: pd.Series) -> set[tuple[int, int]]:
     return {
         (first, second)
         for places in lesions.groupby(lesions).indices.values()
-        for first in places.tolist()
-        for second in places.tolist()
+        for first in map(int, places)
+        for second in map(int, places)
         if first < second
     }
 

@@ -1,3 +1,5 @@
+from typing import Any
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -20,8 +22,9 @@ from tfskin.datasets.photographs.search import (
 )
 from tfskin.errors import UserError
 
-SCENES = {(0, 7): {"turn": 65, "zoom": 1.2}, (3, 8): {"turn": -20, "dark": 0.7}}
-MIRRORED = {(5, 9): {"turn": 120, "mirror": True}}
+Changes = dict[tuple[int, int], dict[str, Any]]
+SCENES: Changes = {(0, 7): {"turn": 65, "zoom": 1.2}, (3, 8): {"turn": -20, "dark": 0.7}}
+MIRRORED: Changes = {(5, 9): {"turn": 120, "mirror": True}}
 
 
 @pytest.fixture(scope="module")
