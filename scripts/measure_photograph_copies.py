@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageEnhance
 
+from tfskin.datasets.images import read_image
 from tfskin.datasets.photographs.probability import REPORTING, SPLITTING
 from tfskin.datasets.photographs.search import find_photographs
-from tfskin.datasets.images import read_image
 
 Change = Callable[[Image.Image, np.random.Generator], Image.Image]
 

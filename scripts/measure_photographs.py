@@ -17,10 +17,10 @@ import numpy as np
 import pandas as pd
 from PIL import Image, ImageDraw
 
+from tfskin.datasets.images import read_image
 from tfskin.datasets.photographs.grouping import group_linked
 from tfskin.datasets.photographs.probability import REPORTING, SPLITTING
 from tfskin.datasets.photographs.search import SearchOptions, find_photographs
-from tfskin.datasets.images import read_image
 from tfskin.datasets.splits import make_splits
 
 THRESHOLDS = (0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9, 0.95, 0.98, 0.99, 0.995, 0.999)

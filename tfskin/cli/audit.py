@@ -10,7 +10,8 @@ from tfskin.cli.sources import Source, SourcePath, seed_phantoms
 from tfskin.datasets.options import PrepareOptions
 
 FLAGS = (
-    *("name", "also", "download", "near_duplicates", "find_artefacts", "beam_options"),
+    *("name", "also", "download", "near_duplicates", "photographs"),
+    *("find_artefacts", "beam_options"),
     *("path_column", "label_column", "images", "prefix", "lesions", "seed"),
 )
 
@@ -49,6 +50,10 @@ def _print_summary(folder: Path, summary: dict[str, Any]) -> None:
         table.add_row("near-duplicate pairs", str(summary["near_duplicate_pairs"]))
         table.add_row("  of different lesion ids", str(summary["pairs_across_lesions"]))
         table.add_row("  with two diagnoses", str(summary["pairs_of_two_diagnoses"]))
+    if summary["photograph_pairs"] is not None:
+        table.add_row("pairs of photographs of one lesion", str(summary["photograph_pairs"]))
+        table.add_row("  of different lesion ids", str(summary["photographs_across_lesions"]))
+        table.add_row("  with two diagnoses", str(summary["photographs_of_two_diagnoses"]))
     for name, images in (summary["artefacts"] or {}).items():
         table.add_row(f"with {name.replace('_', ' ')}", str(images))
     for name, strength in summary["associations"].items():

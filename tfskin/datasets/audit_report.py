@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import math
+from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.association import STRONG, count_artefacts, measure_associations
 from tfskin.datasets.audit import Audit
 from tfskin.datasets.images import read_image
+from tfskin.datasets.photographs.overlay import lay_over
+from tfskin.datasets.photographs.probability import REPORTING
 from tfskin.errors import UserError
 from tfskin.files import replace_file, write_json, write_text
 
@@ -26,41 +29,55 @@ _PAIRS_SHOWN = 40
 _ROWS_SHOWN = 200
 
 
+@dataclass(frozen=True)
+class AuditTables:
+    """What of an audit is written as tables: pairs by name, counts of artefacts, associations."""
+
+    duplicates: pd.DataFrame
+    photographs: pd.DataFrame
+    artefacts: pd.DataFrame
+    associations: pd.DataFrame
+
+
 def write_audit(folder: Path, audit: Audit, *, title: str) -> dict[str, Any]:
     """The summary of an audit; its tables and its page are written into ``folder``.
 
     ``images.csv`` has a row an image (problem, oddities, size, SHA-256, artefacts),
-    ``duplicates.csv`` a row a pair, ``associations.csv`` a row a field, ``summary.json`` the
-    counts, and ``report.html`` all of it with images.
+    ``duplicates.csv`` a row a near-duplicate pair, ``photographs.csv`` a row a pair of
+    photographs of one lesion, ``associations.csv`` a row a field, ``summary.json`` the counts,
+    and ``report.html`` all of it with images.
 
     Args:
-        folder: where the five files go.
+        folder: where the six files go.
         audit: what was found.
         title: what the page is headed.
     """
     usable = audit.files[audit.files["problem"] == ""]
-    pairs, artefacts = audit.pairs(), count_artefacts(audit.records)
-    associations = measure_associations(usable)
-    summary = summarise_audit(audit, pairs, artefacts, associations)
+    tables = AuditTables(
+        audit.pairs(),
+        audit.photograph_pairs(),
+        count_artefacts(audit.records),
+        measure_associations(usable),
+    )
+    summary = summarise_audit(audit, tables)
     for name, table in (
         ("images", audit.files),
-        ("duplicates", pairs),
-        ("associations", associations),
+        ("duplicates", tables.duplicates),
+        ("photographs", tables.photographs),
+        ("associations", tables.associations),
     ):
         with replace_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
     write_json(folder / "summary.json", summary)
-    write_text(folder / "report.html", _render(audit, pairs, artefacts, associations, title))
+    write_text(folder / "report.html", _render(audit, tables, summary, title))
     return summary
 
 
-def summarise_audit(
-    audit: Audit, pairs: pd.DataFrame, artefacts: pd.DataFrame, associations: pd.DataFrame
-) -> dict[str, Any]:
+def summarise_audit(audit: Audit, tables: AuditTables) -> dict[str, Any]:
     """Counts of what was found, ready for JSON: ``None`` for what was not looked for."""
     looked = "artefacts" in audit.looked_for
-    totals = artefacts[artefacts["diagnosis"] == "all"].iloc[0]
-    across = int((pairs["same_lesion"] == "no").sum())
+    totals = tables.artefacts[tables.artefacts["diagnosis"] == "all"].iloc[0]
+    pairs, photographs = tables.duplicates, tables.photographs
     return {
         "images": len(audit.files),
         "usable": len(audit.records),
@@ -71,25 +88,22 @@ def summarise_audit(
         "problems": len(audit.problems),
         "oddities": int((audit.files["oddities"] != "").sum()),
         "near_duplicate_pairs": len(pairs) if "near_duplicates" in audit.looked_for else None,
-        "pairs_across_lesions": across,
+        "pairs_across_lesions": int((pairs["same_lesion"] == "no").sum()),
         "pairs_of_two_diagnoses": int(pairs["conflict"].sum()),
+        "photograph_pairs": len(photographs) if "photographs" in audit.looked_for else None,
+        "photographs_across_lesions": int((photographs["same_lesion"] == "no").sum()),
+        "photographs_of_two_diagnoses": int(photographs["conflict"].sum()),
         "artefacts": {name: int(totals[name]) for name in DETECTORS} if looked else None,
         "associations": {
             str(field): None if math.isnan(strength) else round(float(strength), 6)
             for field, strength in zip(
-                associations["field"], associations["association"], strict=True
+                tables.associations["field"], tables.associations["association"], strict=True
             )
         },
     }
 
 
-def _render(
-    audit: Audit,
-    pairs: pd.DataFrame,
-    artefacts: pd.DataFrame,
-    associations: pd.DataFrame,
-    title: str,
-) -> str:
+def _render(audit: Audit, tables: AuditTables, summary: dict[str, Any], title: str) -> str:
     from jinja2 import Environment, PackageLoader
 
     environment = Environment(loader=PackageLoader("tfskin.datasets"), autoescape=True)
@@ -103,7 +117,6 @@ def _render(
             for row in shown.to_dict("records")
         ]
         galleries[name] = {"title": TITLES[name], "images": len(flagged), "cells": cells}
-    order = pairs.sort_values(["conflict", "same_lesion"], ascending=[False, True], kind="stable")
     shown_pairs = [
         row
         | {
@@ -111,31 +124,67 @@ def _render(
             "second": thumbnail(by_id[row["image_id_2"]]),
             "how": _name_turn(row["turn"]),
         }
-        for row in order.head(_PAIRS_SHOWN).to_dict("records")
+        for row in _choose_pairs(tables.duplicates)
     ]
+    worth_a_look = tables.photographs[tables.photographs["probability"] >= REPORTING]
     odd = audit.files[(audit.files["problem"] == "") & (audit.files["oddities"] != "")]
     return environment.get_template("audit.html.j2").render(
         title=title,
-        summary=summarise_audit(audit, pairs, artefacts, associations),
+        summary=summary,
         problems=audit.problems.head(_ROWS_SHOWN).to_dict("records"),
         odd=odd.head(_ROWS_SHOWN).to_dict("records"),
         odd_count=len(odd),
-        artefacts=artefacts.to_dict("records"),
+        artefacts=tables.artefacts.to_dict("records"),
         names=TITLES,
-        associations=associations.to_dict("records"),
+        associations=tables.associations.to_dict("records"),
         strong=STRONG,
+        reporting=round(100 * REPORTING),
         galleries=galleries,
         pairs=shown_pairs,
+        photographs=show_aligned(_choose_pairs(worth_a_look), by_id),
+        photographs_worth_a_look=len(worth_a_look),
         looked_for=audit.looked_for,
     )
+
+
+def _choose_pairs(pairs: pd.DataFrame) -> list[dict[str, Any]]:
+    """The first of the pairs: those of two diagnoses before others, then those of two lesions."""
+    order = pairs.sort_values(["conflict", "same_lesion"], ascending=[False, True], kind="stable")
+    return [
+        {str(name): value for name, value in row.items()}
+        for row in order.head(_PAIRS_SHOWN).to_dict("records")
+    ]
+
+
+def show_aligned(pairs: list[dict[str, Any]], paths: dict[str, str]) -> list[dict[str, Any]]:
+    """Pairs of photographs with two small images each: the first laid over the second.
+
+    Args:
+        pairs: rows of ``Audit.photograph_pairs``.
+        paths: image id -> its file.
+    """
+    shown = []
+    for row in pairs:
+        try:
+            images = [read_image(paths[row[f"image_id_{n}"]], at_least=400) for n in (1, 2)]
+        except UserError:
+            shown.append(row | {"first": "", "second": ""})
+            continue
+        first, second = lay_over(images[0], images[1], row)
+        shown.append(row | {"first": encode_thumbnail(first), "second": encode_thumbnail(second)})
+    return shown
 
 
 def thumbnail(path: str) -> str:
     """A small JPEG of an image as a data URI, or "" when it cannot be read any more."""
     try:
-        image = read_image(path, at_least=_THUMBNAIL)
+        return encode_thumbnail(read_image(path, at_least=_THUMBNAIL))
     except UserError:
         return ""
+
+
+def encode_thumbnail(image: Image.Image) -> str:
+    """A small JPEG of an image as a data URI; the image is shrunk in place."""
     image.thumbnail((_THUMBNAIL, _THUMBNAIL), Image.Resampling.LANCZOS)
     stream = BytesIO()
     image.info.clear()

@@ -150,6 +150,11 @@ class ShardOptions(Options):
         "looked for.",
         flag=None,
     )
+    photographs: Mapping[str, int] | None = option(
+        None,
+        "Counts of the links of photographs, for the proof; None: they were not looked for.",
+        flag=None,
+    )
     left_out: Mapping[str, str] = option(
         dict, "Image id -> why it is not in the shards, for the record.", flag=None
     )
@@ -179,6 +184,11 @@ class PrepareOptions(Options):
         "images without a row.",
     )
     near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
+    photographs: bool | None = option(
+        None,
+        "Look for further photographs of one lesion, to keep them in one split (on, except for "
+        "phantoms, whose lesions are drawn).",
+    )
     artefacts: bool = option(
         True,
         "Look for dark corners, hair and stickers, and note what is found.",

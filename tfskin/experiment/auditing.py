@@ -6,7 +6,7 @@ from typing import Any
 from tfskin.datasets.audit_report import write_audit
 from tfskin.datasets.options import PrepareOptions
 from tfskin.datasets.sources import data_set_name
-from tfskin.experiment.preparing import gathered, look_at_records
+from tfskin.experiment.preparing import forget_features, gathered, look_at_records
 
 
 def audit(
@@ -50,7 +50,9 @@ def audit(
     named = dict.fromkeys([name, *(other for other, _ in chosen.also)])
     with gathered(source, path, name, chosen) as records:
         found = look_at_records(records, chosen, folder)
-        return write_audit(folder, found, title=", ".join(named))
+        summary = write_audit(folder, found, title=", ".join(named))
+    forget_features(folder)
+    return summary
 
 
 def audit_folder(source: str, options: PrepareOptions) -> Path:

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfskin.datasets.images import map_images
 from tfskin.datasets.photographs.features import Features, restore
 from tfskin.datasets.photographs.index import FeatureIndex, build_index
 from tfskin.datasets.photographs.vocabulary import Vocabulary, train_vocabulary
-from tfskin.datasets.images import map_images
 
 ENTRIES_PER_WORD = 150
 MAX_ALIKE = 20

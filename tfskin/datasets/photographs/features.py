@@ -95,7 +95,7 @@ def extract_features(image: Image.Image) -> Features:
     Args:
         image: RGB, of any size.
     """
-    grey = np.asarray(image.convert("L").resize(_working_size(image.size), _FILTER))
+    grey = np.asarray(image.convert("L").resize(working_size(image.size), _FILTER))
     even = cv2.createCLAHE(clipLimit=2.0, tileGridSize=(8, 8)).apply(grey)
     skin = find_skin(grey)
     detector = cv2.SIFT.create(MAX_FEATURES, contrastThreshold=0.01, edgeThreshold=12)
@@ -116,7 +116,7 @@ def extract_features(image: Image.Image) -> Features:
     )
 
 
-def _working_size(size: tuple[int, int]) -> tuple[int, int]:
+def working_size(size: tuple[int, int]) -> tuple[int, int]:
     """Width and height of :data:`AREA` pixels in the image's proportions, four to one at most.
 
     Both are even, so that a thumbnail has exactly half of them.

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from tfskin.datasets.images import map_images
 from tfskin.datasets.photographs.features import DESCRIPTOR_SIZE, Features, restore
 from tfskin.datasets.photographs.vocabulary import Vocabulary
-from tfskin.datasets.images import map_images
 
 CODE_BITS = 64
 MAX_DISTANCE = 22

@@ -14,12 +14,12 @@ import cv2
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.images import map_images
 from tfskin.datasets.photographs.candidates import OwnDetails, find_candidates, index_images
 from tfskin.datasets.photographs.features import Features
 from tfskin.datasets.photographs.probability import estimate_probability
 from tfskin.datasets.photographs.store import store_features
 from tfskin.datasets.photographs.verification import Alignment, Scene, align
-from tfskin.datasets.images import map_images
 
 EVIDENCE = ("inliers", "guided", "correlation")
 LINK_COLUMNS = (

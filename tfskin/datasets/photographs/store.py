@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from tfskin.datasets.containers import split_container_path
+from tfskin.datasets.images import map_images
 from tfskin.datasets.photographs.features import (
     AREA,
     DESCRIPTOR_SIZE,
@@ -18,7 +19,6 @@ from tfskin.datasets.photographs.features import (
     Features,
     read_features,
 )
-from tfskin.datasets.images import map_images
 from tfskin.errors import UserError
 from tfskin.files import replace_file
 
