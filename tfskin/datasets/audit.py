@@ -71,7 +71,7 @@ class Audit:
         turn, same_lesion`` (also when either lesion is unknown: "") and ``conflict``: whether
         both have a diagnosis and the two differ.
         """
-        table = self._name_pairs(self.duplicates)
+        table = self.name_pairs(self.duplicates)
         table["distance"] = self.duplicates["distance"].to_numpy()
         table["turn"] = self.duplicates["turn"].to_numpy()
         return table
@@ -84,10 +84,9 @@ class Audit:
         links the two as well) and the columns of ``search.LINK_COLUMNS`` after first and second.
         There is no row where they were not looked for.
         """
-        links = no_photographs() if self.photographs is None else self.photographs
-        links = links[links["probability"] >= SPLITTING]
+        links = self.photograph_links()
         links = links.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
-        table = self._name_pairs(links)
+        table = self.name_pairs(links)
         copies = set(zip(self.duplicates["first"], self.duplicates["second"], strict=True))
         kinds = []
         for same, *ends in zip(table["same_lesion"], links["first"], links["second"], strict=True):
@@ -96,7 +95,13 @@ class Audit:
         table["linked_by"] = pd.Series(kinds, dtype="str")
         return pd.concat([table, links.drop(columns=["first", "second"])], axis=1)
 
-    def _name_pairs(self, links: pd.DataFrame) -> pd.DataFrame:
+    def photograph_links(self) -> pd.DataFrame:
+        """The rows of ``photographs`` that are probable enough for splitting."""
+        links = no_photographs() if self.photographs is None else self.photographs
+        return links[links["probability"] >= SPLITTING].reset_index(drop=True)
+
+    def name_pairs(self, links: pd.DataFrame) -> pd.DataFrame:
+        """Links of rows of ``records``, first and second, by name: see :meth:`pairs`."""
         first = self.records.iloc[links["first"]].reset_index(drop=True)
         second = self.records.iloc[links["second"]].reset_index(drop=True)
         columns = {}

@@ -16,6 +16,7 @@ from tfskin.datasets.artefacts import DETECTORS
 from tfskin.datasets.association import STRONG, count_artefacts, measure_associations
 from tfskin.datasets.audit import Audit
 from tfskin.datasets.images import read_image
+from tfskin.datasets.leaks import Leaks, judge_split
 from tfskin.datasets.photographs.overlay import lay_over
 from tfskin.datasets.photographs.probability import REPORTING
 from tfskin.errors import UserError
@@ -31,26 +32,31 @@ _ROWS_SHOWN = 200
 
 @dataclass(frozen=True)
 class AuditTables:
-    """What of an audit is written as tables: pairs by name, counts of artefacts, associations."""
+    """What of an audit is written: pairs by name, counts of artefacts, associations, leaks."""
 
     duplicates: pd.DataFrame
     photographs: pd.DataFrame
     artefacts: pd.DataFrame
     associations: pd.DataFrame
+    leaks: Leaks | None
 
 
-def write_audit(folder: Path, audit: Audit, *, title: str) -> dict[str, Any]:
+def write_audit(
+    folder: Path, audit: Audit, *, title: str, splits: pd.Series | None = None
+) -> dict[str, Any]:
     """The summary of an audit; its tables and its page are written into ``folder``.
 
     ``images.csv`` has a row an image (problem, oddities, size, SHA-256, artefacts),
     ``duplicates.csv`` a row a near-duplicate pair, ``photographs.csv`` a row a pair of
     photographs of one lesion, ``associations.csv`` a row a field, ``summary.json`` the counts,
-    and ``report.html`` all of it with images.
+    and ``report.html`` all of it with images. With ``splits``, ``leaks.csv`` has a row for each
+    pair of images of one lesion on two sides.
 
     Args:
-        folder: where the six files go.
+        folder: where the files go.
         audit: what was found.
         title: what the page is headed.
+        splits: a split to judge: of each of the audit's records, "" for one that is in none.
     """
     usable = audit.files[audit.files["problem"] == ""]
     tables = AuditTables(
@@ -58,14 +64,18 @@ def write_audit(folder: Path, audit: Audit, *, title: str) -> dict[str, Any]:
         audit.photograph_pairs(),
         count_artefacts(audit.records),
         measure_associations(usable),
+        None if splits is None else judge_split(audit, splits),
     )
     summary = summarise_audit(audit, tables)
-    for name, table in (
-        ("images", audit.files),
-        ("duplicates", tables.duplicates),
-        ("photographs", tables.photographs),
-        ("associations", tables.associations),
-    ):
+    files = {
+        "images": audit.files,
+        "duplicates": tables.duplicates,
+        "photographs": tables.photographs,
+        "associations": tables.associations,
+    }
+    if tables.leaks is not None:
+        files["leaks"] = tables.leaks.pairs
+    for name, table in files.items():
         with replace_file(folder / f"{name}.csv") as temporary:
             table.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
     write_json(folder / "summary.json", summary)
@@ -93,6 +103,7 @@ def summarise_audit(audit: Audit, tables: AuditTables) -> dict[str, Any]:
         "photograph_pairs": len(photographs) if "photographs" in audit.looked_for else None,
         "photographs_across_lesions": int((photographs["same_lesion"] == "no").sum()),
         "photographs_of_two_diagnoses": int(photographs["conflict"].sum()),
+        "leaks": None if tables.leaks is None else tables.leaks.counts,
         "artefacts": {name: int(totals[name]) for name in DETECTORS} if looked else None,
         "associations": {
             str(field): None if math.isnan(strength) else round(float(strength), 6)
@@ -142,6 +153,8 @@ def _render(audit: Audit, tables: AuditTables, summary: dict[str, Any], title: s
         galleries=galleries,
         pairs=shown_pairs,
         photographs=show_aligned(_choose_pairs(worth_a_look), by_id),
+        leaks=[] if tables.leaks is None else show_aligned(_choose_leaks(tables.leaks), by_id),
+        leaked_pairs=0 if tables.leaks is None else len(tables.leaks.pairs),
         photographs_worth_a_look=len(worth_a_look),
         looked_for=audit.looked_for,
     )
@@ -150,17 +163,28 @@ def _render(audit: Audit, tables: AuditTables, summary: dict[str, Any], title: s
 def _choose_pairs(pairs: pd.DataFrame) -> list[dict[str, Any]]:
     """The first of the pairs: those of two diagnoses before others, then those of two lesions."""
     order = pairs.sort_values(["conflict", "same_lesion"], ascending=[False, True], kind="stable")
+    return _choose(order)
+
+
+def _choose_leaks(leaks: Leaks) -> list[dict[str, Any]]:
+    """The first pairs with an image of test, then others; photographs before other evidence."""
+    pairs = leaks.pairs
+    of_test = (pairs["split_1"] == "test") | (pairs["split_2"] == "test")
+    return _choose(pd.concat([pairs[of_test], pairs[~of_test]]))
+
+
+def _choose(pairs: pd.DataFrame) -> list[dict[str, Any]]:
     return [
         {str(name): value for name, value in row.items()}
-        for row in order.head(_PAIRS_SHOWN).to_dict("records")
+        for row in pairs.head(_PAIRS_SHOWN).to_dict("records")
     ]
 
 
 def show_aligned(pairs: list[dict[str, Any]], paths: dict[str, str]) -> list[dict[str, Any]]:
-    """Pairs of photographs with two small images each: the first laid over the second.
+    """Pairs with two small images each: of linked photographs, the first lies over the second.
 
     Args:
-        pairs: rows of ``Audit.photograph_pairs``.
+        pairs: rows of ``Audit.photograph_pairs`` or ``Leaks.pairs``.
         paths: image id -> its file.
     """
     shown = []
@@ -170,7 +194,9 @@ def show_aligned(pairs: list[dict[str, Any]], paths: dict[str, str]) -> list[dic
         except UserError:
             shown.append(row | {"first": "", "second": ""})
             continue
-        first, second = lay_over(images[0], images[1], row)
+        first, second = images
+        if row["probability"] > 0:  # a pair of ids or the hash alone has no transform
+            first, second = lay_over(first, second, row)
         shown.append(row | {"first": encode_thumbnail(first), "second": encode_thumbnail(second)})
     return shown
 

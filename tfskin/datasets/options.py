@@ -177,7 +177,9 @@ class PrepareOptions(Options):
     harmonise: bool | None = option(None, "Write diagnoses by their common names (on with --also).")
     fractions: Fractions = option(Fractions, "Shares of train, val, calibration and test.")
     folds: int | None = option(None, "Deal train and val into so many folds.", low=2, high=100)
-    split_file: Path | None = option(None, "A published splits.csv to use again.", flag="split")
+    split_file: Path | None = option(
+        None, "A published splits.csv: prepare uses it again, audit judges it.", flag="split"
+    )
     drop_leaks: bool = option(
         False,
         "Leave out what shares a lesion or image with a given test split; with --split, "

@@ -325,8 +325,8 @@ def _describe(audit: Audit, linked: LinkedRecords) -> str:
         )
     if known.empty and (records["patient_id"] == "").all():
         text += (
-            "\nno lesion or patient ids: what is found by the images is kept together, but "
-            "photographs of one lesion that share too few details, and other lesions of one "
+            "\nno lesion or patient ids: images that are found to show one lesion are kept "
+            "together, but photographs that share too few details, and other lesions of one "
             "patient, can't be told apart and may be in two splits"
         )
     return text
