@@ -5,14 +5,15 @@ Example, first the sheets and an empty form:
     python scripts/judge_photographs.py HAM10000/images HAM10000/HAM10000_metadata.csv \
         links.csv judged/
 
-then, with judged/verdicts.csv filled in (probable, unlikely or unsure), the table:
+then, with judged/verdicts.csv filled in (probable; neighbour: the same skin,
+but another of its lesions in the middle; unlikely; unsure), the table:
 
     python scripts/judge_photographs.py HAM10000/images HAM10000/HAM10000_metadata.csv \
         links.csv judged/ --table pairs.csv
 
 ``links.csv`` is what ``measure_photographs.py --links`` wrote. The links across lesion ids at the
-reporting threshold are shuffled among as many pairs of known status: of one lesion id, and of two
-ids whose images were aligned by chance.
+reporting threshold are shuffled among two thirds as many pairs of known status: the weaker ones of
+one lesion id, and those of two ids that were aligned by chance and agree the most.
 """
 
 import argparse
@@ -24,7 +25,7 @@ from measure_photographs import draw_pair, read_table
 from tfskin.datasets.photographs.probability import REPORTING
 from tfskin.files import replace_file
 
-VERDICTS = ("probable", "unlikely", "unsure")
+VERDICTS = ("probable", "neighbour", "unlikely", "unsure")
 SEED = 7
 A_SHEET = 8
 

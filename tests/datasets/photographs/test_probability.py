@@ -9,8 +9,14 @@ from tfskin.datasets.photographs.probability import (
 )
 
 
-def estimate(inliers: int, correlation: float) -> float:
-    links = pd.DataFrame({"inliers": [inliers], "correlation": [correlation]})
+def frame(*links: tuple[int, float, bool]) -> pd.DataFrame:
+    return pd.DataFrame(links, columns=["inliers", "correlation", "mirrored"])
+
+
+def estimate(inliers: int, correlation: float, mirrored: bool = False) -> float:
+    links = pd.DataFrame(
+        {"inliers": [inliers], "correlation": [correlation], "mirrored": [mirrored]}
+    )
     return float(estimate_probability(links)[0])
 
 
@@ -31,9 +37,17 @@ def test_a_shared_mark_without_shared_texture_links_nothing():
     assert estimate(200, 0.1) < SPLITTING
 
 
+def test_a_mirrored_link_needs_to_agree_nearly_everywhere():
+    assert estimate(8, 0.5) > REPORTING
+    assert estimate(8, 0.5, mirrored=True) < SPLITTING
+    assert estimate(8, 0.9, mirrored=True) > REPORTING
+
+
 def test_thresholds_are_in_order():
     assert 0 < SPLITTING < REPORTING < 1
 
 
 def test_no_links():
-    assert estimate_probability(pd.DataFrame({"inliers": [], "correlation": []})).shape == (0,)
+    assert estimate_probability(
+        pd.DataFrame({"inliers": [], "correlation": [], "mirrored": []})
+    ).shape == (0,)

@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from tfskin.datasets.photographs.probability import REPORTING, SPLITTING
+
 MAX_GROUP_IMAGES = 30
 """No chain of links makes a group of more images; lesions of HAM10000 have up to six."""
 
@@ -36,8 +38,8 @@ def group_linked(
     known: np.ndarray,
     links: pd.DataFrame,
     *,
-    splitting: float,
-    reporting: float,
+    splitting: float = SPLITTING,
+    reporting: float = REPORTING,
     max_images: int = MAX_GROUP_IMAGES,
 ) -> LinkedGroups:
     """The groups that known groups and links make, none glued together by a chain of weak links.
