@@ -60,8 +60,10 @@ def test_a_mirrored_copy_of_another_label_is_reported(records):
 
 
 def test_what_is_not_looked_for_is_unknown(records):
-    audit = audit_records(records, near_duplicates=False, artefacts=False)
+    audit = audit_records(records, near_duplicates=False, photographs=False, artefacts=False)
     assert audit.looked_for == ()
+    assert audit.photographs is None
+    assert audit.photograph_pairs().empty
     assert audit.duplicates.empty
     assert set(audit.records["hair"]) == {-1}
 

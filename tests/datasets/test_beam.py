@@ -83,7 +83,8 @@ def test_audit_reads_pieces_too(tmp_path, in_this_process, monkeypatch):
         )
     assert pieces
     assert found["beam"] == found["plain"]
-    names = ["images.csv", "duplicates.csv", "associations.csv", "summary.json", "report.html"]
+    names = ["images.csv", "duplicates.csv", "photographs.csv", "associations.csv"]
+    names += ["summary.json", "report.html"]
     assert {path.name for path in (tmp_path / "beam").iterdir()} == set(names)
     for name in names[:3]:
         assert (tmp_path / "beam" / name).read_text() == (tmp_path / "plain" / name).read_text()

@@ -34,7 +34,10 @@ def test_no_component_is_in_two_folds_whatever_the_graph_and_seed(data, folds, s
     expect_closed(records, duplicates, splits)
     names = {f"fold{number}" for number in range(folds)}
     assert set(splits) == names | {"calibration", "test"}
-    proof = prove_disjoint(records, splits, groups, near_duplicates=len(duplicates))
+    proof = prove_disjoint(
+        records, splits, groups, near_duplicates=len(duplicates), photographs={"pairs": 0}
+    )
+    assert proof["links"]["photograph"] == {"pairs": 0}
     assert proof["groups"]["in_two_splits"] == 0
     assert all(not kind.get("in_two_splits") for kind in proof["links"].values())
 
@@ -97,9 +100,11 @@ def test_without_the_leaks_any_given_splits_stand(data, names):
 def test_the_proof_says_what_could_not_be_ruled_out():
     records = make_table("aabb", ["l0", "l0", "", ""], ["p", "p", "p", "p"])
     splits = pd.Series(["train", "val", "train", "train"])
-    proof = prove_disjoint(records, splits, np.zeros(4, int), near_duplicates=None)
+    proof = prove_disjoint(
+        records, splits, np.zeros(4, int), near_duplicates=None, photographs=None
+    )
     assert proof["links"]["lesion"] == {"images": 2, "in_two_splits": 1}
-    assert proof["not_ruled_out"] == ["lesion", "near duplicate"]
+    assert proof["not_ruled_out"] == ["lesion", "near duplicate", "photograph"]
     assert proof["groups"]["in_two_splits"] == 1
 
 
@@ -185,7 +190,7 @@ def test_shards_whose_proof_fails_are_refused(tmp_path):
     about = shards.folder / SHARDS_FILE
     good = json.loads(about.read_text())
     assert good["proof"]["links"]["lesion"] == {"images": 16, "in_two_splits": 0}
-    assert good["proof"]["not_ruled_out"] == ["patient", "near duplicate"]
+    assert good["proof"]["not_ruled_out"] == ["patient", "near duplicate", "photograph"]
     bad = json.loads(about.read_text())
     bad["proof"]["links"]["lesion"]["in_two_splits"] = 2
     about.write_text(json.dumps(bad))

@@ -295,6 +295,8 @@ def test_a_published_file_gives_the_same_splits_back(tmp_path):
     path = tmp_path / "splits.csv"
     write_splits_csv(path, records["image_id"].tolist(), split, groups)
     assert path.read_text(encoding="utf-8").splitlines()[0] == "image_id,split,group"
+    write_splits_csv(path, records["image_id"].tolist(), split, groups, ["id copy"] * 80)
+    assert path.read_text(encoding="utf-8").splitlines()[0] == "image_id,split,group,linked_by"
     shuffled = records.sample(frac=1, random_state=0)
     again = apply_splits_csv(path, shuffled)
     assert again.index.equals(shuffled.index)

@@ -10,9 +10,16 @@ from tfskin.cli.sources import Source, SourcePath, seed_phantoms
 from tfskin.datasets.options import PrepareOptions
 
 FLAGS = (
-    *("name", "also", "download", "near_duplicates", "find_artefacts", "beam_options"),
+    *("name", "also", "download", "near_duplicates", "photographs", "split"),
+    *("find_artefacts", "beam_options"),
     *("path_column", "label_column", "images", "prefix", "lesions", "seed"),
 )
+_EVIDENCE = {
+    "id": "by lesion id",
+    "copy": "by a near duplicate",
+    "photograph": "by a photograph",
+    "chain": "by way of further images only",
+}
 
 
 def audit_command(
@@ -23,7 +30,7 @@ def audit_command(
     options: Annotated[PrepareOptions, Only(FLAGS)],
     json: Json = False,
 ) -> None:
-    """Look for broken files, duplicates and artefacts, and for what gives the diagnosis away."""
+    """Look for broken files, one lesion twice, artefacts, and what gives the diagnosis away."""
     from tfskin.experiment import audit
     from tfskin.experiment.auditing import audit_folder
 
@@ -49,6 +56,14 @@ def _print_summary(folder: Path, summary: dict[str, Any]) -> None:
         table.add_row("near-duplicate pairs", str(summary["near_duplicate_pairs"]))
         table.add_row("  of different lesion ids", str(summary["pairs_across_lesions"]))
         table.add_row("  with two diagnoses", str(summary["pairs_of_two_diagnoses"]))
+    if summary["photograph_pairs"] is not None:
+        table.add_row("pairs of photographs of one lesion", str(summary["photograph_pairs"]))
+        table.add_row("  of different lesion ids", str(summary["photographs_across_lesions"]))
+        table.add_row("  with two diagnoses", str(summary["photographs_of_two_diagnoses"]))
+    for split, counts in (summary["leaks"] or {}).items():
+        table.add_row(f"of {counts['images']} in {split}, lesion also in train", str(counts["any"]))
+        for kind in ("id", "copy", "photograph", "chain"):
+            table.add_row(f"  {_EVIDENCE[kind]}", str(counts[kind]))
     for name, images in (summary["artefacts"] or {}).items():
         table.add_row(f"with {name.replace('_', ' ')}", str(images))
     for name, strength in summary["associations"].items():

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -17,13 +20,19 @@ from tfskin.datasets.duplicates import (
     compare_hashes,
     hash_image,
 )
+from tfskin.datasets.groups import BY_COPY, BY_ID, BY_PHOTOGRAPH
 from tfskin.datasets.images import examine_image, map_images
 from tfskin.datasets.options import BeamRun, OnError
+from tfskin.datasets.photographs.probability import SPLITTING
 from tfskin.datasets.records import summarise_names
 from tfskin.errors import UserError
 
+logger = logging.getLogger(__name__)
+
 UNKNOWN_FLAG = -1
 _ARTEFACT_SIDE = 512
+_WORTH_SAYING = 60.0
+_CORE_SECONDS = 0.06  # an image's search for photographs takes a core, 600 x 450 pixels
 _PIECE = 256
 """Images that a Beam worker looks at before it hands in what it found."""
 
@@ -38,12 +47,16 @@ class Audit:
         files: all records, with the columns problem ("" for a usable image), oddities, width,
             height, sha256 and one for each detector.
         duplicates: as ``compare_hashes`` returns it, for the rows of ``records``.
-        looked_for: "near_duplicates" and "artefacts", as far as they were looked for.
+        photographs: links of photographs as ``find_photographs`` returns them, for the rows of
+            ``records``; None where they were not looked for.
+        looked_for: "near_duplicates", "photographs" and "artefacts", as far as they were looked
+            for.
     """
 
     records: pd.DataFrame
     files: pd.DataFrame
     duplicates: pd.DataFrame
+    photographs: pd.DataFrame | None
     looked_for: tuple[str, ...]
 
     @property
@@ -58,8 +71,39 @@ class Audit:
         turn, same_lesion`` (also when either lesion is unknown: "") and ``conflict``: whether
         both have a diagnosis and the two differ.
         """
-        first = self.records.iloc[self.duplicates["first"]].reset_index(drop=True)
-        second = self.records.iloc[self.duplicates["second"]].reset_index(drop=True)
+        table = self.name_pairs(self.duplicates)
+        table["distance"] = self.duplicates["distance"].to_numpy()
+        table["turn"] = self.duplicates["turn"].to_numpy()
+        return table
+
+    def photograph_pairs(self) -> pd.DataFrame:
+        """The links of photographs that are probable enough for splitting, a row a pair.
+
+        The most probable come first. Columns as of :meth:`pairs` up to ``conflict``, then
+        ``linked_by`` ("photograph", with "id" or "copy" before it where one lesion id or the hash
+        links the two as well) and the columns of ``search.LINK_COLUMNS`` after first and second.
+        There is no row where they were not looked for.
+        """
+        links = self.photograph_links()
+        links = links.sort_values("probability", ascending=False, kind="stable", ignore_index=True)
+        table = self.name_pairs(links)
+        copies = set(zip(self.duplicates["first"], self.duplicates["second"], strict=True))
+        kinds = []
+        for same, *ends in zip(table["same_lesion"], links["first"], links["second"], strict=True):
+            by = [BY_ID] * (same == "yes") + [BY_COPY] * (tuple(ends) in copies)
+            kinds.append(" ".join([*by, BY_PHOTOGRAPH]))
+        table["linked_by"] = pd.Series(kinds, dtype="str")
+        return pd.concat([table, links.drop(columns=["first", "second"])], axis=1)
+
+    def photograph_links(self) -> pd.DataFrame:
+        """The rows of ``photographs`` that are probable enough for splitting."""
+        links = no_photographs() if self.photographs is None else self.photographs
+        return links[links["probability"] >= SPLITTING].reset_index(drop=True)
+
+    def name_pairs(self, links: pd.DataFrame) -> pd.DataFrame:
+        """Links of rows of ``records``, first and second, by name: see :meth:`pairs`."""
+        first = self.records.iloc[links["first"]].reset_index(drop=True)
+        second = self.records.iloc[links["second"]].reset_index(drop=True)
         columns = {}
         for name in ("image_id", "source", "diagnosis", "lesion_id"):
             columns[f"{name}_1"], columns[f"{name}_2"] = first[name], second[name]
@@ -69,8 +113,6 @@ class Audit:
         table["same_lesion"] = np.where(known, same, "")
         labelled = (table["diagnosis_1"] != "") & (table["diagnosis_2"] != "")
         table["conflict"] = labelled & (table["diagnosis_1"] != table["diagnosis_2"])
-        table["distance"] = self.duplicates["distance"].to_numpy()
-        table["turn"] = self.duplicates["turn"].to_numpy()
         return table
 
 
@@ -79,7 +121,9 @@ def audit_records(
     *,
     on_error: OnError = "skip",
     near_duplicates: bool = True,
+    photographs: bool = True,
     artefacts: bool = True,
+    cache: Path | None = None,
     workers: int | None = None,
     beam: BeamRun | None = None,
 ) -> Audit:
@@ -90,7 +134,10 @@ def audit_records(
         on_error: ``fail`` refuses a data set with an image that cannot be used, ``skip`` goes on
             without it.
         near_duplicates: look for near duplicates.
+        photographs: look for further photographs of one lesion.
         artefacts: look for artefacts.
+        cache: a folder for the local features of images, so that a stopped search for photographs
+            goes on; None: a temporary one.
         workers: threads that read images; none for one a CPU.
         beam: how an Apache Beam pipeline reads the images; None: this process reads them.
 
@@ -113,16 +160,35 @@ def audit_records(
     if near_duplicates:
         duplicates = compare_hashes(hashes[usable])
     kept = [*records.columns, *DETECTORS]
+    kept_records = files.loc[usable, kept].reset_index(drop=True)
+    looked_for = {
+        "near_duplicates": near_duplicates,
+        "photographs": photographs,
+        "artefacts": artefacts,
+    }
     return Audit(
-        records=files.loc[usable, kept].reset_index(drop=True),
+        records=kept_records,
         files=files,
         duplicates=duplicates,
-        looked_for=tuple(
-            name
-            for name, wanted in (("near_duplicates", near_duplicates), ("artefacts", artefacts))
-            if wanted
-        ),
+        photographs=_look_for_photographs(kept_records["path"].tolist(), cache, workers)
+        if photographs
+        else None,
+        looked_for=tuple(name for name, wanted in looked_for.items() if wanted),
     )
+
+
+def _look_for_photographs(
+    paths: list[str], cache: Path | None, workers: int | None
+) -> pd.DataFrame:
+    from tfskin.datasets.photographs.search import find_photographs
+
+    seconds = len(paths) * _CORE_SECONDS / (workers or os.cpu_count() or 1)
+    if seconds > _WORTH_SAYING:
+        logger.info(
+            f"looking for photographs of one lesion among {len(paths):,} images: about "
+            f"{seconds / 60:.0f} minutes (--no-photographs leaves it out)"
+        )
+    return find_photographs(paths, cache=cache, workers=workers)
 
 
 Look = Callable[[str], tuple[dict[str, object], np.ndarray]]
@@ -180,6 +246,12 @@ def describe_problems(audit: Audit) -> str:
     """One line about the images that were left out, or ""."""
     names = audit.problems["image_id"].tolist()
     return f"left out {len(names)} unusable images: {summarise_names(names)}" if names else ""
+
+
+def no_photographs() -> pd.DataFrame:
+    """Links of photographs where there is none, with the columns that are always there."""
+    columns = ("first", "second", "probability", "inliers")
+    return pd.DataFrame({name: [] for name in columns}, dtype=np.int64)
 
 
 def _no_pairs() -> pd.DataFrame:

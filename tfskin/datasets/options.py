@@ -152,6 +152,11 @@ class ShardOptions(Options):
         "looked for.",
         flag=None,
     )
+    photographs: Mapping[str, int] | None = option(
+        None,
+        "Counts of the links of photographs, for the proof; None: they were not looked for.",
+        flag=None,
+    )
     left_out: Mapping[str, str] = option(
         dict, "Image id -> why it is not in the shards, for the record.", flag=None
     )
@@ -179,13 +184,20 @@ class PrepareOptions(Options):
     folds: int | None = option(
         None, "Split train and val into this many folds for cross-validation.", low=2, high=100
     )
-    split_file: Path | None = option(None, "A published splits.csv to use again.", flag="split")
+    split_file: Path | None = option(
+        None, "A published splits.csv: prepare uses it again, audit judges it.", flag="split"
+    )
     drop_leaks: bool = option(
         False,
         "Leave out images that share a lesion or an image with a given test split; with --split, "
         "images that have no row in it.",
     )
     near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
+    photographs: bool | None = option(
+        None,
+        "Look for further photographs of one lesion, to keep them in one split (on, except for "
+        "phantoms, whose lesions are drawn).",
+    )
     artefacts: bool = option(
         True,
         "Look for dark corners, hair and stickers, and note what is found.",

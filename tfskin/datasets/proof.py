@@ -1,8 +1,9 @@
-"""The proof that no lesion, patient or near duplicate is in two splits."""
+"""The proof that no lesion, patient, near duplicate or linked photograph is in two splits."""
 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,17 +14,24 @@ from tfskin.datasets.records import LINK_COLUMN
 
 _KINDS = {"lesion": "lesion_id", "patient": "patient_id", "linked image": LINK_COLUMN}
 NEAR_DUPLICATE = "near duplicate"
+PHOTOGRAPH = "photograph"
 
 
 def prove_disjoint(
-    records: pd.DataFrame, splits: pd.Series, groups: np.ndarray, *, near_duplicates: int | None
+    records: pd.DataFrame,
+    splits: pd.Series,
+    groups: np.ndarray,
+    *,
+    near_duplicates: int | None,
+    photographs: Mapping[str, int] | None,
 ) -> dict[str, Any]:
     """What was checked and found, as it is written into the shards' metadata.
 
     For each kind of link (lesion, patient, images that the source lists as duplicates or that
     merged sources join): ``images`` with an id, and ``in_two_splits``, the number of ids whose
     images are in two splits, counted anew from the ids, without the groups. ``near duplicate``
-    has the number of linked ``pairs``, or is absent where they were not looked for. ``groups``:
+    has the number of linked ``pairs``, or is absent where they were not looked for; so does
+    ``photograph``, with the counts of ``datasets.groups.count_photographs``. ``groups``:
     how many, and how many are ``in_two_splits``. ``not_ruled_out``: the kinds that nothing is
     known of, for at least one image.
 
@@ -33,6 +41,7 @@ def prove_disjoint(
         groups: int (N,).
         near_duplicates: the number of near-duplicate pairs that the groups hold; None: they were
             not looked for.
+        photographs: counts of the links of photographs; None: they were not looked for.
     """
     split = np.asarray(splits, dtype=object)
     links: dict[str, dict[str, int]] = {}
@@ -52,6 +61,10 @@ def prove_disjoint(
         open_questions.append(NEAR_DUPLICATE)
     else:
         links[NEAR_DUPLICATE] = {"pairs": near_duplicates}
+    if photographs is None:
+        open_questions.append(PHOTOGRAPH)
+    else:
+        links[PHOTOGRAPH] = dict(photographs)
     return {
         "links": links,
         "groups": {

@@ -35,6 +35,7 @@ opposite scales, so each has a column of its own. ``clinic`` is where within a s
 from."""
 SPLIT_COLUMN = "split"
 LINK_COLUMN = "link"
+LINKED_BY = "linked_by"
 """Optional: images that share a name here belong together, by the word of a source or several."""
 UNKNOWN_AGE = -1.0
 

@@ -17,6 +17,7 @@ from tfskin.datasets.audit import UNKNOWN_FLAG
 from tfskin.datasets.folds import fold_number
 from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.proof import digest_file, prove_disjoint
+from tfskin.datasets.records import LINKED_BY
 from tfskin.datasets.shard_files import (
     FLAG_FEATURES,
     TEXT_FEATURES,
@@ -79,7 +80,13 @@ def write_shards(
         raise UserError(f"{name}: no image has a diagnosis; name the column that holds it")
     target = Path(output_dir).absolute() / name / version
     rows = _make_rows(records, splits, groups)
-    proof = prove_disjoint(records, splits, groups, near_duplicates=options.near_duplicates)
+    proof = prove_disjoint(
+        records,
+        splits,
+        groups,
+        near_duplicates=options.near_duplicates,
+        photographs=options.photographs,
+    )
     import_tensorflow_quietly()
     with _only_writer(target.parent), _explain_os_errors(target):
         if target.exists() and not options.overwrite:
@@ -110,6 +117,7 @@ def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> 
     rows["age"] = records["age"].astype(float)
     for name in FLAG_FEATURES:
         rows[name] = records[name].astype(np.int64) if name in records else UNKNOWN_FLAG
+    rows[LINKED_BY] = records.get(LINKED_BY, "")
     rows["group"] = np.asarray(groups).astype(np.int64)
     rows["split"] = np.asarray(splits, dtype=object)
     labels = {diagnosis: label for label, diagnosis in enumerate(_list_diagnoses(rows))}
@@ -138,7 +146,7 @@ def _fill_folder(
     features = make_features(_list_diagnoses(rows))
     shuffled = {}
     for place, split in enumerate(_order_splits(rows["split"])):
-        part = rows[rows["split"] == split]
+        part = rows[rows["split"] == split].drop(columns=LINKED_BY)
         order = np.random.default_rng([options.seed, place]).permutation(len(part))
         if len(part):
             shuffled[split] = part.iloc[order]
@@ -150,7 +158,11 @@ def _fill_folder(
         parts = write_splits_on_beam(folder, name, list(shuffled.values()), options, options.beam)
     write_tfds_metadata(folder, rows, version, features, parts)
     write_splits_csv(
-        folder / SPLITS_FILE, rows["image_id"].tolist(), rows["split"], rows["group"].to_numpy()
+        folder / SPLITS_FILE,
+        rows["image_id"].tolist(),
+        rows["split"],
+        rows["group"].to_numpy(),
+        rows[LINKED_BY].tolist(),
     )
     digests = sorted(digest for part in parts.values() for digest in part.digests)
     about = {

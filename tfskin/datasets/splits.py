@@ -85,7 +85,7 @@ def check_disjoint(groups: np.ndarray, split: pd.Series, image_ids: Sequence[str
     torn = _torn_groups(frame)
     if torn:
         raise UserError(
-            f"{len(torn)} groups of images of one lesion, patient or near duplicate are in two "
+            f"{len(torn)} groups that ids, near duplicates or photographs link are in two "
             f"splits, such as {torn[0]}; put each group into one split"
         )
 
@@ -109,7 +109,8 @@ def _spread_over_groups(given: np.ndarray, groups: np.ndarray, image_ids: np.nda
         raise UserError(
             f"the splits given by the source tear {len(torn)} groups of images of one lesion, "
             f"patient or near duplicate apart, such as {torn[0]}; move each group into one split, "
-            "or give --drop-leaks to leave out what is not test"
+            "or give --drop-leaks to leave out what is not test; tfskin-audit shows what links "
+            "them, and with --no-photographs only ids and near duplicates count"
         )
     split_of_group = np.full(groups.max(initial=-1) + 1, "", object)
     split_of_group[frame["group"]] = frame["split"]

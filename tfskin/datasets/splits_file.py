@@ -18,12 +18,22 @@ FOLD = r"fold\d+"
 
 
 def write_splits_csv(
-    path: Path | str, image_ids: Sequence[str], split: pd.Series, groups: np.ndarray
+    path: Path | str,
+    image_ids: Sequence[str],
+    split: pd.Series,
+    groups: np.ndarray,
+    linked_by: Sequence[str] | None = None,
 ) -> None:
-    """Write the columns image_id, split, group, atomically; rows as given."""
+    """Write the columns image_id, split, group and linked_by, atomically; rows as given.
+
+    ``linked_by`` says what links an image to others of its group: "id", "copy", "photograph",
+    several of them with a space between, or nothing for an image that is alone.
+    """
     frame = pd.DataFrame(
         {"image_id": list(image_ids), "split": np.asarray(split, dtype=object), "group": groups}
     )
+    if linked_by is not None:
+        frame["linked_by"] = list(linked_by)
     with replace_file(path) as temporary:
         frame.to_csv(temporary, index=False, encoding="utf-8", lineterminator="\n")
 

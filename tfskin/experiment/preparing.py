@@ -1,8 +1,9 @@
 """Images on disk -> records -> audit -> groups -> splits -> shards."""
 
 import logging
+import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -13,20 +14,22 @@ import pandas as pd
 from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
 from tfskin.datasets.audit import Audit, audit_records, describe_problems
 from tfskin.datasets.folds import find_leaks, make_folds
-from tfskin.datasets.groups import group_records
+from tfskin.datasets.groups import LinkedRecords, link_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
-from tfskin.datasets.records import SPLIT_COLUMN, summarise_names
+from tfskin.datasets.records import LINKED_BY, SPLIT_COLUMN, summarise_names
 from tfskin.datasets.shard_writing import check_name, write_shards
 from tfskin.datasets.shards import Shards
 from tfskin.datasets.sources import data_set_name, read_records
-from tfskin.datasets.splits import make_splits
+from tfskin.datasets.splits import check_disjoint, make_splits
 from tfskin.datasets.splits_file import apply_splits_csv, read_splits_csv
 from tfskin.errors import UserError
 
 logger = logging.getLogger(__name__)
 
 PHANTOM = "phantom"
+FEATURES_FOLDER = ".photographs"
+"""Local features of the images lie there until a command has ended, so that it can go on."""
 
 
 def prepare(
@@ -102,18 +105,35 @@ def gathered(
 
 
 def look_at_records(records: pd.DataFrame, options: PrepareOptions, folder: Path) -> Audit:
-    """What is found in the images of the records; Beam leaves its results in ``folder``."""
+    """What is found in the images of the records.
+
+    Beam leaves its results in ``folder``, and the search for photographs its local features, for
+    another try where this one is stopped: see :func:`forget_features`.
+    """
     found = audit_records(
         records,
         on_error=options.on_error,
         near_duplicates=options.near_duplicates,
+        photographs=_wants_photographs(records, options),
         artefacts=options.artefacts,
+        cache=folder / FEATURES_FOLDER,
         workers=options.shards.workers,
         beam=beam_run(options, folder),
     )
     if len(found.problems):
         logger.warning(f"{describe_problems(found)}")
     return found
+
+
+def _wants_photographs(records: pd.DataFrame, options: PrepareOptions) -> bool:
+    if options.photographs is None:
+        return bool((records["source"] != PHANTOM).any())
+    return options.photographs
+
+
+def forget_features(folder: Path) -> None:
+    """Delete what the search for photographs has left in ``folder``: the work is done."""
+    shutil.rmtree(folder / FEATURES_FOLDER, ignore_errors=True)
 
 
 def download_sources(
@@ -182,32 +202,57 @@ def _prepare_records(
     folder = Path(output) / name
     audit = look_at_records(records, options, folder)
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
-    kept = audit.records
-    groups = group_records(kept, audit.duplicates)
-    logger.info(_describe(audit, groups))
+    linked = link_records(audit.records, audit.duplicates, audit.photographs)
+    kept, groups = audit.records.assign(**{LINKED_BY: linked.linked_by}), linked.groups
+    logger.info(_describe(audit, linked))
     if options.drop_leaks:
         dropped, reason = _find_dropped(kept, groups, options)
         if dropped.any():
             logger.info(f"left out {dropped.sum()} images: {reason}")
             left_out |= dict.fromkeys(kept["image_id"][dropped], reason)
             kept, groups = kept[~dropped].reset_index(drop=True), groups[~dropped]
-    shards = replace(
+    splits = _make_splits(kept, groups, options)
+    shard_options = replace(
         options.shards,
         overwrite=options.overwrite,
         seed=options.seed,
         near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
+        photographs=_count_photographs(audit, linked, splits.set_axis(kept["image_id"])),
         left_out=left_out,
         beam=beam_run(options, folder),
     )
-    return write_shards(
+    shards = write_shards(
         kept,
-        _make_splits(kept, groups, options),
+        splits,
         groups,
         name=name,
         version=options.version,
         output_dir=output,
-        options=shards,
+        options=shard_options,
     )
+    forget_features(folder)
+    return shards
+
+
+def _count_photographs(
+    audit: Audit, linked: LinkedRecords, split_of: pd.Series
+) -> dict[str, int] | None:
+    """Counts for the proof, with ``cut_in_two_splits``: cut links that the splits tear apart.
+
+    Args:
+        audit: what was found.
+        linked: the groups of its records.
+        split_of: image id -> split, of the images that were not dropped.
+    """
+    if audit.photographs is None or linked.photographs is None:
+        return None
+    ids = audit.records["image_id"].to_numpy(object)
+    cut = audit.photographs[linked.cut]
+    first, second = (
+        split_of.reindex(ids[cut[end]]).to_numpy(object) for end in ("first", "second")
+    )
+    there = pd.notna(first) & pd.notna(second)
+    return linked.photographs | {"cut_in_two_splits": int((there & (first != second)).sum())}
 
 
 def _find_dropped(
@@ -234,7 +279,15 @@ def beam_run(options: PrepareOptions, folder: Path) -> BeamRun | None:
 
 def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOptions) -> pd.Series:
     if options.split_file is not None:
-        return apply_splits_csv(options.split_file, records)
+        splits = apply_splits_csv(options.split_file, records)
+        try:
+            check_disjoint(groups, splits, records["image_id"].tolist())
+        except UserError as error:
+            raise UserError(
+                f"{options.split_file}: {error}; tfskin-audit --split shows them, and with "
+                "--no-photographs only ids and near duplicates count"
+            ) from None
+        return splits
     fixed = records.get(SPLIT_COLUMN, None)
     fractions, seed = options.fractions, options.seed
     if options.folds is not None:
@@ -244,14 +297,23 @@ def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOpti
     return make_splits(records, groups, fractions=fractions, seed=seed, fixed=fixed)
 
 
-def _describe(audit: Audit, groups: np.ndarray) -> str:
+def _describe(audit: Audit, linked: LinkedRecords) -> str:
     records = audit.records
     lesions = records["lesion_id"]
     known = lesions[lesions != ""]
     text = (
         f"{len(records)} images, {known.nunique()} lesions, {len(audit.duplicates)} "
-        f"near-duplicate pairs, {len(np.unique(groups))} groups"
+        f"near-duplicate pairs, {_describe_photographs(linked.photographs)}"
+        f"{len(np.unique(linked.groups))} groups"
     )
+    found = audit.photograph_pairs()
+    across = found[found["same_lesion"] == "no"]
+    if len(across):
+        first = across.iloc[0]
+        text += (
+            f"\n{len(across)} pairs of photographs look like one lesion and have two lesion ids, "
+            f"such as '{first['image_id_1']}' and '{first['image_id_2']}'; tfskin-audit lists them"
+        )
     conflicts = audit.pairs()
     conflicts = conflicts[conflicts["conflict"]]
     if len(conflicts):
@@ -263,7 +325,15 @@ def _describe(audit: Audit, groups: np.ndarray) -> str:
         )
     if known.empty and (records["patient_id"] == "").all():
         text += (
-            "\nno lesion or patient ids: near duplicates are kept together, but other images "
-            "of one lesion or patient can't be told apart and may be in two splits"
+            "\nno lesion or patient ids: images that are found to show one lesion are kept "
+            "together, but photographs that share too few details, and other lesions of one "
+            "patient, can't be told apart and may be in two splits"
         )
     return text
+
+
+def _describe_photographs(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return ""
+    cut = f" ({counts['cut']} more were cut)" if counts["cut"] else ""
+    return f"{counts['pairs']} pairs of photographs of one lesion{cut}, "

@@ -37,19 +37,32 @@ class DataCard(ReportSection):
 
 def _facts(shards: Shards, about: Mapping[str, Any]) -> dict[str, str]:
     proof = about.get("proof", {})
-    pairs = proof.get("links", {}).get("near duplicate", {}).get("pairs")
+    links = proof.get("links", {})
+    pairs = links.get("near duplicate", {}).get("pairs")
     return {
         "Shards": f"{shards.name} {shards.version}",
         "Source": about.get("source") or "unknown",
         "Fingerprint": shards.fingerprint,
-        "Groups": f"{about['groups']:,} of images that share a lesion, a patient, or are near "
-        "duplicates; no group is in two splits",
+        "Groups": f"{about['groups']:,} of images that share a lesion or a patient, are near "
+        "duplicates, or are linked photographs of one lesion; no group is in two splits",
         "Near duplicates": "not looked for"
         if pairs is None
         else f"{pairs:,} pairs, each within one split",
+        "Photographs of one lesion": _describe_photographs(links.get("photograph")),
         "Not ruled out across splits": ", ".join(proof.get("not_ruled_out", [])) or "nothing",
         "Largest side": f"{shards.max_side} px",
     }
+
+
+def _describe_photographs(counts: Mapping[str, int] | None) -> str:
+    if counts is None:
+        return "not looked for"
+    return (
+        f"{counts['pairs']:,} pairs found by what they show, each within one split, "
+        f"{counts['new_pairs']:,} of them by nothing else; {counts['cut']:,} links cut, "
+        f"{counts['cut_in_two_splits']:,} of them between two splits; largest group "
+        f"{counts['largest_group']:,} images"
+    )
 
 
 def _rows(shards: Shards) -> list[list[Any]]:
