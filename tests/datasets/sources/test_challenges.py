@@ -317,7 +317,7 @@ def test_milk10k_has_two_images_a_lesion(tmp_path):
         (lambda text: text.replace("1.0,0.0", "1.0,1.0", 1), "line 2: 2 of MEL, .* are 1; exactly"),
         (lambda text: text.replace("1.0", "0.0", 1), "line 2: 0 of MEL"),
         (lambda text: text.replace("1.0", "yes", 1), "line 2: 'MEL' is 'yes'; it must be 0 or 1"),
-        (lambda text: text.replace("image,", "image,", 1), "no column 'image' or 'image_id'"),
+        (lambda text: text.replace("image,", "name,", 1), "no column 'image' or 'image_id'"),
         (lambda text: text + text.splitlines()[1] + "\n", "'ISIC_0000000' stands in more"),
         (lambda text: text.replace("ISIC_0000000", "", 1), "line 2: 'image' is empty"),
         (lambda text: text.replace(",0.0\n", "\n", 1), r"line 2 has \d+ fields"),
