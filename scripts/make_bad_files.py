@@ -227,7 +227,7 @@ def _broken_csv() -> dict[str, BadTable]:
         "open_quote": (b'path,label\na.jpg,x\nb.jpg,"y\n', "line 3.*quotation marks"),
         "column_twice": (b"path,label,label\na.jpg,x,y\n", "column 'label' stands there twice"),
         "no_label_column": (b"path,lable\na.jpg,x\n", "no column 'label'.*found: path, lable"),
-        "no_path_column": (b"image,label\na.jpg,x\n", "no column 'path'.*found: image, label"),
+        "no_path_column": (b"photo,label\na.jpg,x\n", "no column 'path'.*found: photo, label"),
     }
     return {
         name: BadTable("table", {"table.csv": data}, said)
@@ -301,7 +301,7 @@ def write_images(folder: Path) -> Path:
         table.writerow(["image_id", "path", "label"])
         for number, (name, image) in enumerate(list_images().items()):
             (folder / "images" / name).write_bytes(image.data)
-            table.writerow([name, f"images/{name}", "ab"[number % 2]])
+            table.writerow([name.replace(".", "_"), f"images/{name}", "ab"[number % 2]])
     return folder / "images.csv"
 
 

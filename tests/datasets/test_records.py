@@ -201,3 +201,10 @@ def test_downsampled_copies_are_linked_whatever_the_source(files):
 def test_copies_join_what_a_source_has_linked(files):
     ids = ["a", "a_downsampled", "c"]
     assert build(files, image_id=ids, link=["l", "m", "m"])["link"].tolist() == ["l", "l", "l"]
+
+
+def test_a_file_that_two_rows_name_is_linked_and_said(files, tmp_path, news):
+    (tmp_path / "link.jpg").symlink_to(files[0])
+    records = build([files[0], files[1], str(tmp_path / "link.jpg")])
+    assert records["link"].tolist() == ["a", "", "a"]
+    assert "2 images are of files that others are of too: 'a', 'c'; they are linked" in news[0]

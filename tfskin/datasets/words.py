@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
+import os
 import re
 import unicodedata
 from collections.abc import Iterable, Sequence
-from pathlib import PurePath
 
 import pandas as pd
 
@@ -109,8 +109,8 @@ def clean_image_id(word: str) -> str:
 
 def strip_suffix(name: str) -> str:
     """The name of a file without an image's suffix; any other name as it is."""
-    suffix = PurePath(name).suffix
-    return name.removesuffix(suffix) if suffix.lower() in IMAGE_SUFFIXES else name
+    stem, suffix = os.path.splitext(name)  # noqa: PTH122 (a path's own takes three times as long)
+    return stem if suffix.lower() in IMAGE_SUFFIXES else name
 
 
 def spelling_key(name: str) -> str:
@@ -119,8 +119,10 @@ def spelling_key(name: str) -> str:
     ``12`` and ``12.0`` are equal too, for a table with a gap in a column of numbers gets the dots;
     ``1 2`` and ``12`` are not.
     """
-    word = unicodedata.normalize("NFKC", name).casefold()
-    word = "".join(letter for letter in word if unicodedata.category(letter) != "Cf")
+    word = name.casefold()
+    if not name.isascii():
+        word = unicodedata.normalize("NFKC", name).casefold()
+        word = "".join(letter for letter in word if unicodedata.category(letter) != "Cf")
     word = re.sub(r"(?<=\d)[\s_]+(?=\d)", "\0", word.strip())
     word = re.sub(r"[\s_]+", "", word)
     return re.sub(r"^(\d+)\.0+$", r"\1", word)

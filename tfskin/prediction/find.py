@@ -14,8 +14,11 @@ STANDARD_INPUT = "-"
 
 
 def find_images(inputs: Sequence[Path | str]) -> list[Path]:
-    """The images that :func:`iterate_images` gives, as a list."""
-    return list(iterate_images(inputs))
+    """The images that :func:`iterate_images` gives, as a list; what is left out is told."""
+    left_out = LeftOut()
+    found = list(iterate_images(inputs, left_out=left_out))
+    left_out.say("images")
+    return found
 
 
 def count_images(inputs: Sequence[Path | str], *, left_out: LeftOut | None = None) -> int | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -156,7 +157,9 @@ def _largest_of_each(images: Iterable[Path], left_out: LeftOut) -> dict[str, str
 def _count_pixels(path: Path | str) -> int:
     """Of an image as its header says; 0 where that can't be read."""
     try:
-        with Image.open(path, formats=FORMATS) as image:
-            return image.width * image.height
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+            with Image.open(path, formats=FORMATS) as image:
+                return image.width * image.height
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError):
         return 0
