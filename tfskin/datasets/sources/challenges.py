@@ -142,7 +142,7 @@ def read_one_hot(
     present = [name for name in classes if metadata.find(name)]
     if len(present) + (none is not None) < 2:
         metadata.require(classes[0], remedy=f"it needs one of {', '.join(classes)} each")
-    values = pd.DataFrame({name: metadata.get(name) for name in present})
+    values = pd.DataFrame({name: metadata.require(name, remedy="") for name in present})
     numbers = values.apply(pd.to_numeric, errors="coerce")
     wrong = ~numbers.isin([0.0, 1.0])
     if wrong.to_numpy().any():

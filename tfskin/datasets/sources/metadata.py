@@ -57,9 +57,14 @@ class Metadata:
         return None
 
     def get(self, *names: str) -> pd.Series:
-        """The values of the first of these columns that is there; else "" in every row."""
+        """The values of the first of these columns that is there; else "" in every row.
+
+        What stands for no value ("NaN", "-1", ...) is "" too, so that another column can say more.
+        """
         column = self.find(*names)
-        return pd.Series("", index=self.rows.index) if column is None else self.rows[column]
+        if column is None:
+            return pd.Series("", index=self.rows.index)
+        return self.rows[column].mask(self.rows[column].map(says_nothing), "")
 
     def require(self, *names: str, remedy: str) -> pd.Series:
         """The values of the first of these columns that is there.
