@@ -301,7 +301,7 @@ def write_images(folder: Path) -> Path:
         table.writerow(["image_id", "path", "label"])
         for number, (name, image) in enumerate(list_images().items()):
             (folder / "images" / name).write_bytes(image.data)
-            table.writerow([name, f"images/{name}", "ab"[number % 2]])
+            table.writerow([name.replace(".", "_"), f"images/{name}", "ab"[number % 2]])
     return folder / "images.csv"
 
 

@@ -79,7 +79,8 @@ def names_of(paths, folder):
 
 def test_folder_is_searched_deep_sorted_and_without_hidden_files(tmp_path):
     names = ["b.JPG", "a.png", "sub/c.jpeg", "sub/deep/d.Tiff"]
-    fill(tmp_path, [*names, "notes.txt", "._a.png", ".cache/e.jpg", "metadata.csv"])
+    fill(tmp_path, [*names, "._a.png", ".cache/e.jpg"])
+    fill(tmp_path, ["notes.txt", "metadata.csv"], b"id,note\n")
     assert names_of(find_images([tmp_path]), tmp_path) == [
         "a.png",
         "b.JPG",
@@ -373,7 +374,9 @@ def test_paths_come_from_tables_and_from_standard_input(tmp_path):
     assert count_images([table, tmp_path / "images"]) == 3
     assert count_images(["-", table]) is None
     table.write_text("id,name\n1,a\n")
-    with pytest.raises(UserError, match="no column of paths"):
+    with pytest.raises(
+        UserError, match=r"no column 'path' or .*; found: id, name; name the column"
+    ):
         list(iterate_images([table]))
 
 
@@ -452,3 +455,40 @@ def test_a_file_name_is_no_formula_in_a_spreadsheet(predictor, tmp_path, monkeyp
         assert Path(table["path"][0]) == Path(name)
         table.to_csv("again.csv", index=False)
         assert find_images(["again.csv"]) == [Path(name)]
+
+
+def test_predict_reads_the_tables_that_prepare_reads(tmp_path):
+    from tfskin.datasets.sources import read_records
+
+    fill(tmp_path, ["cafe\u0301/a.jpg", "cafe\u0301/b.jfif", "c.jpg"])
+    for delimiter, suffix in ((";", "csv"), (",", "csv"), ("\t", "tab")):
+        table = tmp_path / f"t.{suffix}"
+        rows = [("Image", "label"), ("caf\u00e9\\a.jpg", "x"), ("caf\u00e9/b", "x"), ("c.jpg", "y")]
+        table.write_text("\n".join(delimiter.join(row) for row in rows), encoding="utf-8")
+        found = find_images([table])
+        assert names_of(found, tmp_path) == ["cafe\u0301/a.jpg", "cafe\u0301/b.jfif", "c.jpg"]
+        assert [str(path) for path in found] == read_records("table", table)["path"].tolist()
+
+
+def test_a_quotation_mark_that_swallows_rows_of_a_table_of_paths_is_named(tmp_path):
+    fill(tmp_path, ["a.jpg", "b.jpg", "c.jpg"])
+    table = tmp_path / "t.csv"
+    table.write_text('path,note\na.jpg,x\nb.jpg,"y\nc.jpg,z\n')
+    with pytest.raises(UserError, match=r"t\.csv: line 3: .*quotation marks"):
+        find_images([table])
+
+
+def test_predict_finds_the_images_that_prepare_finds(tmp_path):
+    from tfskin.datasets.finding import LeftOut
+    from tfskin.datasets.sources import read_records
+
+    fill(tmp_path / "elsewhere", ["5.jpg", "6"])
+    fill(tmp_path / "data", ["a/1.jfif", "a/2.JPE", "a/3", "b/4.jpg", "b/4_segmentation.png"])
+    fill(tmp_path / "data", ["b/notes.txt"], b"text")
+    (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
+    left_out = LeftOut()
+    assert count_images([tmp_path / "data"], left_out=left_out) == 6
+    assert left_out.describe().startswith("left out 2 of 8 files: 1 masks or superpixels, 1 no im")
+    prepared = read_records("image_folder", tmp_path / "data")["path"].tolist()
+    assert [str(path) for path in find_images([tmp_path / "data"])] == prepared
+    assert len(find_images([tmp_path / "data" / "*" / "*"])) == 6

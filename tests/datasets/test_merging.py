@@ -126,5 +126,14 @@ def test_lesions_of_the_collections_in_the_archive_are_the_same_in_every_source(
 
 
 def test_names_can_stay_as_they_are():
-    merged = merge_records([table("a", {"x": "MEL"}), table("b", {"y": "mel"})], harmonise=False)
-    assert merged.records["diagnosis"].tolist() == ["MEL", "mel"]
+    merged = merge_records(
+        [table("a", {"x": "MEL"}), table("b", {"y": "Melanoma"})], harmonise=False
+    )
+    assert merged.records["diagnosis"].tolist() == ["MEL", "Melanoma"]
+
+
+def test_spellings_of_one_name_are_joined_across_sources(news):
+    tables = [table("a", {"x": "Nevus", "z": "Nevus"}), table("b", {"y": "nevus"})]
+    merged = merge_records(tables, harmonise=False)
+    assert set(merged.records["diagnosis"]) == {"Nevus"}
+    assert "'nevus' is 'Nevus'" in news[0]

@@ -137,3 +137,74 @@ def test_an_id_that_a_spreadsheet_would_run_is_refused(files, image_id):
 
 def test_ids_that_only_look_like_numbers_are_kept(files):
     assert list(build(files, image_id=["-1", "+b", "-aB_c"])["image_id"]) == ["-1", "+b", "-aB_c"]
+
+
+@pytest.mark.parametrize("word", ["-1", "-1.0", -1, -1.0])
+def test_minus_one_is_unknown_in_every_field(files, word, news):
+    names = [name for name in RECORD_COLUMNS if name not in ("image_id", "path", "source")]
+    records = build(files, **{name: [word] * 3 for name in names})
+    for name in set(names) - {"age"}:
+        assert records[name].tolist() == [""] * 3, name
+    assert records["age"].tolist() == [-1] * 3
+    assert news == []
+
+
+def test_a_dropped_age_is_said(files, news):
+    assert build(files, age=["85+", "-5", "40"])["age"].tolist() == [85, -1, 40]
+    assert "'b' (-5)" in news[0]
+
+
+def test_ids_have_one_spelling(files):
+    records = build(
+        files,
+        image_id=["isic_0000001.jpg", " b.PNG", "c"],
+        lesion_id=["ham_1", "HAM_1", ""],
+        patient_id=["12", "12.0", "12"],
+    )
+    assert records["image_id"].tolist() == ["ISIC_0000001", "b", "c"]
+    assert records["lesion_id"].tolist() == ["HAM_1", "HAM_1", ""]
+    assert set(records["patient_id"]) == {"12"}
+
+
+def test_ids_that_differ_in_their_suffix_are_repeated(files):
+    with pytest.raises(UserError, match="image_id 'a' stands in more than one row"):
+        build(files, image_id=["a.jpg", "a.png", "c"])
+
+
+def test_image_ids_that_differ_in_case_are_said(files, news):
+    assert build(files, image_id=["a", "A", "c"])["image_id"].tolist() == ["a", "A", "c"]
+    assert "1 image ids differ from another in case" in news[0]
+    assert "'a' and 'A'" in news[0]
+
+
+def test_classes_that_differ_in_case_are_one(files, news):
+    records = build(files, diagnosis=["Malignant", "malignant", "benign"])
+    assert records["diagnosis"].tolist() == ["Malignant", "Malignant", "benign"]
+    assert "'malignant' is 'Malignant'" in news[0]
+
+
+@pytest.mark.parametrize("name", ["mel\nnv", "mel; nv", "mel\u2028"])
+def test_a_diagnosis_that_cannot_be_a_line_is_named_with_its_image(files, name):
+    with pytest.raises(
+        UserError, match=r"image 'b': the diagnosis '.*' holds .*; rename it"
+    ) as error:
+        build(files, diagnosis=["x", name + "x", "y"])
+    assert "\n" not in str(error.value)
+
+
+def test_downsampled_copies_are_linked_whatever_the_source(files):
+    records = build(files, image_id=["ISIC_0000001", "train__nv__isic_0000001_downsampled", "c"])
+    assert records["link"].tolist() == ["ISIC_0000001", "ISIC_0000001", ""]
+    assert "link" not in build(files, image_id=["a_downsampled", "b", "c"])
+
+
+def test_copies_join_what_a_source_has_linked(files):
+    ids = ["a", "a_downsampled", "c"]
+    assert build(files, image_id=ids, link=["l", "m", "m"])["link"].tolist() == ["l", "l", "l"]
+
+
+def test_a_file_that_two_rows_name_is_linked_and_said(files, tmp_path, news):
+    (tmp_path / "link.jpg").symlink_to(files[0])
+    records = build([files[0], files[1], str(tmp_path / "link.jpg")])
+    assert records["link"].tolist() == ["a", "", "a"]
+    assert "2 images are of files that others are of too: 'a', 'c'; they are linked" in news[0]

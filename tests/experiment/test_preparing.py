@@ -91,3 +91,35 @@ def test_a_splits_file_without_an_image_is_refused_before_the_audit(tmp_path, mo
     options = replace(FEW, split_file=path)
     with pytest.raises(UserError, match=r"has no row for 'p1', .* --drop-leaks"):
         tfskin.prepare("table", table, output=tmp_path, options=options)
+
+
+def test_unknown_patients_are_no_group_and_odd_ids_are_said(tmp_path, table, news):
+    rows = pd.read_csv(table, dtype=str, keep_default_na=False).drop(columns=["split"])
+    rows["patient_id"] = ["-1", "-1.0", "NaN"] * 5 + ["P"] * 12 + ["Q", "R", "S"]
+    rows["age"] = ["85+", "-5", *["40"] * 28]
+    rows.loc[[0, 1], "label"] = ["mel", "Nv"]
+    rows.to_csv(table, index=False)
+    options = replace(FEW, name="odd")
+    shards = tfskin.prepare("table", table, output=tmp_path / "out", options=options)
+    groups = pd.read_csv(shards.folder / "splits.csv").set_index("image_id")["group"]
+    assert groups[[f"p{number}" for number in range(0, 14, 2)]].nunique() == 7
+    text = "\n".join(news)
+    for line in (
+        "1 ages are below 0 or above 120 and are taken as unknown: those of 'p1' (-5)",
+        "'Nv' is 'nv'",
+        "1 lesions have two diagnoses or more: 'l0' (p0: mel, p1: nv)",
+        "patient_id 'P' stands for 12 of 30 images (40%)",
+    ):
+        assert line in text
+    assert set(shards.counts["train"]) == {"mel", "nv"}
+
+
+def test_a_diagnosis_that_train_lacks_is_said(tmp_path, table, news):
+    rows = pd.read_csv(table, dtype=str).drop(columns=["lesion_id", "split"])
+    rows.loc[27:, "label"] = "UNK"
+    rows["split"] = [*["train"] * 18, *["val", "val", "test"] * 4]
+    rows.to_csv(table, index=False)
+    fractions = Fractions(train=0.8, val=0.1, calibration=0, test=0.1)
+    options = replace(FEW, name="lacks", fractions=fractions)
+    tfskin.prepare("table", table, output=tmp_path / "out", options=options)
+    assert any("no image of 'UNK' is in train (3 are in other splits)" in line for line in news)

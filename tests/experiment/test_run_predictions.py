@@ -7,7 +7,12 @@ import pytest
 
 import tfskin
 from tfskin.errors import UserError
-from tfskin.experiment.run_predictions import external_parts, image_keys, training_images
+from tfskin.experiment.run_predictions import (
+    check_class_names,
+    external_parts,
+    image_keys,
+    training_images,
+)
 from tfskin.runs import open_run
 
 
@@ -41,3 +46,18 @@ def test_folds_of_another_data_set_are_its_train_and_val(phantom_shards):
     assert external_parts(dealt, other_data(["test"])) == ["test"]
     with pytest.raises(UserError, match="name both in splits, or neither"):
         external_parts(dealt, other_data(["val", "test"]))
+
+
+@pytest.mark.parametrize(
+    ("names", "message"),
+    [
+        (["Malignant", "nv", "malignant"], "'Malignant' and 'malignant' differ in case, blanks"),
+        (["a b", "a_b"], "'a b' and 'a_b' differ in case, blanks"),
+        (["mel\nnv", "bkl"], "holds a line break"),
+        (["mel; nv", "bkl"], 'holds "; "'),
+    ],
+)
+def test_class_names_that_cannot_be_told_apart_or_read_back_are_refused(names, message):
+    with pytest.raises(UserError, match=message) as error:
+        check_class_names(names)
+    assert "\n" not in str(error.value)

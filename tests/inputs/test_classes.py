@@ -3,7 +3,7 @@ import pytest
 from tests.inputs.fake_shards import make_shards
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
-from tfskin.inputs import class_names, count_images
+from tfskin.inputs import class_names, count_images, describe_thin_classes
 
 
 @pytest.fixture
@@ -47,3 +47,9 @@ def test_shards_with_one_trained_diagnosis_are_refused(tmp_path):
     shards = make_shards(tmp_path, {"train": {"nv": 3}, "test": {"mel": 2}}, {})
     with pytest.raises(UserError, match="no training image of class 'mel'"):
         class_names(shards, None)
+
+
+def test_classes_that_cannot_be_learnt_are_said(shards):
+    line = describe_thin_classes(shards, None)
+    assert "2 of 4 classes have no training image, or one: 'bkl' (1), 'df' (0)" in line
+    assert describe_thin_classes(shards, {"z": ["nv"], "a": ["mel", "bkl"]}) == ""

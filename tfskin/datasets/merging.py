@@ -12,7 +12,8 @@ import pandas as pd
 
 from tfskin.datasets.diagnoses import common_name
 from tfskin.datasets.groups import group_records, name_groups
-from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN, UNKNOWN_AGE
+from tfskin.datasets.records import LINK_COLUMN, SPLIT_COLUMN
+from tfskin.datasets.words import UNKNOWN_AGE, join_spellings
 
 ISIC_ID = re.compile(r"(ISIC_\d{7})(_downsampled)?")
 """An id of the ISIC Archive; it means one image in every source."""
@@ -69,6 +70,7 @@ def merge_records(tables: Sequence[pd.DataFrame], *, harmonise: bool = True) -> 
     records["image_id"] = _distinct_ids(records["image_id"], origin)
     if harmonise:
         records["diagnosis"] = [common_name(name) for name in records["diagnosis"]]
+    records["diagnosis"] = join_spellings(records["diagnosis"], "diagnoses", "the merged sources")
     for column in (LINK_COLUMN, SPLIT_COLUMN):
         if column in records:
             records[column] = records[column].fillna("")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import re
 import shutil
 from collections.abc import Iterator
@@ -31,6 +30,7 @@ from tfskin.datasets.shards import FORMAT, SHARDS_FILE, SPLITS_FILE, VERSION, Sh
 from tfskin.datasets.shards_on_beam import write_splits_on_beam
 from tfskin.datasets.splits import check_disjoint
 from tfskin.datasets.splits_file import SPLITS, write_splits_csv
+from tfskin.datasets.verifying import join_digests, stored_number
 from tfskin.errors import UserError
 from tfskin.files import lock_folder, read_json, replace_folder, restore_folders, write_json
 from tfskin.startup import import_tensorflow_quietly
@@ -114,7 +114,7 @@ def check_name(name: str, version: str) -> None:
 def _make_rows(records: pd.DataFrame, splits: pd.Series, groups: np.ndarray) -> pd.DataFrame:
     """Every feature but the image's, and path and split, sorted by image_id."""
     rows = records[["path", *TEXT_FEATURES]].copy()
-    rows["age"] = records["age"].astype(float)
+    rows["age"] = [stored_number(age) for age in records["age"]]
     for name in FLAG_FEATURES:
         rows[name] = records[name].astype(np.int64) if name in records else UNKNOWN_FLAG
     rows[LINKED_BY] = records.get(LINKED_BY, "")
@@ -164,12 +164,12 @@ def _fill_folder(
         rows["group"].to_numpy(),
         rows[LINKED_BY].tolist(),
     )
-    digests = sorted(digest for part in parts.values() for digest in part.digests)
+    digests = [digest for part in parts.values() for digest in part.digests]
     about = {
         "format": FORMAT,
         "name": name,
         "version": version,
-        "fingerprint": hashlib.sha256("".join(digests).encode()).hexdigest(),
+        "fingerprint": join_digests(digests),
         "counts": {
             split: count_values(rows["diagnosis"][rows["split"] == split]) for split in parts
         },

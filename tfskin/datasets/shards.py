@@ -13,6 +13,7 @@ from tfskin.datasets.folds import fold_name, fold_number
 from tfskin.datasets.proof import count_faults, digest_file
 from tfskin.datasets.splits import check_disjoint
 from tfskin.datasets.splits_file import read_splits_table
+from tfskin.datasets.verifying import check_fingerprint, check_records_there
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import read_json
 
@@ -50,7 +51,11 @@ class Shards:
 
 
 def load_shards(
-    folder: Path | str, *, exclude: Sequence[str] = (), fold: int | None = None
+    folder: Path | str,
+    *,
+    exclude: Sequence[str] = (),
+    fold: int | None = None,
+    verify: bool = False,
 ) -> Shards:
     """The finished shards in a folder: ``<name>/<version>``, or ``<name>`` with one version in it.
 
@@ -59,11 +64,14 @@ def load_shards(
         exclude: artefacts (``datasets.artefacts.DETECTORS``) whose images are passed over, in
             every split.
         fold: the fold to take as val, the other folds being train, for shards that hold folds.
+        verify: whether every stored byte is compared with the fingerprint too, as a training does
+            when it begins. Ids, groups and labels always are.
 
     Raises:
         UserError: no such folder, no shards or unfinished ones in it, more than one version, a
-            shard file that is missing or of the wrong size, a proof that its splits share
-            nothing which fails, an artefact that was not looked for, or a fold that is not there.
+            shard file that is missing or of the wrong size or holds other records than were
+            written, a proof that its splits share nothing which fails, an artefact that was not
+            looked for, or a fold that is not there.
 
     Example:
         >>> shards = tfskin.load_shards("tfrecords/phantom")
@@ -97,6 +105,9 @@ def load_shards(
         )
     for file, size in sizes.items():
         _check_file(folder / file, size)
+    check_records_there(folder, values, table)
+    if verify:
+        check_fingerprint(folder, values)
     return shards
 
 

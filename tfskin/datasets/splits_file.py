@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.records import summarise_names
+from tfskin.datasets.words import clean_image_id
 from tfskin.errors import UserError, nearest_hint
 from tfskin.files import replace_file
 
@@ -57,6 +58,7 @@ def read_splits_csv(path: Path | str) -> pd.Series:
             f"{path}: image '{row['image_id']}': unknown split '{row['split']}'{hint}; "
             f"it is one of {', '.join(SPLITS)}, or fold0, fold1, ..."
         )
+    frame["image_id"] = frame["image_id"].map(clean_image_id)
     repeated = frame["image_id"][frame["image_id"].duplicated()]
     if len(repeated):
         raise UserError(f"{path}: image '{repeated.iloc[0]}' stands in two rows; keep one")

@@ -8,6 +8,7 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.annotation import Annotator
+from tfskin.datasets.finding import LeftOut
 from tfskin.errors import UserError
 from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
@@ -102,7 +103,9 @@ def stream_predictions(
     """
     options = options or PredictOptions()
     counts = counts or Counts()
-    total = count_images(images)
+    left_out = LeftOut()
+    total = count_images(images, left_out=left_out)
+    left_out.say("images")
     windows = options.stream.windows
     _check_output(options.output, images)
     paths = iterate_images(images)

@@ -13,6 +13,7 @@ import pandas as pd
 
 from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
 from tfskin.datasets.audit import Audit, audit_records, describe_problems
+from tfskin.datasets.cautions import describe_oddities, describe_untrained
 from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.groups import LinkedRecords, link_records
 from tfskin.datasets.merging import merge_records
@@ -122,6 +123,8 @@ def look_at_records(records: pd.DataFrame, options: PrepareOptions, folder: Path
     )
     if len(found.problems):
         logger.warning(f"{describe_problems(found)}")
+    for line in describe_oddities(found.records, group_records(found.records, found.duplicates)):
+        logger.warning(line)
     return found
 
 
@@ -194,8 +197,9 @@ def _prepare_records(
     output: Path | str,
     options: PrepareOptions,
 ) -> Shards:
-    if records["diagnosis"].nunique() < 2:
-        only = records["diagnosis"].iloc[0]
+    named = records["diagnosis"][records["diagnosis"] != ""]
+    if named.nunique() < 2:
+        only = named.iloc[0] if len(named) else "without a diagnosis"
         raise UserError(f"{name}: every image is '{only}'; a classifier needs two diagnoses")
     if options.split_file is not None and options.on_error == "fail" and not options.drop_leaks:
         apply_splits_csv(options.split_file, records)  # before the images are looked at
@@ -221,6 +225,8 @@ def _prepare_records(
         left_out=left_out,
         beam=beam_run(options, folder),
     )
+    for line in describe_untrained(kept, splits):
+        logger.warning(line)
     shards = write_shards(
         kept,
         splits,

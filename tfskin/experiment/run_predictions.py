@@ -10,6 +10,7 @@ from tfskin.datasets.folds import fold_number
 from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits_file import SPLITS
+from tfskin.datasets.words import find_near_spellings, forbidden_in_name
 from tfskin.errors import UserError, nearest_hint
 from tfskin.evaluation.decision import decide
 from tfskin.evaluation.predictions import ID_COLUMNS, Predictions
@@ -27,12 +28,19 @@ from tfskin.schema import ExternalConfig
 
 
 def check_class_names(names: list[str]) -> None:
-    """Refuse a class that is named like a column of the tables of predictions, or a formula.
+    """Refuse class names that can't be told apart, or that a table of predictions can't hold.
 
     Raises:
         UserError: names the class.
     """
+    for one, other in find_near_spellings(names):
+        raise UserError(
+            f"data.classes: '{one}' and '{other}' differ in case, blanks or Unicode form alone; "
+            f"join them, such as data.classes={{{one}: [{one}, {other}], ...}}, or prepare anew"
+        )
     for name in names:
+        if what := forbidden_in_name(name):
+            raise UserError(f"data.classes: {name!r} holds {what}; give the class another name")
         if name in (*ID_COLUMNS, "path", "predicted", "probability", "error"):
             raise UserError(
                 f"data.classes: '{name}' is a column of every table of predictions; give the "

@@ -27,7 +27,13 @@ from tfskin.experiment.fitting.network import build_network, check_parts, start_
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.experiment.run_predictions import check_class_names, predict_logits
 from tfskin.files import read_json, write_json, write_text
-from tfskin.inputs import class_names, damage_named, read_labels, records_order
+from tfskin.inputs import (
+    class_names,
+    damage_named,
+    describe_thin_classes,
+    read_labels,
+    records_order,
+)
 from tfskin.progress import silence
 from tfskin.runs import (
     Run,
@@ -129,6 +135,8 @@ def _begin(
     shards = find_shards_together(folder, config, distribution)
     names = class_names(shards, config.data.classes)
     check_class_names(names)
+    if thin := describe_thin_classes(shards, config.data.classes):
+        logger.warning(thin)
     checkpoint = None if overwrite else read_checkpoint(run.folder / "checkpoints")
     check_same_job(run, config, shards, distribution, checkpoint)
     former = _began_with(run) if checkpoint else {}

@@ -1,7 +1,7 @@
 """Shards -> batches: sampling, windows, decode, augment, sharing, pipeline."""
 
 from tfskin.inputs.augment import make_augment
-from tfskin.inputs.classes import class_names, count_images
+from tfskin.inputs.classes import class_names, count_images, describe_thin_classes
 from tfskin.inputs.decode import decode_and_resize, resize_image
 from tfskin.inputs.labels import (
     Sample,
@@ -29,6 +29,7 @@ __all__ = [
     "count_windows",
     "damage_named",
     "decode_and_resize",
+    "describe_thin_classes",
     "find_damage",
     "local_rows",
     "make_augment",

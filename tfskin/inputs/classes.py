@@ -30,13 +30,8 @@ def class_names(shards: Shards, classes: Classes | None) -> list[str]:
         UserError: a diagnosis that the shards do not have or that is in two classes; fewer than
             two classes; a class without a training image.
     """
-    table = label_table(shards, classes)
     names = list(classes) if classes is not None else diagnoses(shards)
-    train = shards.counts.get("train", {})
-    images = np.zeros(len(names), int)
-    for diagnosis, label in zip(diagnoses(shards), table, strict=True):
-        if label >= 0:
-            images[label] += train.get(diagnosis, 0)
+    images = _count_training_images(shards, classes, len(names))
     if len(names) < 2:
         raise UserError(f"data.classes: a classifier needs two classes or more, got {names}")
     empty = [name for name, count in zip(names, images, strict=True) if not count]
@@ -46,6 +41,31 @@ def class_names(shards: Shards, classes: Classes | None) -> list[str]:
             "data.classes or prepare shards that have some"
         )
     return names
+
+
+def describe_thin_classes(shards: Shards, classes: Classes | None) -> str:
+    """A line about the classes that have no training image, or one; "" where all have more."""
+    names = class_names(shards, classes)
+    counts = _count_training_images(shards, classes, len(names))
+    few = {name: count for name, count in zip(names, counts, strict=True) if count < 2}
+    if not few:
+        return ""
+    shown = ", ".join(f"'{name}' ({count})" for name, count in list(few.items())[:5])
+    more = f" and {len(few) - 5} more" if len(few) > 5 else ""
+    return (
+        f"{shards.folder}: {len(few)} of {len(names)} classes have no training image, or one: "
+        f"{shown}{more}; the network can't learn them; leave them out with data.classes"
+    )
+
+
+def _count_training_images(shards: Shards, classes: Classes | None, number: int) -> np.ndarray:
+    """The training images of each class: int (number,)."""
+    images = np.zeros(number, int)
+    train = shards.counts.get("train", {})
+    for diagnosis, label in zip(diagnoses(shards), label_table(shards, classes), strict=True):
+        if label >= 0:
+            images[label] += train.get(diagnosis, 0)
+    return images
 
 
 def label_table(shards: Shards, classes: Classes | None) -> np.ndarray:

@@ -108,3 +108,34 @@ def test_links_are_followed_but_not_in_circles(tmp_path):
 )
 def test_any_letters_before_a_digit_or_dash_are_a_class(tmp_path_factory, label, rest):
     assert _class_of_name(tmp_path_factory.getbasetemp() / f"{label}{rest}.jpg", None) == label
+
+
+def test_images_are_known_by_what_is_in_them_and_masks_are_none(tmp_path, news):
+    names = ["nv/1.jpg", "nv/2.jpg", "nv/3.jpg", "mel/4.jpg", "nv/1_segmentation.png"]
+    write_images(tmp_path, names)
+    for old, new in (("nv/1.jpg", "nv/1.jfif"), ("nv/2.jpg", "nv/2.jpe"), ("nv/3.jpg", "nv/3")):
+        (tmp_path / old).rename(tmp_path / new)
+    (tmp_path / "nv" / "notes.txt").write_text("no image")
+    records = read(tmp_path)
+    assert records["image_id"].tolist() == ["mel__4", "nv__1", "nv__2", "nv__3"]
+    assert news == [f"{tmp_path}: left out 2 of 6 files: 1 masks or superpixels, 1 no image (.txt)"]
+
+
+def test_split_folders_that_write_a_class_in_two_ways_have_one(tmp_path, news):
+    names = [f"{split}/{name}/{split}{name}.jpg" for split in ("train", "test") for name in "AB"]
+    write_images(tmp_path, [name.lower() if "test" in name else name for name in names])
+    assert set(read(tmp_path)["diagnosis"]) == {"a", "b"}
+    assert "taken as one" in news[0]
+
+
+def test_an_image_of_the_archive_in_train_and_test_is_linked(tmp_path):
+    write_images(tmp_path, ["train/a/ISIC_0000001.jpg", "train/b/2.jpg", "test/a/ISIC_0000001.jpg"])
+    records = read(tmp_path).set_index("split")
+    assert set(records.loc[records["image_id"].str.contains("ISIC"), "link"]) == {"ISIC_0000001"}
+
+
+def test_a_folder_without_images_says_what_is_in_it(tmp_path):
+    (tmp_path / "a").mkdir()
+    (tmp_path / "a" / "x.dcm").write_text("DICM")
+    with pytest.raises(UserError, match=r"no image in it \(left out 1 of 1 files: 1 no image"):
+        read(tmp_path)

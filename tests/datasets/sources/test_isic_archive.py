@@ -173,3 +173,10 @@ def test_the_first_tools_columns_are_read(tmp_path):
     assert records["diagnosis"].tolist() == ["nevus", "malignant"]
     assert records["age"].tolist() == [30, -1]
     assert records["sex"].tolist() == ["female", "male"]
+
+
+def test_a_level_that_says_nothing_gives_way_to_a_broader_one(download):
+    rows = archive_rows()
+    rows[0] |= {"diagnosis_4": "NA", "diagnosis_3": "-1"}
+    write_rows(download / "metadata.csv", rows)
+    assert read_records("isic_archive", download)["diagnosis"].iloc[0] == "Benign melanocytic"

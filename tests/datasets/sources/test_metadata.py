@@ -61,3 +61,29 @@ def test_a_broken_file_is_named(tmp_path, text, words):
 def test_a_missing_column_lists_what_is_there(tmp_path):
     with pytest.raises(UserError, match=r"no column 'idd' \(did you mean 'id'\?\); found: id, x;"):
         read(tmp_path, "id,x\n1,2\n").require("idd", remedy="choose one")
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ('id,x\n1,a\n2,"b\n3,c\n4,d\n', "line 3: "),
+        ('id,x\n1,a\n2,"b\n3,c\n4,d"\n5,e\n', "line 3: a quotation mark swallows .* line 5"),
+        ('id\n1\n"2\n3"\n', "line 3: a quotation mark swallows"),
+        ('id;x\n1;"a\n2;b"\n', "line 2: a quotation mark swallows"),
+    ],
+)
+def test_a_quotation_mark_that_swallows_rows_is_named_with_its_line(tmp_path, text, words):
+    with pytest.raises(UserError, match=rf"rows\.csv: {words}.*mend its quotation marks"):
+        read(tmp_path, text)
+
+
+def test_a_note_may_be_of_several_lines(tmp_path):
+    metadata = read(
+        tmp_path, 'id,x,y\n1,"a note\nof, say, two lines",b\n2,c,d\n'.replace(", ", " ")
+    )
+    assert len(metadata.rows) == 2
+
+
+def test_a_word_for_nothing_is_empty(tmp_path):
+    with pytest.raises(UserError, match=r"line 3: 'x' is '-1\.0', which is no value; fill it in"):
+        read(tmp_path, "id,x\n1,a\n2,-1.0\n").require_values("x", remedy="")

@@ -2,9 +2,10 @@ import importlib
 import sys
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
-from tests.datasets.sources.images import write_images
+from tests.datasets.sources.images import write_images, write_rows
 from tfskin.datasets.options import SourceOptions
 from tfskin.datasets.records import RECORD_COLUMNS
 from tfskin.datasets.sources import SOURCES, read_records
@@ -131,3 +132,100 @@ def test_a_layout_that_reads_an_empty_folder_breaks_the_contract(own, monkeypatc
     monkeypatch.setattr(own_layouts, "read_table", read_table, raising=False)
     with pytest.raises(AssertionError, match="is read without an error"):
         check_source("own_layouts:read_table", own)
+
+
+def write_layout(source: str, folder: Path) -> Path:
+    """An example of a layout below ``folder``; its metadata file."""
+    from tests.datasets.sources import test_challenges as challenges
+
+    ids = [f"ISIC_000000{number}" for number in range(4)]
+    if source == "ham10000":
+        rows = [
+            {"lesion_id": f"HAM_{n}", "image_id": ids[n], "dx": dx, "age": "50", "dataset": "vidir"}
+            for n, dx in enumerate(("mel", "nv", "nv", "bkl"))
+        ]
+        write_images(folder / "HAM10000_images_part_1", [f"{name}.jpg" for name in ids])
+        return write_rows(folder / "HAM10000_metadata.csv", rows)
+    if source == "isic_archive":
+        rows = [
+            {"isic_id": ids[n], "diagnosis_1": dx, "age_approx": "50", "copyright_license": "CC-0"}
+            for n, dx in enumerate(("Benign", "Malignant", "Benign", "Benign"))
+        ]
+        write_images(folder / "images", [f"{name}.jpg" for name in ids])
+        return write_rows(folder / "metadata.csv", rows)
+    if source == "table":
+        rows = [
+            {"path": f"{ids[n]}.jpg", "label": dx, "patient_id": f"P{n}", "split": "train"}
+            for n, dx in enumerate(("a", "b", "b", "b"))
+        ]
+        write_images(folder, [f"{name}.jpg" for name in ids])
+        return write_rows(folder / "t.csv", rows)
+    getattr(challenges, f"write_{source.removeprefix('isic_')}")(folder)
+    named = next(table for table in sorted(folder.rglob("*.csv")) if WHOLE[source] in table.name)
+    for other in folder.rglob("*GroundTruth.csv"):  # a file stands for its own part alone
+        if other != named and WHOLE[source] != "Metadata":
+            other.unlink()
+    return named
+
+
+WHOLE = {
+    **dict.fromkeys(["isic_2016", "isic_2018", "isic_2019"], "Training"),
+    "isic_2017": "Training_Part3_GroundTruth",
+    "isic_2020": "GroundTruth",
+    "isic_2024": "train-metadata",
+    "milk10k": "Metadata",
+}
+
+
+@pytest.mark.parametrize("source", sorted(set(SOURCES) - {"phantom", "image_folder"}))
+def test_a_source_named_by_its_file_or_its_folder_is_the_same(source, tmp_path):
+    file = write_layout(source, tmp_path)
+    by_folder, by_file = read_records(source, tmp_path), read_records(source, file)
+    assert len(by_folder) >= 2
+    pd.testing.assert_frame_equal(by_folder, by_file)
+
+
+def test_2020_knows_its_lesions_by_either_truth_file(tmp_path):
+    from tests.datasets.sources.test_challenges import write_2020
+
+    write_2020(tmp_path)
+    new = tmp_path / "ISIC_2020_Training_GroundTruth_v2.csv"
+    rows = pd.read_csv(new, dtype=str)
+    old = tmp_path / "ISIC_2020_Training_GroundTruth.csv"
+    rows.drop(columns=["lesion_id"]).to_csv(old, index=False)
+    by_file = read_records("isic_2020", old)
+    pd.testing.assert_frame_equal(by_file, read_records("isic_2020", tmp_path))
+    assert set(by_file["lesion_id"]) == {f"IL_{number}" for number in range(4)}
+
+
+@pytest.mark.parametrize("source", sorted(set(SOURCES) - {"phantom"}))
+def test_every_source_tells_what_it_leaves_out(source, tmp_path, news):
+    if source == "image_folder":
+        write_images(tmp_path, ["a/1.jpg", "b/1.jpg"])
+        place = tmp_path / "a"
+    else:
+        write_layout(source, tmp_path)
+        place = next((path.parent for path in tmp_path.rglob("*.jpg")), tmp_path)
+    if source == "isic_2024":
+        pytest.skip("its images lie in one HDF5 file")
+    write_images(place, ["ISIC_0000000_segmentation.png"])
+    (place / "notes.txt").write_text("text")
+    records = read_records(source, tmp_path)
+    assert not records["path"].str.contains("segmentation").any()
+    (line,) = [line for line in news if "left out" in line]
+    assert "1 no image (.txt)" in line
+    assert "masks or superpixels" in line
+
+
+def test_the_same_image_from_two_sources_is_one(tmp_path):
+    from tfskin.datasets.merging import merge_records
+
+    write_layout("ham10000", tmp_path / "ham")
+    names = [f"isic_000000{number}.JPG" for number in range(4)]
+    write_images(tmp_path / "table", names)
+    rows = [{"image_id": name, "path": name, "label": "nv"} for name in names]
+    table = write_rows(tmp_path / "table" / "t.csv", rows)
+    tables = [read_records("ham10000", tmp_path / "ham"), read_records("table", table)]
+    merged = merge_records(tables)
+    assert merged.repeated == 4
+    assert len(merged.records) == 4

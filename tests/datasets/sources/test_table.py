@@ -153,3 +153,20 @@ def test_each_scale_of_skin_and_the_clinic_have_a_column(folder, given, column):
     records = read(write_rows(folder / "t.csv", [row | {given: "2"} for row in ROWS]))
     found = {name for name in ("fitzpatrick", "skin_tone", "clinic") if "2" in set(records[name])}
     assert found == {column}
+
+
+def test_paths_are_found_however_they_are_spelt(tmp_path):
+    written = ["caf\u00e9\\a.jpg", "caf\u00e9/B.JPG", "cafe\u0301/c", "d e.jpg"]
+    write_images(tmp_path, ["cafe\u0301/a.jpg", "cafe\u0301/b.jpg", "cafe\u0301/c.jpg", "d e.jpg"])
+    rows = [{"path": path, "label": "x"} for path in written]
+    records = read(write_rows(tmp_path / "t.csv", rows, delimiter=";"))
+    assert [path.rpartition("/")[2] for path in records["path"]] == [
+        *("a.jpg", "b.jpg", "c.jpg", "d e.jpg"),
+    ]
+
+
+def test_an_unknown_split_or_source_is_none(folder):
+    rows = [{**row, "split": "NA", "source": "-1"} for row in ROWS]
+    records = read(write_rows(folder / "t.csv", rows))
+    assert set(records["split"]) == {""}
+    assert set(records["source"]) == {"table"}

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from tfskin.datasets.records import IMAGE_SUFFIXES
-from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata, take_images
+from tfskin.datasets.finding import walk_files
+from tfskin.datasets.sources.images import data_folder, index_images
+from tfskin.datasets.sources.metadata import Metadata, check_unique, read_metadata
+from tfskin.datasets.words import clean_image_id
 from tfskin.errors import UserError
 
 _PARTS = {"training": "train", "train": "train", "validation": "val", "test": "test"}
-# Superpixels and masks lie among the images of some challenges.
-_NO_IMAGES = re.compile(r"_(superpixels|segmentation|mask)$", re.IGNORECASE)
-_ENDING = re.compile(r"\.(jpe?g|png)$", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -61,8 +59,9 @@ def read_challenge(path: Path, images: Path | str | None, layout: Challenge) -> 
             id twice.
     """
     tables = require_tables(path, layout.truth, example=layout.example)
-    known = index_images(Path(images) if images is not None else path)
-    further = find_tables(path if path.is_dir() else path.parent, layout.further)
+    folder = data_folder(path)
+    known = index_images(Path(images) if images is not None else folder)
+    further = find_tables(folder, layout.further)
     remedy = f"{layout.name.upper().replace('_', ' ')} is published with it"
     parts = []
     for table in tables:
@@ -72,12 +71,13 @@ def read_challenge(path: Path, images: Path | str | None, layout: Challenge) -> 
         parts.append(
             {
                 "image_id": ids,
-                "path": take_images(metadata, ids, known),
+                "path": known.take(metadata, ids),
                 "diagnosis": read_one_hot(metadata, layout.classes, none=layout.none),
                 **{name: value_of(about, ids, *held) for name, held in layout.columns.items()},
                 "split": part_of(table),
             }
         )
+    known.say()
     return join_parts(parts) | {"image_type": "dermoscopic", "source": layout.name}
 
 
@@ -91,7 +91,7 @@ def find_tables(folder: Path, pattern: str) -> list[Path]:
     if folder.is_file():
         return [folder] if regex.fullmatch(folder.name) else []
     found: dict[str, Path] = {}
-    for place, name in _walk(folder):
+    for place, name in walk_files(folder):
         if regex.fullmatch(name):
             found.setdefault(name, Path(place).absolute() / name)
     return [found[name] for name in sorted(found)]
@@ -117,26 +117,10 @@ def part_of(file: Path) -> str:
     return "train"
 
 
-def index_images(folder: Path) -> dict[str, str]:
-    """Name without suffix -> absolute path of every image below ``folder``, masks left out."""
-    folder = folder.expanduser().absolute()
-    if folder.is_file():
-        folder = folder.parent
-    if not folder.is_dir():
-        raise UserError(f"{folder}: no such folder of images; give the one that holds them")
-    known: dict[str, str] = {}
-    for place, name in _walk(folder):
-        stem, suffix = os.path.splitext(name)  # noqa: PTH122
-        wanted = suffix.lower() in IMAGE_SUFFIXES and not _hidden(name)
-        if wanted and not _NO_IMAGES.search(stem):
-            known.setdefault(stem, os.path.join(place, name))  # noqa: PTH118
-    return known
-
-
 def read_ids(metadata: Metadata, *names: str, remedy: str) -> pd.Series:
-    """The image ids of a table, without an image's suffix, each once."""
+    """The image ids of a table as ``words.clean_image_id`` writes them, each once."""
     ids = metadata.require_values(*names, remedy=remedy)
-    ids = ids.str.replace(_ENDING, "", regex=True)
+    ids = ids.map(clean_image_id)
     check_unique(metadata, ids)
     return ids
 
@@ -158,7 +142,7 @@ def read_one_hot(
     present = [name for name in classes if metadata.find(name)]
     if len(present) + (none is not None) < 2:
         metadata.require(classes[0], remedy=f"it needs one of {', '.join(classes)} each")
-    values = pd.DataFrame({name: metadata.get(name) for name in present})
+    values = pd.DataFrame({name: metadata.require(name, remedy="") for name in present})
     numbers = values.apply(pd.to_numeric, errors="coerce")
     wrong = ~numbers.isin([0.0, 1.0])
     if wrong.to_numpy().any():
@@ -197,6 +181,17 @@ def look_up(tables: Sequence[Path], key: Sequence[str], ids: pd.Series) -> Metad
     return Metadata(file=tables[0], rows=found)
 
 
+def add_columns(
+    metadata: Metadata, tables: Sequence[Path], key: Sequence[str], ids: pd.Series
+) -> Metadata:
+    """The table with the columns that only further tables have, as :func:`look_up` finds them."""
+    further = look_up(tables, key, ids)
+    if further is None:
+        return metadata
+    fresh = [name for name in further.rows if metadata.find(str(name)) is None]
+    return Metadata(metadata.file, metadata.rows.join(further.rows[fresh]))
+
+
 def value_of(metadata: Metadata | None, ids: pd.Series, *names: str) -> pd.Series:
     """A column of :func:`look_up`'s rows, or "" in every row."""
     return pd.Series("", index=ids.index) if metadata is None else metadata.get(*names)
@@ -212,14 +207,3 @@ def join_parts(parts: Sequence[dict[str, Any]]) -> dict[str, Any]:
     if set(columns["split"]) <= {"train"}:
         del columns["split"]
     return {str(name): values for name, values in columns.items()}
-
-
-def _walk(folder: Path) -> Iterator[tuple[str, str]]:
-    """``(folder, file's name)`` of all below a folder, in order, without what is hidden."""
-    for place, children, names in os.walk(folder, followlinks=True):
-        children[:] = sorted(name for name in children if not _hidden(name))
-        yield from ((place, name) for name in sorted(names))
-
-
-def _hidden(name: str) -> bool:
-    return name.startswith(".") or name == "__MACOSX"

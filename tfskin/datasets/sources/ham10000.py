@@ -7,12 +7,13 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import build_records
+from tfskin.datasets.sources.images import index_places
 from tfskin.datasets.sources.metadata import (
     check_unique,
-    find_images,
     find_metadata,
     read_metadata,
 )
+from tfskin.datasets.words import clean_image_id
 from tfskin.errors import UserError
 
 DIAGNOSES = ("akiec", "bcc", "bkl", "df", "mel", "nv", "vasc")
@@ -50,6 +51,7 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
     """
     metadata = read_metadata(find_metadata(path, METADATA_NAMES))
     ids = metadata.require_values("image_id", remedy=_REMEDY)
+    ids = ids.map(clean_image_id)
     check_unique(metadata, ids)
     diagnoses = metadata.require_values("dx", remedy=_REMEDY)
     strange = diagnoses.index[~diagnoses.isin(DIAGNOSES)]
@@ -61,10 +63,13 @@ def read_ham10000(path: Path, *, images: Path | str | None = None) -> pd.DataFra
     lesions = metadata.require_values("lesion_id", remedy=f"{_REMEDY}, and splits need it")
     folder = Path(images) if images is not None else metadata.file.parent
     places = (".",) if images is not None else IMAGE_FOLDERS
+    known = index_places(folder, places)
+    paths = known.take(metadata, ids)
+    known.say()
     return build_records(
         {
             "image_id": ids,
-            "path": find_images(metadata, ids, folder, places),
+            "path": paths,
             "diagnosis": diagnoses,
             "lesion_id": lesions,
             "age": metadata.get("age"),

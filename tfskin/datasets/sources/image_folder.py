@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pandas as pd
 
+from tfskin.datasets.finding import LeftOut, is_hidden, list_images, walk_images
 from tfskin.datasets.records import SPLIT_COLUMN, build_records
-from tfskin.datasets.sources.metadata import list_images
 from tfskin.datasets.sources.split_names import SPLIT_NAMES
+from tfskin.datasets.words import strip_suffix
 from tfskin.errors import UserError
 
 # Letters (of any script) up to the first digit, underscore or dash.
 _PREFIX = re.compile(r"([^\W\d_]+)[\d_-]")
-_IGNORED_FOLDERS = frozenset({"__MACOSX"})
 
 
 def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) -> pd.DataFrame:
@@ -25,8 +24,9 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
     Three layouts: ``root/class/*`` (sub-folders of a class count too), ``root/train/class/*``
     with ``val`` (also valid, validation) and ``test``, and images directly in the folder whose
     name begins with the class: the letters before the first digit, underscore or dash, or
-    ``prefixes``. Split folders may hold images of the third kind too. Hidden files, and files
-    that are no images, are left out.
+    ``prefixes``. Split folders may hold images of the third kind too. Left out, and told, are
+    hidden files, masks (``..._segmentation``) and files that are no images: a file whose suffix is
+    none of an image's is judged by its first bytes.
 
     ``image_id`` is the path below the folder without its suffix, '/' written '__'. There are no
     lesion ids: group near duplicates before splitting.
@@ -55,18 +55,21 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
             "keep either split folders or class folders there"
         )
     is_split = any(splits)
+    left_out = LeftOut()
     rows: list[tuple[Path, str, str]] = []
     if is_split:
-        stray = list_images(root)
+        stray = list_images(root, left_out)
         if stray:
             raise UserError(f"{stray[0]}: lies beside split folders; move it into one of them")
         for folder, split in zip(folders, splits, strict=True):
-            rows += [(file, label, split) for file, label in _read_classes(folder, prefixes)]
+            found = _read_classes(folder, prefixes, left_out)
+            rows += [(file, label, split) for file, label in found]
     else:
-        rows += [(file, label, "") for file, label in _read_classes(root, prefixes)]
-    _check_classes(root, [label for _, label, _ in rows])
+        rows += [(file, label, "") for file, label in _read_classes(root, prefixes, left_out)]
+    _check_classes(root, [label for _, label, _ in rows], left_out)
+    left_out.say(root)
     columns = {
-        "image_id": ["__".join(f.relative_to(root).with_suffix("").parts) for f, _, _ in rows],
+        "image_id": [strip_suffix("__".join(f.relative_to(root).parts)) for f, _, _ in rows],
         "path": [str(file) for file, _, _ in rows],
         "diagnosis": [label for _, label, _ in rows],
         "source": "image_folder",
@@ -78,16 +81,16 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
 
 def _list_folders(folder: Path) -> list[Path]:
     return sorted(
-        child
-        for child in folder.iterdir()
-        if child.is_dir() and not child.name.startswith(".") and child.name not in _IGNORED_FOLDERS
+        child for child in folder.iterdir() if child.is_dir() and not is_hidden(child.name)
     )
 
 
-def _read_classes(folder: Path, prefixes: Mapping[str, str] | None) -> Iterator[tuple[Path, str]]:
+def _read_classes(
+    folder: Path, prefixes: Mapping[str, str] | None, left_out: LeftOut
+) -> Iterator[tuple[Path, str]]:
     """``(file, class)`` of one folder: by its sub-folders, or else by its files' names."""
-    loose = list_images(folder)
-    classes = [(child, sorted(_walk_images(child))) for child in _list_folders(folder)]
+    loose = list_images(folder, left_out)
+    classes = [(child, sorted(walk_images(child, left_out))) for child in _list_folders(folder)]
     classes = [(child, files) for child, files in classes if files]
     if loose and classes:
         raise UserError(f"{loose[0]}: lies beside class folders; move it into one of them")
@@ -101,18 +104,6 @@ def _read_classes(folder: Path, prefixes: Mapping[str, str] | None) -> Iterator[
             yield file, child.name
     for file in loose:
         yield file, _class_of_name(file, prefixes)
-
-
-def _walk_images(folder: Path) -> Iterator[Path]:
-    seen = set()
-    for place, children, _ in os.walk(folder, followlinks=True):
-        real = os.path.realpath(place)
-        if real in seen:  # a link that leads back up
-            children.clear()
-            continue
-        seen.add(real)
-        children[:] = [name for name in children if not name.startswith(".")]
-        yield from list_images(Path(place))
 
 
 def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
@@ -133,9 +124,10 @@ def _class_of_name(file: Path, prefixes: Mapping[str, str] | None) -> str:
     return prefixes[max(fitting, key=len)]
 
 
-def _check_classes(root: Path, labels: list[str]) -> None:
+def _check_classes(root: Path, labels: list[str], left_out: LeftOut) -> None:
     if not labels:
-        raise UserError(f"{root}: there is no image in it; give a folder that holds images")
+        why = f" ({left_out.describe()})" if left_out.reasons.total() else ""
+        raise UserError(f"{root}: there is no image in it{why}; give a folder that holds images")
     if len(set(labels)) == 1:
         raise UserError(
             f"{root}: all images are of one class, '{labels[0]}'; give the folder that holds "

@@ -8,13 +8,13 @@ import pandas as pd
 
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
-    index_images,
     join_parts,
     part_of,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import read_metadata, take_images
+from tfskin.datasets.sources.images import data_folder, index_images
+from tfskin.datasets.sources.metadata import read_metadata
 from tfskin.errors import UserError
 
 _TRUTH = r"ISBI2016_ISIC_Part3_(Training|Test)_GroundTruth\.csv"
@@ -46,7 +46,7 @@ def read_isic_2016(path: Path, *, images: Path | str | None = None) -> pd.DataFr
         tables = require_tables(
             path, _TRUTH_B, example="ISBI2016_ISIC_Part3_*_GroundTruth.csv (or Part3B)"
         )
-    known = index_images(Path(images) if images is not None else path)
+    known = index_images(Path(images) if images is not None else data_folder(path))
     parts = []
     for table in tables:
         metadata = read_metadata(table, header=("image", "label"))
@@ -61,10 +61,11 @@ def read_isic_2016(path: Path, *, images: Path | str | None = None) -> pd.DataFr
         parts.append(
             {
                 "image_id": ids,
-                "path": take_images(metadata, ids, known),
+                "path": known.take(metadata, ids),
                 "diagnosis": words.map(_LABELS),
                 "split": part_of(table),
             }
         )
+    known.say()
     columns = join_parts(parts) | {"image_type": "dermoscopic", "source": "isic_2016"}
     return build_records(columns, source=str(path))

@@ -9,12 +9,14 @@ import pandas as pd
 from tfskin.datasets.groups import group_records, name_groups
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
+    add_columns,
     find_tables,
-    index_images,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import archive_columns, read_metadata, take_images
+from tfskin.datasets.sources.images import data_folder, index_images
+from tfskin.datasets.sources.metadata import archive_columns, read_metadata
+from tfskin.datasets.words import clean_image_id
 
 _TRUTH_V2 = r"ISIC_2020_Training_GroundTruth_v2\.csv"
 _TRUTH = r"(ISIC_2020_Training_GroundTruth|train)\.csv"
@@ -51,12 +53,16 @@ def read_isic_2020(
     )
     metadata = read_metadata(tables[0])
     ids = read_ids(metadata, "image_name", "image", remedy="ISIC 2020 is published with it")
-    known = index_images(Path(images) if images is not None else path)
-    folder = path if path.is_dir() else path.parent
+    folder = data_folder(path)
+    if not tables[0].name.lower().endswith("_v2.csv"):  # the former table knew no lesions
+        metadata = add_columns(metadata, find_tables(folder, _TRUTH_V2), ("image_name",), ids)
+    known = index_images(Path(images) if images is not None else folder)
+    paths = known.take(metadata, ids)
+    known.say()
     return build_records(
         {
             "image_id": ids,
-            "path": take_images(metadata, ids, known),
+            "path": paths,
             "diagnosis": metadata.require_values(
                 label_column or "diagnosis", remedy="choose one of them as label_column"
             ),
@@ -77,8 +83,8 @@ def _link_duplicates(ids: pd.Series, tables: list[Path]) -> pd.Series | str:
     remedy = "the list of duplicates has it"
     place = {image_id: number for number, image_id in enumerate(ids)}
     ends = {
-        "first": pairs.require("image_name_1", remedy=remedy).map(place),
-        "second": pairs.require("image_name_2", remedy=remedy).map(place),
+        "first": pairs.require("image_name_1", remedy=remedy).map(clean_image_id).map(place),
+        "second": pairs.require("image_name_2", remedy=remedy).map(clean_image_id).map(place),
     }
     duplicates = pd.DataFrame(ends).dropna()  # the list is of more than one file
     return name_groups(ids, group_records(pd.DataFrame(index=ids.index), duplicates))

@@ -9,13 +9,14 @@ import pandas as pd
 from tfskin.datasets.containers import container_path, list_container
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
+    add_columns,
     find_tables,
-    index_images,
-    look_up,
     read_ids,
     require_tables,
 )
-from tfskin.datasets.sources.metadata import Metadata, archive_columns, read_metadata, take_images
+from tfskin.datasets.sources.images import ImageIndex, data_folder, index_images
+from tfskin.datasets.sources.metadata import Metadata, archive_columns, read_metadata
+from tfskin.datasets.words import clean_image_id
 
 _TRUTH = r"(train-metadata|ISIC_2024_Training_GroundTruth)\.csv"
 _PERMISSIVE = r"ISIC_2024_Permissive_Training_GroundTruth\.csv"
@@ -55,15 +56,15 @@ def read_isic_2024(
     )
     metadata = read_metadata(tables[0])
     ids = read_ids(metadata, "isic_id", remedy="ISIC 2024 is published with it")
-    folder = path if path.is_dir() else path.parent
-    further = look_up(find_tables(folder, _FURTHER), ("isic_id",), ids)
-    if further is not None:
-        fresh = [name for name in further.rows if name not in metadata.rows]
-        metadata = Metadata(metadata.file, metadata.rows.join(further.rows[fresh]))
+    folder = data_folder(path)
+    metadata = add_columns(metadata, find_tables(folder, _FURTHER), ("isic_id",), ids)
+    known = _find_images(Path(images) if images is not None else folder)
+    paths = known.take(metadata, ids)
+    known.say()
     return build_records(
         {
             "image_id": ids,
-            "path": _find_images(metadata, ids, Path(images) if images is not None else folder),
+            "path": paths,
             "diagnosis": _read_diagnoses(metadata, label_column),
             **archive_columns(metadata),
             "source": "isic_2024",
@@ -72,15 +73,15 @@ def read_isic_2024(
     )
 
 
-def _find_images(metadata: Metadata, ids: pd.Series, place: Path) -> list[str]:
+def _find_images(place: Path) -> ImageIndex:
     containers = [place] if place.is_file() else find_tables(place, _CONTAINER)
     if not containers:
-        return take_images(metadata, ids, index_images(place))
+        return index_images(place)
     known: dict[str, str] = {}
     for file in containers:  # the test set's, or the permissive part's, may lie beside the whole
         for name in list_container(file):
-            known.setdefault(name, container_path(file.absolute(), name))
-    return take_images(metadata, ids, known)
+            known.setdefault(clean_image_id(name), container_path(file.absolute(), name))
+    return ImageIndex(known, "the folder or below")
 
 
 def _read_diagnoses(metadata: Metadata, label_column: str | None) -> pd.Series:

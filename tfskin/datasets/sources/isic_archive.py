@@ -7,14 +7,15 @@ from pathlib import Path
 import pandas as pd
 
 from tfskin.datasets.records import build_records
+from tfskin.datasets.sources.images import index_places
 from tfskin.datasets.sources.metadata import (
     Metadata,
     archive_columns,
     check_unique,
-    find_images,
     find_metadata,
     read_metadata,
 )
+from tfskin.datasets.words import clean_image_id
 from tfskin.errors import UserError
 
 METADATA_NAMES = ("metadata.csv", "metadata.tab")
@@ -59,13 +60,17 @@ def read_isic_archive(
         "name" if first_tool else "isic_id",
         remedy="download with 'isic image download', which writes it",
     )
+    ids = ids.map(clean_image_id)
     check_unique(metadata, ids)
     folder = Path(images) if images is not None else metadata.file.parent
     places = (".",) if images is not None else (".", "images")
+    known = index_places(folder, places)
+    paths = known.take(metadata, ids)
+    known.say()
     return build_records(
         {
             "image_id": ids,
-            "path": find_images(metadata, ids, folder, places),
+            "path": paths,
             "diagnosis": _read_diagnoses(metadata, label_column),
             **archive_columns(metadata),
             "source": "isic_archive",

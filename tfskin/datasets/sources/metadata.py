@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import csv
-import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
 from pathlib import Path
@@ -12,7 +11,8 @@ from typing import Any
 
 import pandas as pd
 
-from tfskin.datasets.records import IMAGE_SUFFIXES, summarise_names
+from tfskin.datasets.records import summarise_names
+from tfskin.datasets.words import says_nothing
 from tfskin.errors import UserError, nearest_hint
 
 _DELIMITERS = ("\t", ",", ";")
@@ -57,9 +57,14 @@ class Metadata:
         return None
 
     def get(self, *names: str) -> pd.Series:
-        """The values of the first of these columns that is there; else "" in every row."""
+        """The values of the first of these columns that is there; else "" in every row.
+
+        What stands for no value ("NaN", "-1", ...) is "" too, so that another column can say more.
+        """
         column = self.find(*names)
-        return pd.Series("", index=self.rows.index) if column is None else self.rows[column]
+        if column is None:
+            return pd.Series("", index=self.rows.index)
+        return self.rows[column].mask(self.rows[column].map(says_nothing), "")
 
     def require(self, *names: str, remedy: str) -> pd.Series:
         """The values of the first of these columns that is there.
@@ -78,18 +83,21 @@ class Metadata:
         return self.rows[column]
 
     def require_values(self, *names: str, remedy: str) -> pd.Series:
-        """As :meth:`require`, and no value may be empty."""
+        """As :meth:`require`, and no value may be empty, or a word for it such as "NaN"."""
         values = self.require(*names, remedy=remedy)
-        empty = values.index[values == ""]
+        empty = values.index[values.map(says_nothing)]
         if len(empty):
+            word = f"'{values[empty[0]]}', which is no value" if values[empty[0]] else "empty"
             raise UserError(
-                f"{self.file}: line {empty[0]}: '{values.name}' is empty; "
+                f"{self.file}: line {empty[0]}: '{values.name}' is {word}; "
                 "fill it in, or leave the row out"
             )
         return values
 
 
-def read_metadata(file: Path, *, header: Sequence[str] | None = None) -> Metadata:
+def read_metadata(
+    file: Path, *, header: Sequence[str] | None = None, errors: str = "strict"
+) -> Metadata:
     """The content of a CSV file, separated by commas, semicolons or tabs (seen from line 1).
 
     A byte-order mark is accepted, empty lines are skipped.
@@ -97,12 +105,14 @@ def read_metadata(file: Path, *, header: Sequence[str] | None = None) -> Metadat
     Args:
         file: the file.
         header: the column names of a file that has no header line.
+        errors: what becomes of bytes that are no UTF-8, as ``open`` takes it.
 
     Raises:
-        UserError: not UTF-8, no header, a column twice, or a line with another number of fields.
+        UserError: not UTF-8, no header, a column twice, a line with another number of fields, or
+            a quotation mark that swallows the rows after it.
     """
     try:
-        with file.open(encoding="utf-8-sig", newline="") as stream:
+        with file.open(encoding="utf-8-sig", newline="", errors=errors) as stream:
             return _parse_metadata(file, stream, header)
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{file}: not a CSV file in UTF-8 ({error}); save it as one") from None
@@ -125,8 +135,8 @@ def _parse_metadata(file: Path, stream: Iterable[str], names: Sequence[str] | No
     if repeated:
         raise UserError(f"{file}: column '{repeated[0]}' stands there twice; rename one of them")
     values, numbers = [], []
-    rows = _read_rows(file, csv.reader(lines, delimiter=delimiter, strict=True), before)
-    for number, row in rows:
+    reader = csv.reader(lines, delimiter=delimiter, strict=True)
+    for number, row in _read_rows(file, reader, before, _swallows(header, delimiter)):
         while len(row) > len(header) and not row[-1]:
             row.pop()
         if len(row) != len(header):
@@ -142,19 +152,41 @@ def _parse_metadata(file: Path, stream: Iterable[str], names: Sequence[str] | No
     return Metadata(file=file, rows=table)
 
 
-def _read_rows(file: Path, reader: Any, before: int) -> Iterator[tuple[int, list[str]]]:
+def _read_rows(
+    file: Path, reader: Any, before: int, swallows: Callable[[str], bool]
+) -> Iterator[tuple[int, list[str]]]:
     """``(line number, fields)`` of every row that is not empty, ``before`` lines were read."""
+    start = before + 1
     try:
         for row in reader:
             fields = [field.strip() for field in row]
+            line = reader.line_num + before
             if any("\0" in field for field in fields):
-                line = reader.line_num + before
                 raise UserError(f"{file}: line {line} holds NUL bytes; copy or download it again")
+            if any(map(swallows, fields)):
+                raise UserError(
+                    f"{file}: line {start}: a quotation mark swallows the rows up to line {line}; "
+                    "mend its quotation marks"
+                )
             if any(fields):
-                yield reader.line_num + before, fields
+                yield line, fields
+            start = line + 1
     except csv.Error as error:
-        line = reader.line_num + before
-        raise UserError(f"{file}: line {line}: {error}; mend its quotation marks") from None
+        raise UserError(f"{file}: line {start}: {error}; mend its quotation marks") from None
+
+
+def _swallows(header: Sequence[str], delimiter: str) -> Callable[[str], bool]:
+    """Whether a field holds whole rows of the table: a quotation mark before them was not closed.
+
+    A note may be of several lines; a line within it that has the delimiters of a row is a row.
+    """
+    most = len(header) - 1
+
+    def swallows(field: str) -> bool:
+        _, *further = field.splitlines() or [""]
+        return any(line.count(delimiter) >= most for line in further)
+
+    return swallows
 
 
 def archive_columns(metadata: Metadata) -> dict[str, Any]:
@@ -176,61 +208,6 @@ def find_metadata(path: Path, names: Sequence[str]) -> Path:
     others = sorted(p.name for p in path.iterdir() if p.suffix.lower() in (".csv", ".tab", ".tsv"))
     found = f" (found: {', '.join(others[:5])})" if others else ""
     raise UserError(f"{path}: no {' or '.join(names)} in this folder{found}; put it there")
-
-
-def list_images(folder: Path) -> list[Path]:
-    """The image files directly in ``folder``, by name, hidden ones left out."""
-    names = sorted(name for name in os.listdir(folder) if not name.startswith("."))  # noqa: PTH208
-    return [folder / name for name in names if Path(name).suffix.lower() in IMAGE_SUFFIXES]
-
-
-def find_images(
-    metadata: Metadata, ids: pd.Series, folder: Path, places: Sequence[str]
-) -> list[str]:
-    """The absolute path of each id's image (a file ``<id>.jpg`` or another image suffix).
-
-    Args:
-        metadata: named in errors.
-        ids: image ids, indexed by line number.
-        folder: where the images are, or what ``places`` are relative to.
-        places: sub-folders to look into; "." is ``folder`` itself; missing ones are skipped.
-
-    Raises:
-        UserError: a row whose image is nowhere; the message names the line and the id.
-    """
-    folder = folder.expanduser().absolute()
-    folders = [folder / place for place in places if (folder / place).is_dir()]
-    if not folders:
-        raise UserError(f"{folder}: no such folder of images; give the one that holds them")
-    known: dict[str, str] = {}
-    for place in folders:
-        for image in list_images(place):
-            known.setdefault(image.stem, str(image))
-    return take_images(metadata, ids, known, where=", ".join(map(str, folders)))
-
-
-def take_images(
-    metadata: Metadata, ids: pd.Series, known: dict[str, str], *, where: str = "the folder or below"
-) -> list[str]:
-    """The path of each id's image.
-
-    Args:
-        metadata: named in errors.
-        ids: image ids, indexed by line number.
-        known: image id -> path.
-        where: the images were looked for, for errors.
-
-    Raises:
-        UserError: a row whose image is nowhere; the message names the line and the id.
-    """
-    lost = ids[~ids.isin(list(known))]
-    if len(lost):
-        more = f" (and of {len(lost) - 1} more rows)" if len(lost) > 1 else ""
-        raise UserError(
-            f"{metadata.file}: line {lost.index[0]}: no image of '{lost.iloc[0]}'{more} in "
-            f"{where}; put it there, or leave its row out"
-        )
-    return [known[image_id] for image_id in ids]
 
 
 def check_unique(metadata: Metadata, ids: pd.Series) -> None:

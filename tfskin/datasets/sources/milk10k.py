@@ -9,16 +9,15 @@ import pandas as pd
 from tfskin.datasets.records import build_records
 from tfskin.datasets.sources.challenges import (
     find_tables,
-    index_images,
     read_ids,
     read_one_hot,
     require_tables,
 )
+from tfskin.datasets.sources.images import data_folder, index_images
 from tfskin.datasets.sources.metadata import (
     archive_columns,
     check_unique,
     read_metadata,
-    take_images,
 )
 from tfskin.errors import UserError
 
@@ -49,7 +48,7 @@ def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFram
     Reference:
         MILK study team, "MILK10k", ISIC Archive (2025), https://challenge.isic-archive.com/landing/milk10k/
     """
-    folder = path if path.is_dir() else path.parent
+    folder = data_folder(path)
     truth = read_metadata(require_tables(folder, _TRUTH, example="MILK10k_*_GroundTruth.csv")[0])
     lesions = truth.require_values("lesion_id", remedy="MILK10k is published with it")
     check_unique(truth, lesions)
@@ -67,10 +66,12 @@ def read_milk10k(path: Path, *, images: Path | str | None = None) -> pd.DataFram
             f"{truth.file}; leave its images out"
         )
     known = index_images(Path(images) if images is not None else folder)
+    paths = known.take(metadata, ids)
+    known.say()
     return build_records(
         {
             "image_id": ids,
-            "path": take_images(metadata, ids, known),
+            "path": paths,
             "diagnosis": lesion_ids.map(diagnosis),
             **archive_columns(metadata),
             "lesion_id": lesion_ids,

@@ -3,28 +3,17 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 import pandas as pd
 
-from tfskin.datasets.records import IMAGE_SUFFIXES, SPLIT_COLUMN, build_records
-from tfskin.datasets.sources.metadata import Metadata, list_images, read_metadata
+from tfskin.datasets.records import SPLIT_COLUMN, build_records
+from tfskin.datasets.sources.metadata import Metadata, read_metadata
+from tfskin.datasets.sources.paths import PATH_COLUMNS, TABLE_SUFFIXES, PathFinder
 from tfskin.datasets.sources.split_names import SPLIT_NAMES
+from tfskin.datasets.words import says_nothing, says_unknown, strip_suffix
 from tfskin.errors import UserError
 
-PATH_COLUMNS = (
-    "path",
-    "image_path",
-    "file_path",
-    "filepath",
-    "file",
-    "filename",
-    "file_name",
-    "image_name",
-    "image",
-    "image_id",
-    "isic_id",
-)
 LABEL_COLUMNS = ("label", "diagnosis", "dx", "class", "target")
 ID_COLUMNS = ("image_id", "isic_id")
 SITE_COLUMNS = ("site", "anatom_site_general", "anatom_site_general_challenge", "localization")
@@ -42,9 +31,9 @@ def read_table(
     Columns are found by name, whatever their case: the path (:data:`PATH_COLUMNS`) and the label
     (:data:`LABEL_COLUMNS`) unless chosen, and where there ``image_id``, ``lesion_id``,
     ``patient_id``, ``age``, ``sex``, ``site``, ``image_type``, ``fitzpatrick``, ``skin_tone``,
-    ``clinic``, ``license``, ``attribution``, ``source`` and ``split``. A path without an image
-    suffix gets that of the file there. Without ``image_id`` the id is the path without its suffix,
-    '/' written '__'.
+    ``clinic``, ``license``, ``attribution``, ``source`` and ``split``. A path may be spelt in any
+    way that :class:`tfskin.datasets.sources.paths.PathFinder` knows. Without ``image_id`` the id
+    is the path without its suffix, '/' written '__'.
 
     Args:
         path: the file, or a folder with one such file.
@@ -85,7 +74,7 @@ def read_table(
         "clinic": metadata.get("clinic"),
         "license": metadata.get("license", "copyright_license"),
         "attribution": metadata.get("attribution"),
-        "source": metadata.get("source").replace("", "table"),
+        "source": metadata.get("source").map(lambda word: "table" if says_nothing(word) else word),
     }
     if metadata.find(SPLIT_COLUMN) is not None:
         columns[SPLIT_COLUMN] = _read_splits(metadata)
@@ -95,7 +84,7 @@ def read_table(
 def _find_table(path: Path) -> Path:
     if path.is_file():
         return path
-    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in (".csv", ".tab", ".tsv"))
+    tables = sorted(p for p in path.iterdir() if p.suffix.lower() in TABLE_SUFFIXES)
     if len(tables) != 1:
         found = f"found: {', '.join(p.name for p in tables[:5])}" if tables else "found none"
         raise UserError(f"{path}: not one .csv, .tab or .tsv file ({found}); give the file's path")
@@ -103,23 +92,17 @@ def _find_table(path: Path) -> Path:
 
 
 def _resolve_images(metadata: Metadata, paths: pd.Series, folder: Path) -> list[Path]:
-    by_stem: dict[Path, dict[str, Path]] = {}
+    finder = PathFinder(folder)
     found = []
     for line, text in paths.items():
-        written = PurePosixPath(text.replace("\\", "/"))
-        image = Path(os.path.normpath(folder / written))
-        if image.suffix.lower() not in IMAGE_SUFFIXES:
-            place = image.parent
-            if place not in by_stem:
-                images = list_images(place) if place.is_dir() else []
-                by_stem[place] = {other.stem: other for other in reversed(images)}
-            image = by_stem[place].get(image.name, image)
+        image = finder.find(text)
         if not image.is_file():
             raise UserError(
                 f"{metadata.file}: line {line}: there is no image {image}; put it there, or "
                 "give the folder that the paths are relative to with images"
             )
         found.append(image)
+    finder.unnamed(found).say(metadata.file)
     return found
 
 
@@ -128,15 +111,15 @@ def _read_ids(metadata: Metadata, images: list[Path], folder: Path) -> pd.Series
         return metadata.require_values(*ID_COLUMNS, remedy="")
     ids = []
     for image in images:
-        relative = Path(os.path.relpath(image, folder)).with_suffix("")
-        ids.append("__".join(part for part in relative.parts if part != ".."))
+        relative = Path(os.path.relpath(image, folder))
+        ids.append(strip_suffix("__".join(part for part in relative.parts if part != "..")))
     return ids
 
 
 def _read_splits(metadata: Metadata) -> list[str]:
     splits = []
     for line, text in metadata.get(SPLIT_COLUMN).items():
-        if text and text.lower() not in SPLIT_NAMES:
+        if not says_unknown(text) and text.lower() not in SPLIT_NAMES:
             raise UserError(
                 f"{metadata.file}: line {line}: split '{text}' is none of train, val, test; "
                 "rename it, or leave it empty"

@@ -37,6 +37,7 @@ def find_shards(
     *,
     exclude: Sequence[str] = (),
     fold: int | None = None,
+    verify: bool = False,
 ) -> Shards:
     """The shards that a config names; the embedded phantoms are generated when first asked for.
 
@@ -44,11 +45,12 @@ def find_shards(
         shards: their folder, or "phantom".
         exclude: artefacts whose images are left out.
         fold: which fold is val, where they hold folds.
+        verify: whether every byte is compared with their fingerprint.
 
     Raises:
         UserError: as ``load_shards``; or they hold folds and none was chosen.
     """
-    found = _find_folder(shards, exclude=exclude, fold=fold)
+    found = load_shards(_find_folder(shards), exclude=exclude, fold=fold, verify=verify)
     if "train" not in found.counts:
         raise UserError(
             f"{found.folder}: holds folds; choose which one is val, such as data.fold=0"
@@ -56,13 +58,13 @@ def find_shards(
     return found
 
 
-def _find_folder(shards: str, *, exclude: Sequence[str], fold: int | None) -> Shards:
+def _find_folder(shards: str) -> Path:
     if shards != PHANTOM:
-        return load_shards(shards, exclude=exclude, fold=fold)
+        return Path(shards)
     folder = Path("tfrecords") / PHANTOM
     if not any(folder.glob("*/shards.json")):
         prepare(PHANTOM, output=folder.parent)
-    return load_shards(folder, exclude=exclude, fold=fold)
+    return folder
 
 
 def input_options(config: ExperimentConfig, replicas: Replicas = ALONE) -> InputOptions:

@@ -54,7 +54,8 @@ def find_shards_together(folder: str, config: ExperimentConfig, distribution: Re
     """The shards of a config; the embedded phantoms are drawn by the process that writes."""
     if not distribution.is_chief:
         distribution.wait_for_all()
-    shards = find_shards(folder, exclude=config.data.exclude, fold=config.data.fold)
+    data, verify = config.data, distribution.is_chief
+    shards = find_shards(folder, exclude=data.exclude, fold=data.fold, verify=verify)
     if distribution.is_chief:
         distribution.wait_for_all()
     return shards
