@@ -123,7 +123,8 @@ def look_at_records(records: pd.DataFrame, options: PrepareOptions, folder: Path
     )
     if len(found.problems):
         logger.warning(f"{describe_problems(found)}")
-    for line in describe_oddities(found.records, group_records(found.records, found.duplicates)):
+    linked = link_records(found.records, found.duplicates, found.photographs)
+    for line in describe_oddities(found.records, linked.groups):
         logger.warning(line)
     return found
 
