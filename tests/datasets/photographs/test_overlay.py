@@ -14,7 +14,8 @@ def test_the_first_lies_over_the_second(mirror):
     first = make_skin(1, (800, 600))
     second, _ = photograph_again(make_skin(1), turn=40, zoom=1.2, mirror=mirror)
     images = [extract_features(image) for image in (first, second, make_skin(2))]
-    link = search_features(images, workers=1).to_dict("records")[0]
+    found = search_features(images, workers=1).iloc[0]
+    link = {str(name): value for name, value in found.items()}
     assert bool(link["mirrored"]) == mirror
     moved, still = (np.asarray(image, float)[..., 0] for image in lay_over(first, second, link))
     assert moved.shape == still.shape
