@@ -319,7 +319,7 @@ def test_debug_shows_the_traceback(tmp_path, monkeypatch, command):
 def test_the_table_of_commands_is_that_of_the_package():
     project = tomllib.loads((Path(__file__).parents[2] / "pyproject.toml").read_text())
     scripts = {f"tfskin-{name}": f"{module}:main" for name, module in COMMANDS.items()}
-    assert project["project"]["scripts"] == scripts
+    assert project["project"]["scripts"] == {"tfskin": "tfskin.cli.door:main", **scripts}
 
 
 def test_a_layout_of_ones_own_is_prepared(tmp_path, monkeypatch, command):
