@@ -15,6 +15,7 @@ from tfskin.evaluation.metric_table import (
     SHOWN_OF_CLASSES,
     Metric,
     class_metrics_shown,
+    metrics_of,
     metrics_shown,
 )
 from tfskin.evaluation.metrics import compute_metrics
@@ -33,6 +34,11 @@ def predictions():
 def test_a_name_stands_once_in_its_part_of_the_table(of):
     names = [metric.name for metric in METRICS[of]]
     assert len(names) == len(set(names))
+
+
+def test_a_row_rests_on_what_its_part_of_the_table_knows():
+    assert {metric.rests_on for metric in metrics_of("summary")} <= {"images", "every class"}
+    assert {metric.rests_on for metric in metrics_of("class")} <= {"images", "others", "rarer"}
 
 
 def test_short_tables_name_metrics_that_there_are():

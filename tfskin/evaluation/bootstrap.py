@@ -143,11 +143,20 @@ def interval(
         unbias: take the resamples' mean deviation off the middle of the logits (Davison and
             Hinkley, section 5.2): for a metric of the tail of a ranking, which comes out too high
             when few groups are drawn.
+
+    Raises:
+        ValueError: a value below 0 or above ``scale``, whose interval would be wrong.
     """
     defined = drawn[np.isfinite(drawn)]
     result = {"value": value, "low": None, "high": None, "undefined": len(drawn) - len(defined)}
     if value is None or not len(defined) or groups < 2:
         return result
+    ends = [value, defined.min(), defined.max()]
+    if scale is not None and not (min(ends) > -1e-9 and max(ends) < scale + 1e-9):
+        raise ValueError(
+            f"a metric between 0 and {scale:g} has the value {min(ends, key=lambda v: v < 0):g}; "
+            "one of another range has no scale (Metric(..., highest=None))"
+        )
     tail = (1 - confidence) / 2
     end = 0.0 if scale is None or value < scale / 2 else scale
     if np.ptp(defined) < 1e-12 and abs(value - end) > 1e-12:

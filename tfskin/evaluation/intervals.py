@@ -137,7 +137,7 @@ def _class_intervals(
     own, others = int(sizes[0, place]), int(sizes[1, place])
     entry: dict[str, Any] = {"images": metrics["images"], "groups": own}
     for metric in metrics_of("class"):
-        groups = others if metric.rests_on == "others" else own
+        groups = {"others": others, "rarer": min(own, others)}.get(metric.rests_on, own)
         if metric.needs == "ranking":
             groups = groups_of_ranking(metric, own, others)
         entry[metric.name] = interval(

@@ -49,7 +49,7 @@ class Metric:
         highest: the highest value of a metric whose lowest is 0; None for any other metric.
         rests_on: whose number of groups decides how certain the metric is. Of a summary: all
             ``images``, or those of ``every class`` (averages always do); of a class: its own
-            images or those of the ``others``. A ranking rests on the rarer of these two.
+            ``images``, those of the ``others``, or the ``rarer`` of these two, as a ranking does.
         tail: the share of the positives that a metric of a ranking rests on.
         same_for_two: of two classes, both have the same value.
         words: what a sentence calls it; the heading unless given.
@@ -64,7 +64,7 @@ class Metric:
     averages: str | None = None
     lower_is_better: bool = False
     highest: float | None = 1.0
-    rests_on: Literal["images", "every class", "others"] = "images"
+    rests_on: Literal["images", "every class", "others", "rarer"] = "images"
     tail: float = 1.0
     same_for_two: bool = False
     words: str = ""

@@ -1,5 +1,6 @@
 """Losses on logits, in float32 whatever the policy of the network."""
 
+import inspect
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Literal
 
@@ -7,7 +8,7 @@ import keras
 import numpy as np
 from keras import ops
 
-from tfskin.errors import UserError
+from tfskin.errors import UserError, nearest_hint
 from tfskin.extensions import LOSS, load_part, takes
 
 
@@ -263,7 +264,11 @@ def build_loss(
             arguments[key] = value
         elif value or key in options:
             place = "train.loss_options" if key in options else f"train.{key}"
-            raise UserError(f"{place}: loss '{loss}' takes no '{key}'")
+            known = [name for name in inspect.signature(builder).parameters if name != "counts"]
+            hint = nearest_hint(key, known) or f"; it takes: {', '.join(known) or 'none'}"
+            if ":" in key:
+                hint = " (YAML wants a space after the colon: {key: value})"
+            raise UserError(f"{place}: loss '{loss}' takes no '{key}'{hint}")
     made = builder(counts=counts, **arguments)
     if not isinstance(made, keras.losses.Loss):
         raise UserError(f"train.loss: '{loss}' returns {type(made).__name__}, no keras.losses.Loss")
