@@ -1,6 +1,7 @@
 """tfskin-audit: what is wrong with a data set, before anything is trained on it."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -72,6 +73,4 @@ def _print_summary(folder: Path, summary: dict[str, Any]) -> None:
     print_table(table)
 
 
-def main() -> None:
-    """Entry point."""
-    run(audit_command)
+main = partial(run, audit_command)

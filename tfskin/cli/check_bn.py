@@ -1,5 +1,6 @@
 """tfskin-check-bn: a run -> what its batch normalisations do."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -62,6 +63,4 @@ def _print(found: dict[str, Any]) -> None:
         )
 
 
-def main() -> None:
-    """Entry point."""
-    run(check_bn_command)
+main = partial(run, check_bn_command)

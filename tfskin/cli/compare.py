@@ -1,5 +1,6 @@
 """tfskin-compare: runs on the same images -> which differences are real."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -48,6 +49,4 @@ def _print_pair(pair: dict[str, Any]) -> None:
         print(f"DeLong's test of the malignant AUC: p = {pair['delong']['p']:.3f}")
 
 
-def main() -> None:
-    """Entry point."""
-    run(compare_command)
+main = partial(run, compare_command)

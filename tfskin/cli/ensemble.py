@@ -1,5 +1,6 @@
 """tfskin-ensemble: runs -> one run that holds them all."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -80,6 +81,4 @@ def _find_members(config: EnsembleConfig, path: Path) -> EnsembleConfig:
     return config.model_copy(update={"members": members})
 
 
-def main() -> None:
-    """Entry point."""
-    run(ensemble_command)
+main = partial(run, ensemble_command)

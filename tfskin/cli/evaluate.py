@@ -1,5 +1,6 @@
 """tfskin-evaluate: a run -> figures with intervals."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -124,6 +125,4 @@ def _print_points(figures: dict[str, Any], split: str) -> None:
     print_cells(("chosen for", "threshold", *shown), cells, title=title)
 
 
-def main() -> None:
-    """Entry point."""
-    run(evaluate_command)
+main = partial(run, evaluate_command)

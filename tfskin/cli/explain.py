@@ -1,5 +1,6 @@
 """tfskin-explain: a run and images -> where the network looked."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -34,6 +35,4 @@ def explain_command(
     print_cells(headings, table.astype(str).to_numpy().tolist())
 
 
-def main() -> None:
-    """Entry point."""
-    run(explain_command)
+main = partial(run, explain_command)

@@ -1,5 +1,6 @@
 """tfskin-export: a run -> a SavedModel, or a model for another runtime."""
 
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
@@ -45,6 +46,4 @@ def export_command(
         print(f"SavedModel: {path}\nhow to serve and ask it: {path.parent / 'README.md'}")
 
 
-def main() -> None:
-    """Entry point."""
-    run(export_command)
+main = partial(run, export_command)

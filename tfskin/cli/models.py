@@ -1,6 +1,7 @@
 """tfskin-models: the table of all networks and what they cost."""
 
 import logging
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -91,6 +92,4 @@ def _show(value: str | float | None) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:g}"
 
 
-def main() -> None:
-    """Entry point."""
-    run(models_command)
+main = partial(run, models_command)

@@ -2,6 +2,7 @@
 
 import logging
 from dataclasses import replace
+from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
@@ -131,6 +132,4 @@ def _print_table(table: "pd.DataFrame", class_names: list[str]) -> None:
     print_cells(("image", "predicted", *class_names), cells)
 
 
-def main() -> None:
-    """Entry point."""
-    run(predict_command)
+main = partial(run, predict_command)

@@ -1,5 +1,6 @@
 """tfskin-prepare: images on disk -> shards."""
 
+from functools import partial
 from pathlib import Path
 
 from tfskin.cli.common import Json, Output, print_cells, print_json, run
@@ -43,6 +44,4 @@ def _print_counts(title: str, counts: dict[str, dict[str, int]]) -> None:
     print_cells(("diagnosis", *counts), rows, title=title, justify="lr")
 
 
-def main() -> None:
-    """Entry point."""
-    run(prepare_command)
+main = partial(run, prepare_command)

@@ -1,6 +1,7 @@
 """tfskin-train: shards and a config -> a run."""
 
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -202,6 +203,4 @@ def split_arguments(arguments: list[str]) -> tuple[str | None, list[str]]:
     return None, list(arguments)
 
 
-def main() -> None:
-    """Entry point."""
-    run(train_command, cls=_WithKeys)
+main = partial(run, train_command, cls=_WithKeys)
