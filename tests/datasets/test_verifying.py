@@ -214,3 +214,10 @@ def test_identical_prepares_give_identical_bytes(tmp_path):
         if path.is_file() and path.read_bytes() != second[name].read_bytes()
     ]
     assert different == []
+
+
+def test_files_that_passed_are_read_again_when_they_changed(folder):
+    load_shards(folder)
+    rewrite(folder, "train", lambda examples: examples[1:])
+    with pytest.raises(UserError, match="lacks 1"):
+        load_shards(folder)

@@ -7,7 +7,6 @@ import json
 import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +19,7 @@ from tfskin.errors import UserError
 _ADVICE = "copy the shards again, or run tfskin-prepare again"
 _HEAD, _TAIL = 12, 4
 _NEEDED = {"image", "image_id", "group", "label", "diagnosis", "age"}
+_checked: set[tuple[tuple[str, int, int], ...]] = set()
 _EXACT_DIGITS = 6
 """Significant digits of an age that float32, as records hold it, gives back exactly."""
 
@@ -39,46 +39,45 @@ def check_records_there(folder: Path, about: Mapping[str, Any], table: pd.DataFr
         UserError: an image that is missing, strange, twice, of another group or of another label;
             a damaged file.
     """
+    files = [folder / name for part in about["files"].values() for name in part]
+    version = tuple(
+        (str(file), *_version(file))
+        for file in [*files, *folder.glob("*.csv"), *folder.glob("*.json")]
+    )
+    if version in _checked:
+        return
+    for split in about["files"]:
+        _check_split(folder, about, split, table[table["split"] == split])
+    _checked.add(version)
+
+
+def _check_split(folder: Path, about: Mapping[str, Any], split: str, part: pd.DataFrame) -> None:
     names = _diagnoses(about)
-    for split, files in about["files"].items():
-        part = table[table["split"] == split]
-        expected = Counter(zip(part["image_id"], part["group"], strict=True))
-        found: Counter[tuple[str, str]] = Counter()
-        labels: Counter[str] = Counter()
-        for name in files:
-            rows = _read_rows(folder / name)
-            found.update((image_id, str(group)) for image_id, group, _, _ in rows)
-            for image_id, _, label, diagnosis in rows:
-                if (
-                    not -1 <= label < len(names)
-                    or (names[label] if label >= 0 else "") != diagnosis
-                ):
-                    raise UserError(
-                        f"{folder / name}: image '{image_id}': its label {label} is not its "
-                        f"diagnosis '{diagnosis}'; {_ADVICE}"
-                    )
-                labels[diagnosis] += 1
-        _compare(f"{folder}: the {split} split", expected, found, about["counts"][split], labels)
-
-
-def _compare(
-    what: str,
-    expected: Counter[tuple[str, str]],
-    found: Counter[tuple[str, str]],
-    counts: Mapping[str, int],
-    labels: Counter[str],
-) -> None:
-    for lot, fault in ((expected - found, "lacks"), (found - expected, "should not hold")):
+    what = f"{folder}: the {split} split"
+    missing = Counter(zip(part["image_id"], part["group"], strict=True))
+    counts = Counter(about["counts"][split])
+    for file in about["files"][split]:
+        for value, _ in _read_values(folder / file):
+            label, diagnosis = value["label"], value["diagnosis"]
+            if not -1 <= label < len(names) or (names[label] if label >= 0 else "") != diagnosis:
+                raise UserError(
+                    f"{folder / file}: image '{value['image_id']}': its label {label} is not its "
+                    f"diagnosis '{diagnosis}'; {_ADVICE}"
+                )
+            missing[value["image_id"], str(value["group"])] -= 1
+            counts[diagnosis] -= 1
+    for lot, fault in ((+missing, "lacks"), (-missing, "should not hold")):
         if lot:
             raise UserError(
                 f"{what} {fault} {lot.total()} of its records, such as that of "
                 f"'{next(iter(lot))[0]}'; {_ADVICE}"
             )
-    for diagnosis in sorted({*counts, *labels}):
-        if counts.get(diagnosis, 0) != labels[diagnosis]:
+    for diagnosis, left in counts.items():
+        if left:
+            expected = about["counts"][split].get(diagnosis, 0)
             raise UserError(
-                f"{what} has {labels[diagnosis]} images of '{diagnosis}' instead of "
-                f"{counts.get(diagnosis, 0)}; {_ADVICE}"
+                f"{what} has {expected - left} images of '{diagnosis}' instead of {expected}; "
+                f"{_ADVICE}"
             )
 
 
@@ -140,19 +139,10 @@ def _diagnoses(about: Mapping[str, Any]) -> list[str]:
     return sorted(known)
 
 
-def _read_rows(file: Path) -> list[tuple[str, int, int, str]]:
-    """``(image_id, group, label, diagnosis)`` of every record of a file."""
+def _version(file: Path) -> tuple[int, int]:
+    """What tells a file apart from one of its name that was there before."""
     stat = file.stat()
-    return _read_version(str(file), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _read_version(file: str, size: int, changed: int) -> list[tuple[str, int, int, str]]:
-    """``size`` and ``changed`` tell a file apart from one of its name that was there before."""
-    rows = []
-    for value, _ in _read_values(Path(file)):
-        rows.append((value["image_id"], value["group"], value["label"], value["diagnosis"]))
-    return rows
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _read_values(file: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
