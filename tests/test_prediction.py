@@ -488,7 +488,9 @@ def test_predict_finds_the_images_that_prepare_finds(tmp_path):
     (tmp_path / "data" / "c").symlink_to(tmp_path / "elsewhere")
     left_out = LeftOut()
     assert count_images([tmp_path / "data"], left_out=left_out) == 6
-    assert left_out.describe().startswith("left out 2 of 8 files: 1 masks or superpixels, 1 no im")
+    assert left_out.describe().startswith(
+        "left out 2 of 8 files: 1 masks or superpixels, 1 no readable im"
+    )
     prepared = read_records("image_folder", tmp_path / "data")["path"].tolist()
     assert [str(path) for path in find_images([tmp_path / "data"])] == prepared
     assert len(find_images([tmp_path / "data" / "*" / "*"])) == 6

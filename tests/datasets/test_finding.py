@@ -57,7 +57,7 @@ def test_what_is_left_out_is_counted_with_its_reason(tmp_path):
     assert names_below(tmp_path, left_out) == ["a.jpg", "b.png"]
     assert left_out.describe() == (
         "left out 5 of 7 files: 1 hidden, 2 masks or superpixels, "
-        "2 no image (.txt, without a suffix)"
+        "2 no readable image (.txt, without a suffix)"
     )
     assert list_images(tmp_path) == [tmp_path / "a.jpg", tmp_path / "b.png"]
 

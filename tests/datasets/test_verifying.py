@@ -155,13 +155,22 @@ def test_a_training_compares_the_fingerprint_when_it_begins(folder):
         find_shards(str(folder), verify=True)
 
 
-def test_a_damaged_record_is_named(folder):
+def damage(folder: Path, place: int) -> None:
     file = folder / "tiny-val.tfrecord-00000-of-00001"
     data = bytearray(file.read_bytes())
-    data[-20] ^= 1
+    data[place] ^= 64
     file.write_bytes(bytes(data))
 
+
+def test_a_byte_that_changed_is_found_with_its_record(folder):
+    damage(folder, 2000)
     with pytest.raises(UserError, match=r"tiny-val\S+: record \d+ is damaged"):
+        load_shards(folder, verify=True)
+
+
+def test_a_length_that_changed_is_found(folder):
+    damage(folder, 2)
+    with pytest.raises(UserError, match=r"tiny-val\S+: record 1 is damaged"):
         load_shards(folder)
 
 
@@ -171,7 +180,7 @@ def test_a_record_that_lacks_a_feature_is_named(folder):
         return examples
 
     rewrite(folder, "val", strip)
-    with pytest.raises(UserError, match=r"tiny-val\S+: .*damaged"):
+    with pytest.raises(UserError, match=r"tiny-val\S+: record 1 is damaged"):
         load_shards(folder)
 
 
@@ -205,3 +214,10 @@ def test_identical_prepares_give_identical_bytes(tmp_path):
         if path.is_file() and path.read_bytes() != second[name].read_bytes()
     ]
     assert different == []
+
+
+def test_files_that_passed_are_read_again_when_they_changed(folder):
+    load_shards(folder)
+    rewrite(folder, "train", lambda examples: examples[1:])
+    with pytest.raises(UserError, match="lacks 1"):
+        load_shards(folder)

@@ -65,7 +65,7 @@ class LeftOut:
             logger.info(f"{where}: {text}")
 
 
-_NO_IMAGE = "no image"
+_NO_IMAGE = "no readable image"
 _HIDDEN = "hidden"
 _MASKS = "masks or superpixels"
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import hashlib
 import json
+import os
 from collections import Counter
 from collections.abc import Iterator, Mapping
-from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,9 @@ from tfskin.datasets.artefacts import DETECTORS
 from tfskin.errors import UserError
 
 _ADVICE = "copy the shards again, or run tfskin-prepare again"
-_AT_ONCE = 512
+_HEAD, _TAIL = 12, 4
+_NEEDED = {"image", "image_id", "group", "label", "diagnosis", "age"}
+_checked: set[tuple[tuple[str, int, int], ...]] = set()
 _EXACT_DIGITS = 6
 """Significant digits of an age that float32, as records hold it, gives back exactly."""
 
@@ -37,46 +39,45 @@ def check_records_there(folder: Path, about: Mapping[str, Any], table: pd.DataFr
         UserError: an image that is missing, strange, twice, of another group or of another label;
             a damaged file.
     """
+    files = [folder / name for part in about["files"].values() for name in part]
+    version = tuple(
+        (str(file), *_version(file))
+        for file in [*files, *folder.glob("*.csv"), *folder.glob("*.json")]
+    )
+    if version in _checked:
+        return
+    for split in about["files"]:
+        _check_split(folder, about, split, table[table["split"] == split])
+    _checked.add(version)
+
+
+def _check_split(folder: Path, about: Mapping[str, Any], split: str, part: pd.DataFrame) -> None:
     names = _diagnoses(about)
-    for split, files in about["files"].items():
-        part = table[table["split"] == split]
-        expected = Counter(zip(part["image_id"], part["group"], strict=True))
-        found: Counter[tuple[str, str]] = Counter()
-        labels: Counter[str] = Counter()
-        for name in files:
-            rows = _read_rows(folder / name)
-            found.update((image_id, str(group)) for image_id, group, _, _ in rows)
-            for image_id, _, label, diagnosis in rows:
-                if (
-                    not -1 <= label < len(names)
-                    or (names[label] if label >= 0 else "") != diagnosis
-                ):
-                    raise UserError(
-                        f"{folder / name}: image '{image_id}': its label {label} is not its "
-                        f"diagnosis '{diagnosis}'; {_ADVICE}"
-                    )
-                labels[diagnosis] += 1
-        _compare(f"{folder}: the {split} split", expected, found, about["counts"][split], labels)
-
-
-def _compare(
-    what: str,
-    expected: Counter[tuple[str, str]],
-    found: Counter[tuple[str, str]],
-    counts: Mapping[str, int],
-    labels: Counter[str],
-) -> None:
-    for lot, fault in ((expected - found, "lacks"), (found - expected, "should not hold")):
+    what = f"{folder}: the {split} split"
+    missing = Counter(zip(part["image_id"], part["group"], strict=True))
+    counts = Counter(about["counts"][split])
+    for file in about["files"][split]:
+        for value, _ in _read_values(folder / file):
+            label, diagnosis = value["label"], value["diagnosis"]
+            if not -1 <= label < len(names) or (names[label] if label >= 0 else "") != diagnosis:
+                raise UserError(
+                    f"{folder / file}: image '{value['image_id']}': its label {label} is not its "
+                    f"diagnosis '{diagnosis}'; {_ADVICE}"
+                )
+            missing[value["image_id"], str(value["group"])] -= 1
+            counts[diagnosis] -= 1
+    for lot, fault in ((+missing, "lacks"), (-missing, "should not hold")):
         if lot:
             raise UserError(
                 f"{what} {fault} {lot.total()} of its records, such as that of "
                 f"'{next(iter(lot))[0]}'; {_ADVICE}"
             )
-    for diagnosis in sorted({*counts, *labels}):
-        if counts.get(diagnosis, 0) != labels[diagnosis]:
+    for diagnosis, left in counts.items():
+        if left:
+            expected = about["counts"][split].get(diagnosis, 0)
             raise UserError(
-                f"{what} has {labels[diagnosis]} images of '{diagnosis}' instead of "
-                f"{counts.get(diagnosis, 0)}; {_ADVICE}"
+                f"{what} has {expected - left} images of '{diagnosis}' instead of {expected}; "
+                f"{_ADVICE}"
             )
 
 
@@ -96,6 +97,9 @@ def check_fingerprint(folder: Path, about: Mapping[str, Any]) -> None:
                 digests.append(digest_record(split, value, image))
     # Former versions took the digits of an age that a record, which is float32, can't hold.
     if exact and join_digests(digests) != about["fingerprint"]:
+        for files in about["files"].values():
+            for name in files:
+                _check_sums(folder / name)
         raise UserError(
             f"{folder}: the images or labels in it are not those that were written (their "
             f"fingerprint is another); {_ADVICE}"
@@ -135,45 +139,23 @@ def _diagnoses(about: Mapping[str, Any]) -> list[str]:
     return sorted(known)
 
 
-def _read_rows(file: Path) -> list[tuple[str, int, int, str]]:
-    """``(image_id, group, label, diagnosis)`` of every record of a file."""
+def _version(file: Path) -> tuple[int, int]:
+    """What tells a file apart from one of its name that was there before."""
     stat = file.stat()
-    return _read_version(str(file), stat.st_size, stat.st_mtime_ns)
-
-
-@lru_cache(maxsize=256)
-def _read_version(file: str, size: int, changed: int) -> list[tuple[str, int, int, str]]:
-    """``size`` and ``changed`` tell a file apart from one of its name that was there before."""
-    import tensorflow as tf
-
-    features = {
-        **{name: tf.io.FixedLenFeature([], tf.string) for name in ("image_id", "diagnosis")},
-        **{name: tf.io.FixedLenFeature([], tf.int64) for name in ("group", "label")},
-    }
-    rows: list[tuple[str, int, int, str]] = []
-    try:
-        for records in tf.data.TFRecordDataset(file).batch(_AT_ONCE):
-            batch = {k: v.numpy() for k, v in tf.io.parse_example(records, features).items()}
-            rows += zip(
-                [text.decode() for text in batch["image_id"]],
-                batch["group"].tolist(),
-                batch["label"].tolist(),
-                [text.decode() for text in batch["diagnosis"]],
-                strict=True,
-            )
-    except (tf.errors.OpError, ValueError):
-        raise _damaged(file) from None
-    return rows
+    return stat.st_size, stat.st_mtime_ns
 
 
 def _read_values(file: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
-    """``(features but the image, stored bytes)`` of every record of a file."""
-    import tensorflow as tf
+    """``(features but the image, stored bytes)`` of every record of a file.
 
+    Without TensorFlow's runtime, which several machines must set up before anything uses it.
+    """
+    number = 0
     try:
-        for record in tf.data.TFRecordDataset(str(file)).as_numpy_iterator():
+        for record in _read_frames(file):
+            number += 1
             value: dict[str, Any] = {}
-            for name, feature in tf.train.Example.FromString(record).features.feature.items():
+            for name, feature in _parse(record).features.feature.items():
                 kind = feature.WhichOneof("kind")
                 item = getattr(feature, kind).value[0]
                 value[name] = item
@@ -181,19 +163,46 @@ def _read_values(file: Path) -> Iterator[tuple[dict[str, Any], bytes]]:
                     value[name] = stored_number(item)
                 elif kind == "bytes_list" and name != "image":
                     value[name] = item.decode()
+            if missing := _NEEDED - value.keys():
+                raise KeyError(missing)
             yield value, value.pop("image")
-    except (tf.errors.OpError, ValueError, KeyError, IndexError, TypeError):
-        raise _damaged(str(file)) from None
+    except (ValueError, KeyError, IndexError, TypeError):
+        raise UserError(f"{file}: record {number} is damaged; {_ADVICE}") from None
 
 
-def _damaged(file: str) -> UserError:
+def _read_frames(file: Path) -> Iterator[bytes]:
+    """The records of a TFRecord file: length 8, its checksum 4, the record, its checksum 4."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        while head := stream.read(_HEAD):
+            length = int.from_bytes(head[:8], "little")
+            if len(head) < _HEAD or stream.tell() + length + _TAIL > size:
+                yield b""  # is parsed as a record without features
+                return
+            yield stream.read(length)
+            stream.seek(_TAIL, os.SEEK_CUR)
+
+
+def _parse(record: bytes) -> Any:
+    import tensorflow as tf
+
+    try:
+        return tf.train.Example.FromString(record)
+    except Exception as error:  # protobuf's DecodeError, whose module differs between versions
+        raise ValueError("not a tf.train.Example") from error
+
+
+def _check_sums(file: Path) -> None:
+    """Nothing, when the checksum of every record in a TFRecord file fits.
+
+    Raises:
+        UserError: the number of the record whose checksum does not.
+    """
     import tensorflow as tf
 
     number = 0
     try:
-        for record in tf.data.TFRecordDataset(file).as_numpy_iterator():
-            tf.train.Example.FromString(record)
+        for _ in tf.data.TFRecordDataset(str(file)):
             number += 1
-    except Exception:
-        return UserError(f"{file}: record {number + 1} is damaged; {_ADVICE}")
-    return UserError(f"{file}: a record in it is damaged; {_ADVICE}")
+    except tf.errors.OpError:
+        raise UserError(f"{file}: record {number + 1} is damaged; {_ADVICE}") from None

@@ -102,6 +102,11 @@ def clean_id(word: str) -> str:
     return stem.upper() + found
 
 
+def is_archive_image(word: str) -> bool:
+    """Whether an id is that of an image in the ISIC Archive: it means one image everywhere."""
+    return re.fullmatch(r"ISIC_\d{7}(_downsampled)?", word) is not None
+
+
 def clean_image_id(word: str) -> str:
     """As :func:`clean_id`, and without an image's suffix: ``ISIC_0024306.jpg`` names the image."""
     return clean_id(strip_suffix(word.strip()))

@@ -1,6 +1,7 @@
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
 
 from tests.datasets.sources.images import write_images
 from tfskin.datasets.options import SourceOptions
@@ -118,7 +119,9 @@ def test_images_are_known_by_what_is_in_them_and_masks_are_none(tmp_path, news):
     (tmp_path / "nv" / "notes.txt").write_text("no image")
     records = read(tmp_path)
     assert records["image_id"].tolist() == ["mel__4", "nv__1", "nv__2", "nv__3"]
-    assert news == [f"{tmp_path}: left out 2 of 6 files: 1 masks or superpixels, 1 no image (.txt)"]
+    assert news == [
+        f"{tmp_path}: left out 2 of 6 files: 1 masks or superpixels, 1 no readable image (.txt)"
+    ]
 
 
 def test_split_folders_that_write_a_class_in_two_ways_have_one(tmp_path, news):
@@ -137,5 +140,16 @@ def test_an_image_of_the_archive_in_train_and_test_is_linked(tmp_path):
 def test_a_folder_without_images_says_what_is_in_it(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "x.dcm").write_text("DICM")
-    with pytest.raises(UserError, match=r"no image in it \(left out 1 of 1 files: 1 no image"):
+    with pytest.raises(
+        UserError, match=r"no image in it \(left out 1 of 1 files: 1 no readable image"
+    ):
         read(tmp_path)
+
+
+def test_small_copies_of_an_image_of_the_archive_are_left_out(tmp_path, news):
+    write_images(tmp_path, ["mel/1.jpg", "nv/p1/1.jpg", "nv/p2/1.jpg", "nv/32x32/ISIC_0000001.jpg"])
+    (tmp_path / "nv" / "full").mkdir()
+    Image.new("RGB", (40, 30)).save(tmp_path / "nv" / "full" / "ISIC_0000001.png")
+    ids = ["mel__1", "nv__full__ISIC_0000001", "nv__p1__1", "nv__p2__1"]
+    assert read(tmp_path)["image_id"].tolist() == ids
+    assert news == [f"{tmp_path}: left out 1 of 5 files: 1 smaller or further copies"]

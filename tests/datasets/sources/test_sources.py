@@ -213,7 +213,7 @@ def test_every_source_tells_what_it_leaves_out(source, tmp_path, news):
     records = read_records(source, tmp_path)
     assert not records["path"].str.contains("segmentation").any()
     (line,) = [line for line in news if "left out" in line]
-    assert "1 no image (.txt)" in line
+    assert "1 no readable image (.txt)" in line
     assert "masks or superpixels" in line
 
 

@@ -10,6 +10,7 @@ import pandas as pd
 
 from tfskin.datasets.finding import LeftOut, is_hidden, list_images, walk_images
 from tfskin.datasets.records import SPLIT_COLUMN, build_records
+from tfskin.datasets.sources.images import drop_small_copies
 from tfskin.datasets.sources.split_names import SPLIT_NAMES
 from tfskin.datasets.words import strip_suffix
 from tfskin.errors import UserError
@@ -90,7 +91,8 @@ def _read_classes(
 ) -> Iterator[tuple[Path, str]]:
     """``(file, class)`` of one folder: by its sub-folders, or else by its files' names."""
     loose = list_images(folder, left_out)
-    classes = [(child, sorted(walk_images(child, left_out))) for child in _list_folders(folder)]
+    below = ((child, walk_images(child, left_out)) for child in _list_folders(folder))
+    classes = [(child, sorted(drop_small_copies(images, left_out))) for child, images in below]
     classes = [(child, files) for child, files in classes if files]
     if loose and classes:
         raise UserError(f"{loose[0]}: lies beside class folders; move it into one of them")

@@ -13,7 +13,7 @@ from PIL import Image
 from tfskin.datasets.decoding import FORMATS
 from tfskin.datasets.finding import LeftOut, list_images, walk_images
 from tfskin.datasets.sources.metadata import Metadata
-from tfskin.datasets.words import clean_image_id, spelling_key
+from tfskin.datasets.words import clean_image_id, is_archive_image, spelling_key
 from tfskin.errors import UserError
 
 _OF_TABLES = re.compile(r"truth|metadata|label|annotation|table|csv", re.IGNORECASE)
@@ -140,10 +140,24 @@ def index_places(folder: Path, places: Iterable[str]) -> ImageIndex:
     return ImageIndex(_largest_of_each(images, left_out), ", ".join(map(str, folders)), left_out)
 
 
-def _largest_of_each(images: Iterable[Path], left_out: LeftOut) -> dict[str, str]:
+def drop_small_copies(images: Iterable[Path], left_out: LeftOut) -> list[Path]:
+    """The images, and of those that bear one id of the ISIC Archive the largest alone.
+
+    Other names say nothing: a folder a patient may hold a ``1.jpg`` each.
+    """
+    kept = _largest_of_each(images, left_out, everything=False)
+    return [Path(path) for path in kept.values()]
+
+
+def _largest_of_each(
+    images: Iterable[Path], left_out: LeftOut, *, everything: bool = True
+) -> dict[str, str]:
+    """Id -> path; with ``everything`` for any name, else for ids of the archive alone."""
     known: dict[str, str] = {}
     for image in images:
         name = clean_image_id(image.name)
+        if not everything and not is_archive_image(name):
+            name = str(image)
         other = known.setdefault(name, str(image))
         if other == str(image):
             continue
