@@ -182,7 +182,7 @@ class PrepareOptions(Options):
     )
     drop_leaks: bool = option(
         False,
-        "Leave out what shares a lesion or image with a given test split; with --split, "
+        "Leave out what shares a lesion or photograph with a given test split; with --split, "
         "images without a row.",
     )
     near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
