@@ -178,7 +178,7 @@ def main() -> None:
         f"{time.monotonic() - start:.0f} s, {time.process_time() - cpu:.0f} s of processor time, "
         f"{peak:,.0f} MiB at most"
     )
-    print(report_thresholds(table, links).round(2).to_string(index=False))
+    print(report_thresholds(table, links).round(3).to_string(index=False))
     share = count_whole_in_split(table, links)
     print(f"lesions of several images wholly in one split at {SPLITTING}: {share:.1%}")
     if arguments.links:

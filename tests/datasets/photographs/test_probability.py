@@ -21,7 +21,7 @@ def estimate(inliers: int, correlation: float, mirrored: bool = False) -> float:
 
 
 def test_the_formula():
-    expected = 1 / (1 + np.exp(-(10.52 * np.log(8) + 12.71 * 0.5 - 25.46)))
+    expected = 1 / (1 + np.exp(-(10.36 * np.log(8) + 11.18 * 0.5 - 24.69)))
     assert estimate(7, 0.5) == pytest.approx(expected)
 
 
@@ -39,7 +39,8 @@ def test_a_shared_mark_without_shared_texture_links_nothing():
 
 def test_a_mirrored_link_needs_to_agree_nearly_everywhere():
     assert estimate(8, 0.5) > REPORTING
-    assert estimate(8, 0.5, mirrored=True) < SPLITTING
+    assert estimate(8, 0.5, mirrored=True) < REPORTING
+    assert estimate(8, 0.3, mirrored=True) < SPLITTING < estimate(8, 0.3)
     assert estimate(8, 0.9, mirrored=True) > REPORTING
 
 
