@@ -17,6 +17,7 @@ from tfskin.datasets.folds import find_leaks, make_folds
 from tfskin.datasets.groups import LinkedRecords, link_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
+from tfskin.datasets.photographs.probability import REPORTING
 from tfskin.datasets.records import LINKED_BY, SPLIT_COLUMN, summarise_names
 from tfskin.datasets.shard_writing import check_name, write_shards
 from tfskin.datasets.shards import Shards
@@ -307,7 +308,7 @@ def _describe(audit: Audit, linked: LinkedRecords) -> str:
         f"{len(np.unique(linked.groups))} groups"
     )
     found = audit.photograph_pairs()
-    across = found[found["same_lesion"] == "no"]
+    across = found[(found["same_lesion"] == "no") & (found["probability"] >= REPORTING)]
     if len(across):
         first = across.iloc[0]
         text += (
