@@ -95,7 +95,7 @@ def test_kinds_of_evidence_are_told_apart():
     table = leaks.pairs.set_index("image_id_1")
     assert table["linked_by"].to_dict() == {"i0": "id photograph", "i4": "photograph", "i2": "copy"}
     assert table.loc["i0", ["split_1", "split_2"]].tolist() == ["train", "test"]
-    assert table["probability"].isna().to_dict() == {"i0": False, "i4": False, "i2": True}
+    assert table.isna()["probability"].to_dict() == {"i0": False, "i4": False, "i2": True}
 
 
 def test_a_leak_by_way_of_a_third_image_is_counted_as_such():
