@@ -129,7 +129,7 @@ def prepare(folder: Path, source: Path, images: int) -> Path:
         place = folder / "images" / diagnosis
         place.mkdir(parents=True, exist_ok=True)
         shutil.copy(source / "images" / f"{image}.jpg", place)
-    options = tfskin.PrepareOptions(near_duplicates=False, artefacts=False)
+    options = tfskin.PrepareOptions(near_duplicates=False, photographs=False, artefacts=False)
     return tfskin.prepare(
         "image_folder",
         folder / "images",

@@ -82,6 +82,7 @@ def prepare(table: Path, output: Path, *, artefacts: bool, look: bool) -> None:
         name="bench",
         artefacts=artefacts,
         near_duplicates=look,
+        photographs=False,
         overwrite=True,
         shards=ShardOptions(max_side=MAX_SIDE),
     )
@@ -149,7 +150,7 @@ def audit_alone(table: Path, *, artefacts: bool) -> None:
     from tfskin.datasets.audit import audit_records
     from tfskin.datasets.sources import read_records
 
-    audit_records(read_records("table", table), artefacts=artefacts)
+    audit_records(read_records("table", table), photographs=False, artefacts=artefacts)
 
 
 def measure_speed(images: list[str], repeats: int, folder: Path) -> None:

@@ -72,6 +72,8 @@ def source(**values: object) -> dict[str, object]:
             "--no-near-duplicates --no-find-artefacts",
             {"near_duplicates": False, "artefacts": False},
         ),
+        ("--no-photographs", {"photographs": False}),
+        ("--photographs", {"photographs": True}),
         ("--on-error skip", {"on_error": "skip"}),
         ("--max-side 64", {"shards": ShardOptions(max_side=64)}),
         ("--beam-options=--a=1", {"beam_options": "--a=1"}),

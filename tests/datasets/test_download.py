@@ -152,7 +152,9 @@ def write_challenge(web: Web) -> tuple[RemoteFile, ...]:
 
 def test_audit_downloads(tmp_path, web, publish, news):
     publish(*write_challenge(web))
-    options = tfskin.PrepareOptions(download=True, on_error="skip", artefacts=False)
+    options = tfskin.PrepareOptions(
+        download=True, on_error="skip", photographs=False, artefacts=False
+    )
     found = tfskin.audit("isic_2016", tmp_path / "isic", output=tmp_path, options=options)
     assert found["images"] == 12
     assert "KiB to download into" in news[0]
@@ -161,7 +163,9 @@ def test_audit_downloads(tmp_path, web, publish, news):
 def test_prepare_downloads_and_a_second_run_asks_for_nothing(tmp_path, web, publish, news):
     publish(*write_challenge(web))
     folder = tmp_path / "isic"
-    options = tfskin.PrepareOptions(download=True, near_duplicates=False, artefacts=False)
+    options = tfskin.PrepareOptions(
+        download=True, near_duplicates=False, photographs=False, artefacts=False
+    )
     shards = tfskin.prepare("isic_2016", folder, output=tmp_path / "shards", options=options)
     assert sum(sum(part.values()) for part in shards.counts.values()) == 12
     assert "KiB to download into" in news[0]

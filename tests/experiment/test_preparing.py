@@ -12,7 +12,7 @@ from tfskin.datasets.options import Fractions
 from tfskin.errors import UserError
 from tfskin.experiment import preparing
 
-FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, artefacts=False)
+FEW = tfskin.PrepareOptions(name="few", near_duplicates=False, photographs=False, artefacts=False)
 
 
 @pytest.fixture

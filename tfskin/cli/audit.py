@@ -61,6 +61,7 @@ def _print_summary(folder: Path, summary: dict[str, Any]) -> None:
         table.add_row("pairs of photographs of one lesion", str(summary["photograph_pairs"]))
         table.add_row("  of different lesion ids", str(summary["photographs_across_lesions"]))
         table.add_row("  with two diagnoses", str(summary["photographs_of_two_diagnoses"]))
+        table.add_row("less certain ones", str(summary["uncertain_photograph_pairs"]))
     for split, counts in (summary["leaks"] or {}).items():
         table.add_row(f"of {counts['images']} in {split}, lesion also in train", str(counts["any"]))
         for kind in ("id", "copy", "photograph", "chain"):

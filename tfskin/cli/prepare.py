@@ -16,7 +16,7 @@ def prepare_command(
     options: PrepareOptions,
     json: Json = False,
 ) -> None:
-    """Shard a folder of dermoscopic images, split by lesion, patient and near duplicate."""
+    """Shard a folder of dermoscopic images; no lesion, patient or copy is in two splits."""
     from tfskin.experiment import prepare
 
     options = seed_phantoms(source, options)

@@ -32,7 +32,8 @@ logger = logging.getLogger(__name__)
 UNKNOWN_FLAG = -1
 _ARTEFACT_SIDE = 512
 _WORTH_SAYING = 60.0
-_CORE_SECONDS = 0.06  # an image's search for photographs takes a core, 600 x 450 pixels
+_CORE_SECONDS = 0.06
+"""What an image costs a core: 0.05 s among 600 of 200 x 150 px, or among 118 of full size."""
 _PIECE = 256
 """Images that a Beam worker looks at before it hands in what it found."""
 

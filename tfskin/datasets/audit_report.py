@@ -87,7 +87,9 @@ def summarise_audit(audit: Audit, tables: AuditTables) -> dict[str, Any]:
     """Counts of what was found, ready for JSON: ``None`` for what was not looked for."""
     looked = "artefacts" in audit.looked_for
     totals = tables.artefacts[tables.artefacts["diagnosis"] == "all"].iloc[0]
-    pairs, photographs = tables.duplicates, tables.photographs
+    pairs = tables.duplicates
+    sure = tables.photographs["probability"] >= REPORTING
+    photographs = tables.photographs[sure]
     return {
         "images": len(audit.files),
         "usable": len(audit.records),
@@ -101,6 +103,7 @@ def summarise_audit(audit: Audit, tables: AuditTables) -> dict[str, Any]:
         "pairs_across_lesions": int((pairs["same_lesion"] == "no").sum()),
         "pairs_of_two_diagnoses": int(pairs["conflict"].sum()),
         "photograph_pairs": len(photographs) if "photographs" in audit.looked_for else None,
+        "uncertain_photograph_pairs": int((~sure).sum()),
         "photographs_across_lesions": int((photographs["same_lesion"] == "no").sum()),
         "photographs_of_two_diagnoses": int(photographs["conflict"].sum()),
         "leaks": None if tables.leaks is None else tables.leaks.counts,

@@ -189,8 +189,8 @@ class PrepareOptions(Options):
     )
     drop_leaks: bool = option(
         False,
-        "Leave out images that share a lesion or an image with a given test split; with --split, "
-        "images that have no row in it.",
+        "Leave out images that share a lesion or a photograph with a given test split; with "
+        "--split, images that have no row in it.",
     )
     near_duplicates: bool = option(True, "Look for near duplicates, to keep them in one split.")
     photographs: bool | None = option(

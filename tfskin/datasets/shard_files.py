@@ -245,7 +245,7 @@ def write_tfds_metadata(
             for split, part in parts.items()
         ],
         description=f"{len(rows)} images of skin lesions in {rows['group'].nunique()} groups of "
-        "images of one lesion, one patient or near duplicates; no group is in two splits.",
+        "images that ids, near duplicates or photographs link; no group is in two splits.",
         license="\n".join(licenses),
         check_data=False,
     )

@@ -27,8 +27,8 @@ class Predictions:
 
     Attributes:
         facts: N rows, one an image: ``label`` (an index into ``class_names``), ``group`` (images
-            of one value share a lesion, a patient, or are near duplicates), and whatever else is
-            recorded, such as ids, age and artefacts.
+            of one value share a lesion or a patient, or copies and photographs link them), and
+            whatever else is recorded, such as ids, age and artefacts.
         class_names: C names.
         probabilities: (N, C) float64, calibrated.
         split: the split that the images are of; empty where they are of none.

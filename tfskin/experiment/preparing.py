@@ -3,7 +3,7 @@
 import logging
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -15,7 +15,8 @@ from tfskin.datasets.archives import ARCHIVES, check_archives, download_source
 from tfskin.datasets.audit import Audit, audit_records, describe_problems
 from tfskin.datasets.cautions import describe_oddities, describe_untrained
 from tfskin.datasets.folds import find_leaks, make_folds
-from tfskin.datasets.groups import LinkedRecords, link_records
+from tfskin.datasets.group_counts import count_for_proof, describe_groups
+from tfskin.datasets.groups import link_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import LINKED_BY, SPLIT_COLUMN, summarise_names
@@ -209,7 +210,7 @@ def _prepare_records(
     left_out = dict(zip(audit.problems["image_id"], audit.problems["problem"], strict=True))
     linked = link_records(audit.records, audit.duplicates, audit.photographs)
     kept, groups = audit.records.assign(**{LINKED_BY: linked.linked_by}), linked.groups
-    logger.info(_describe(audit, linked))
+    logger.info(describe_groups(audit, linked))
     if options.drop_leaks:
         dropped, reason = _find_dropped(kept, groups, options)
         if dropped.any():
@@ -222,7 +223,7 @@ def _prepare_records(
         overwrite=options.overwrite,
         seed=options.seed,
         near_duplicates=len(audit.duplicates) if options.near_duplicates else None,
-        photographs=_count_photographs(audit, linked, splits.set_axis(kept["image_id"])),
+        photographs=count_for_proof(audit, linked, splits.set_axis(kept["image_id"])),
         left_out=left_out,
         beam=beam_run(options, folder),
     )
@@ -239,27 +240,6 @@ def _prepare_records(
     )
     forget_features(folder)
     return shards
-
-
-def _count_photographs(
-    audit: Audit, linked: LinkedRecords, split_of: pd.Series
-) -> dict[str, int] | None:
-    """Counts for the proof, with ``cut_in_two_splits``: cut links that the splits tear apart.
-
-    Args:
-        audit: what was found.
-        linked: the groups of its records.
-        split_of: image id -> split, of the images that were not dropped.
-    """
-    if audit.photographs is None or linked.photographs is None:
-        return None
-    ids = audit.records["image_id"].to_numpy(object)
-    cut = audit.photographs[linked.cut]
-    first, second = (
-        split_of.reindex(ids[cut[end]]).to_numpy(object) for end in ("first", "second")
-    )
-    there = pd.notna(first) & pd.notna(second)
-    return linked.photographs | {"cut_in_two_splits": int((there & (first != second)).sum())}
 
 
 def _find_dropped(
@@ -302,45 +282,3 @@ def _make_splits(records: pd.DataFrame, groups: np.ndarray, options: PrepareOpti
             records, groups, folds=options.folds, fractions=fractions, seed=seed, fixed=fixed
         )
     return make_splits(records, groups, fractions=fractions, seed=seed, fixed=fixed)
-
-
-def _describe(audit: Audit, linked: LinkedRecords) -> str:
-    records = audit.records
-    lesions = records["lesion_id"]
-    known = lesions[lesions != ""]
-    text = (
-        f"{len(records)} images, {known.nunique()} lesions, {len(audit.duplicates)} "
-        f"near-duplicate pairs, {_describe_photographs(linked.photographs)}"
-        f"{len(np.unique(linked.groups))} groups"
-    )
-    found = audit.photograph_pairs()
-    across = found[found["same_lesion"] == "no"]
-    if len(across):
-        first = across.iloc[0]
-        text += (
-            f"\n{len(across)} pairs of photographs look like one lesion and have two lesion ids, "
-            f"such as '{first['image_id_1']}' and '{first['image_id_2']}'; tfskin-audit lists them"
-        )
-    conflicts = audit.pairs()
-    conflicts = conflicts[conflicts["conflict"]]
-    if len(conflicts):
-        first = conflicts.iloc[0]
-        text += (
-            f"\nwarning: {len(conflicts)} near-duplicate pairs have two diagnoses, such as "
-            f"'{first['image_id_1']}' ({first['diagnosis_1']}) and '{first['image_id_2']}' "
-            f"({first['diagnosis_2']}); tfskin-audit lists them"
-        )
-    if known.empty and (records["patient_id"] == "").all():
-        text += (
-            "\nno lesion or patient ids: images that are found to show one lesion are kept "
-            "together, but photographs that share too few details, and other lesions of one "
-            "patient, can't be told apart and may be in two splits"
-        )
-    return text
-
-
-def _describe_photographs(counts: Mapping[str, int] | None) -> str:
-    if counts is None:
-        return ""
-    cut = f" ({counts['cut']} more were cut)" if counts["cut"] else ""
-    return f"{counts['pairs']} pairs of photographs of one lesion{cut}, "

@@ -132,8 +132,8 @@ def _figures_part(facts: ModelFacts) -> str:
     lines = [
         f"## Figures on {facts.split}",
         "",
-        f"{facts.figures['images']} images; bootstrap intervals over groups of lesion, patient and "
-        "near duplicate.",
+        f"{facts.figures['images']} images; bootstrap intervals over groups of images that share a "
+        "lesion or patient, or that copies and photographs link.",
         "",
         "| figure | value | interval |",
         "|---|---|---|",

@@ -12,7 +12,7 @@ _OUTSIDE = (235, 235, 235)
 
 
 def lay_over(
-    first: Image.Image, second: Image.Image, link: Mapping[str, Any]
+    first: Image.Image, second: Image.Image, link: Mapping[Any, Any]
 ) -> tuple[Image.Image, Image.Image]:
     """The first image as it lies over the second, and the second; both of one size.
 

@@ -30,7 +30,7 @@ def read_image_folder(path: Path, *, prefixes: Mapping[str, str] | None = None) 
     none of an image's is judged by its first bytes.
 
     ``image_id`` is the path below the folder without its suffix, '/' written '__'. There are no
-    lesion ids: group near duplicates before splitting.
+    lesion ids: group near duplicates and photographs of one lesion before splitting.
 
     Args:
         path: the folder.

@@ -72,8 +72,9 @@ def summary_table(caption: str, columns: Sequence[tuple[str, Mapping[str, Any]]]
 def _about_intervals(main: Mapping[str, Any], split: str) -> str:
     return (
         f"Below each figure its {100 * main['confidence']:g} % interval from {main['resamples']:,} "
-        "bootstrap resamples of whole groups within classes (images that share a lesion, a patient "
-        f"or are near duplicates; {main['groups']:,} groups in {split}). A figure without one "
+        "bootstrap resamples of whole groups within classes (images that share a lesion or a "
+        f"patient, or that copies and photographs link; {main['groups']:,} groups in {split}). A "
+        "figure without one "
         "rests on a single group, or no resample changed it. † marks a figure that had no value in "
         "some resamples. Balanced accuracy is the mean recall; AUC is one class against the rest; "
         f"macro figures average the classes; {_lower_is_better()} are lower the better."
