@@ -15,7 +15,8 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from tfskin.errors import UserError
 from tfskin.extensions import import_module
-from tfskin.files import lock_folder, read_json, remove_leftovers, write_json
+from tfskin.files import hidden_name, read_json, write_json
+from tfskin.locks import only_writer
 from tfskin.schema import Resize, WindowConfig
 
 if TYPE_CHECKING:
@@ -214,13 +215,11 @@ def only_trainer(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process has it; ``overwrite`` and not a run.
     """
-    busy = "another process is training this run"
-    if overwrite and folder.exists():
-        with lock_folder(folder, busy):
+    with only_writer(folder, nested=True):
+        shutil.rmtree(_doomed(folder), ignore_errors=True)  # of a killed deletion
+        if overwrite:
             remove_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder, busy):
-        remove_leftovers(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         yield
 
 
@@ -229,11 +228,15 @@ def remove_run(folder: Path) -> None:
     check_removable(folder)
     if folder.exists():
         # A killed deletion must not leave half a run under its name.
-        doomed = folder.with_name(f".removing-{folder.name}")
+        doomed = _doomed(folder)
         if doomed.exists():
             shutil.rmtree(doomed)
         folder.replace(doomed)
         shutil.rmtree(doomed)
+
+
+def _doomed(folder: Path) -> Path:
+    return folder.with_name(f".removing-{hidden_name(folder)}")
 
 
 def check_removable(folder: Path) -> None:

@@ -7,6 +7,7 @@ from tfskin.datasets.audit_report import write_audit
 from tfskin.datasets.options import PrepareOptions
 from tfskin.datasets.sources import data_set_name
 from tfskin.experiment.preparing import gathered, look_at_records
+from tfskin.locks import only_writer
 
 
 def audit(
@@ -48,7 +49,7 @@ def audit(
     name = chosen.name or data_set_name(source)
     folder = Path(output) if output else audit_folder(source, chosen)
     named = dict.fromkeys([name, *(other for other, _ in chosen.also)])
-    with gathered(source, path, name, chosen) as records:
+    with only_writer(folder), gathered(source, path, name, chosen) as records:
         found = look_at_records(records, chosen, folder)
         return write_audit(folder, found, title=", ".join(named))
 

@@ -27,6 +27,7 @@ from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
+from tfskin.locks import only_writer
 from tfskin.runs import (
     HELD_OUT_FILE,
     Run,
@@ -94,6 +95,13 @@ def ensemble(
             f"{overrides[0]}: every member is a run, which is there already; leave it out, or name "
             "the YAML files that members are trained from"
         )
+    with only_writer(run.folder):
+        return _ensemble(run, config, overrides, overwrite=overwrite)
+
+
+def _ensemble(
+    run: Run, config: EnsembleConfig, overrides: Sequence[str], *, overwrite: bool
+) -> Run:
     members = [_member(member, overrides) for member in config.members]
     if not overwrite and run.folder.exists() and any(run.folder.iterdir()):
         if not _same(run, config):

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ from tfskin.experiment.run_predictions import (
 from tfskin.experiment.sections.base import Evaluation
 from tfskin.experiment.sections.report import compute_sections, write_run_report
 from tfskin.files import write_json
+from tfskin.locks import only_writer
 from tfskin.models.costs import count_flops, count_parameters
 from tfskin.runs import HELD_OUT_FILE, SCHEMA_VERSION, Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig
@@ -86,8 +88,23 @@ def evaluate(
             "trained on windows: reliance and explanations, made for whole images, are left out"
         )
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
+    folder = _folder(run, external, output)
+    # A run that is being made is hidden, and its maker has the lock.
+    held = only_writer(folder, nested=True) if run.destination is None else nullcontext()
+    with held:
+        return _evaluate(run, config, external, challenge, folder, facts)
+
+
+def _evaluate(
+    run: Run,
+    config: EvaluateConfig,
+    external: ExternalConfig | None,
+    challenge: Challenge | None,
+    folder: Path,
+    facts: dict[str, Any] | None,
+) -> dict[str, Any]:
     model = as_float32(run.load_model())  # what is served and predicted with
-    evaluation = _predict(run, model, config, external, challenge, output)
+    evaluation = _predict(run, model, config, external, challenge, folder)
     metrics = _describe(evaluation, facts) | compute_sections(evaluation)
     if external is None and evaluation.split != "test":
         logger.info(
@@ -115,19 +132,14 @@ def _predict(
     config: EvaluateConfig,
     external: ExternalConfig | None,
     challenge: Challenge | None,
-    output: Path | str | None,
+    folder: Path,
 ) -> Evaluation:
     """The run with its predictions, of its own splits or of another data set."""
     if external is not None:
-        folder = Path(output) if output else run.folder / "external" / external.name
-        _refuse_run(folder)
         shards = load_shards(external.shards, exclude=external.exclude)
         decision = run.decision()
         predictions = {external.name: _predict_external(run, model, shards, external, config)}
     else:
-        folder = Path(output) if output else run.folder
-        if folder.resolve() != run.folder.resolve():
-            _refuse_run(folder)
         shards = load_run_shards(run)
         decision, predictions = _predict_own(run, model, shards, config)
     return Evaluation(
@@ -203,6 +215,15 @@ def _count_training_images(run: Run, predictions: Predictions, name: str) -> int
             f"images of {name}: it looks too good"
         )
     return found
+
+
+def _folder(run: Run, external: ExternalConfig | None, output: Path | str | None) -> Path:
+    """Where an evaluation goes."""
+    usual = run.folder if external is None else run.folder / "external" / external.name
+    folder = Path(output) if output else usual
+    if external is not None or folder.resolve() != run.folder.resolve():
+        _refuse_run(folder)
+    return folder
 
 
 def _refuse_run(folder: Path) -> None:

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -11,6 +12,7 @@ from tfskin.annotation import Annotator
 from tfskin.errors import UserError
 from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
+from tfskin.locks import only_writer
 from tfskin.prediction.answers import Prediction
 from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images
 from tfskin.prediction.options import PredictOptions, StreamOptions
@@ -70,11 +72,12 @@ def predict(
     """
     stream = StreamOptions(batch_size=batch_size, heat_maps=annotate is not None)
     _check_output(output, images)
-    predictor = load_predictor(target)
-    options = PredictOptions(annotate=annotate, stream=stream)
-    rows = list(stream_predictions(predictor, images, options=options))
-    if output is not None:
-        write_predictions(rows, output, class_names=predictor.class_names)
+    with nullcontext() if output is None else only_writer(output):
+        predictor = load_predictor(target)
+        options = PredictOptions(annotate=annotate, stream=stream)
+        rows = list(stream_predictions(predictor, images, options=options))
+        if output is not None:
+            write_predictions(rows, output, class_names=predictor.class_names)
     return predictions_table(rows, class_names=predictor.class_names)
 
 
@@ -101,7 +104,16 @@ def stream_predictions(
         UserError: no image was found, or a file that is in the way.
     """
     options = options or PredictOptions()
-    counts = counts or Counts()
+    with ExitStack() as held:
+        for path in (options.output, options.annotate):
+            if path is not None:
+                held.enter_context(only_writer(path))
+        yield from _stream(predictor, images, options, counts or Counts())
+
+
+def _stream(
+    predictor: Predictor, images: Sequence[Path | str], options: PredictOptions, counts: Counts
+) -> Iterator[Prediction]:
     total = count_images(images)
     windows = options.stream.windows
     _check_output(options.output, images)

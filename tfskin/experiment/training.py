@@ -28,6 +28,7 @@ from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.experiment.run_predictions import check_class_names, predict_logits
 from tfskin.files import read_json, write_json, write_text
 from tfskin.inputs import class_names, damage_named, read_labels, records_order
+from tfskin.locks import only_writer
 from tfskin.progress import silence
 from tfskin.runs import (
     Run,
@@ -79,6 +80,8 @@ def train(
     distribution = start_distribution(config)
     start = time.monotonic()
     with silence(not distribution.is_chief), ExitStack() as held:
+        if distribution.is_chief:
+            held.enter_context(only_writer(run.folder))
         begun = _begin(run, config, distribution, overwrite=overwrite)
         if distribution.is_chief:
             # An old run is not removed before the new one is known to be possible.

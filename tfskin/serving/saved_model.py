@@ -17,6 +17,7 @@ from tfskin.errors import UserError
 from tfskin.evaluation.calibration import Calibration
 from tfskin.files import replace_folder
 from tfskin.inputs import Sample
+from tfskin.locks import only_writer
 from tfskin.serving.checks import check_companions, check_export
 from tfskin.serving.graph import GraphOptions, Served, make_signatures
 from tfskin.serving.model_card import ModelFacts, write_licenses, write_model_card
@@ -71,14 +72,15 @@ def export_saved_model(
     reference = model if computes_in_float32(model) else exported
     if options.graph.float16_weights:
         exported = reference = _round_weights(exported)
-    for _ in range(_ATTEMPTS if options.version is None else 1):
-        folder = _version_folder(options)
-        try:
-            written = _write_version(exported, reference, folder, options, samples)
-        except FileExistsError:
-            continue
-        write_surroundings(Path(options.output_dir), options.name, **written)
-        return folder
+    with only_writer(Path(options.output_dir) / options.name):
+        for _ in range(_ATTEMPTS if options.version is None else 1):
+            folder = _version_folder(options)
+            try:
+                written = _write_version(exported, reference, folder, options, samples)
+            except FileExistsError:
+                continue
+            write_surroundings(Path(options.output_dir), options.name, **written)
+            return folder
     raise UserError(f"{folder}: exists already; choose another version")
 
 
