@@ -2,26 +2,11 @@
 
 import dataclasses
 
-import pandas as pd
 import pytest
 
 import tfskin
 from tfskin.errors import UserError
-from tfskin.experiment.run_predictions import external_parts, image_keys, training_images
-from tfskin.runs import open_run
-
-
-def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
-    run = open_run(tiny_runs[0])
-    own = run.predictions("train")["image_id"].iloc[0]
-    facts = pd.DataFrame(
-        {"image_id": [own, own, "ISIC_0000001"], "source": ["phantom", "folder", "phantom"]}
-    )
-    assert training_images(run, facts).tolist() == [True, False, False]
-    ids = pd.DataFrame(
-        {"image_id": ["ISIC_0000001_downsampled", "ISIC_0000001", "x", "x"], "source": list("abab")}
-    )
-    assert image_keys(ids).nunique() == 3
+from tfskin.experiment.run_predictions import external_parts
 
 
 def other_data(splits):

@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
@@ -23,6 +24,13 @@ from tfskin.evaluation.calibration import softmax
 from tfskin.evaluation.decision import Decision
 from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.lineage import (
+    allows_overlap,
+    describe_overlap,
+    former_images,
+    run_overlap,
+    write_former,
+)
 from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
@@ -110,6 +118,8 @@ def _ensemble(
             logger.info(f"{run.folder}: is finished; give --overwrite to make it again")
             return run
     check_members(members)
+    for member in members:
+        _check_lineage(member, config)
     _check_output(run, members)
     shards = load_run_shards(members[0])
     inputs = _inputs(members, shards)
@@ -166,6 +176,16 @@ def check_members(members: Sequence[Run]) -> None:
                 f"{pair}: differ in model.image_size, model.resize or data.windows; members are "
                 "fed by one decode and resize, so train them with the same"
             )
+
+
+def _check_lineage(member: Run, config: EnsembleConfig) -> None:
+    """Refuse a member whose start weights were taught on its held-out splits, unless asked for."""
+    overlap = run_overlap(member)
+    if overlap and not (config.allow_overlap or allows_overlap(member)):
+        raise UserError(
+            f"{member.folder}: its start weights were taught on {describe_overlap(overlap)}, or on "
+            "others of their groups; train it from other weights, or set allow_overlap=true"
+        )
 
 
 def _fed(run: Run) -> tuple[Any, ...]:
@@ -294,6 +314,9 @@ def _write_run(
     more = {"members": [str(member.folder) for member in members]}
     imports = sorted({module for member in members for module in member.imports()})
     more |= {"imports": imports} if imports else {}
+    former = [former_images(member) for member in members if run_overlap(member) is not None]
+    if former:
+        write_former(run, pd.concat(former, ignore_index=True))
     write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
 
 

@@ -18,13 +18,18 @@ from tfskin.evaluation.decision import Decision, decide
 from tfskin.evaluation.decision_fit import fit_decision
 from tfskin.evaluation.diagnoses import malignant_classes
 from tfskin.evaluation.predictions import Predictions
+from tfskin.experiment.lineage import (
+    describe_overlap,
+    run_overlap,
+    seen_before,
+    taught_images,
+)
 from tfskin.experiment.run_predictions import (
     check_class_names,
     external_predictions,
     load_run_shards,
     own_logits,
     run_classes,
-    training_images,
 )
 from tfskin.experiment.sections.base import Evaluation
 from tfskin.experiment.sections.report import compute_sections, write_run_report
@@ -162,7 +167,7 @@ def _predict_own(
     logits = own_logits(run, model, shards, config.batch_size)
     fitted = logits.get("calibration")
     if fitted and (run.folder / HELD_OUT_FILE).is_file():
-        fitted = fitted[0], np.load(run.folder / HELD_OUT_FILE)
+        fitted = fitted[0], _read_held_out(run, fitted[1].shape)
     before = run.decision(before_evaluation=True)
     decision = fit_decision(before, fitted, run_classes(run), config)
     predictions = {}
@@ -178,6 +183,17 @@ def _predict_own(
             scores=answer.malignancy,
         )
     return decision, predictions
+
+
+def _read_held_out(run: Run, shape: tuple[int, ...]) -> np.ndarray:
+    path = run.folder / HELD_OUT_FILE
+    try:
+        found = np.load(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); make the ensemble again") from None
+    if getattr(found, "shape", ()) != shape or not np.isfinite(found).all():
+        raise UserError(f"{path}: does not fit the calibration split; make the ensemble again")
+    return found
 
 
 def _predict_external(
@@ -205,14 +221,14 @@ def _predict_external(
 
 def _count_training_images(run: Run, predictions: Predictions, name: str) -> int | None:
     try:
-        found = int(training_images(run, predictions.facts).sum())
+        found = int(seen_before(taught_images(run), predictions.facts).sum())
     except UserError as error:
         logger.warning(f"{name}: not known whether {run.name} was trained on its images: {error}")
         return None
     if found:
         logger.warning(
             f"{run.name} was trained on {found} of these {len(predictions)} "
-            f"images of {name}: it looks too good"
+            f"images of {name}, or on others of their groups: it looks too good"
         )
     return found
 
@@ -247,7 +263,13 @@ def _describe(evaluation: Evaluation, facts: dict[str, Any] | None) -> dict[str,
         },
     }
     if external is None:
-        return about | (facts or _former_facts(run))
+        overlap = run_overlap(run)
+        if overlap:
+            logger.warning(
+                f"{run.name}: its start weights were taught on {describe_overlap(overlap)}, or on "
+                "others of their groups: it looks too good there"
+            )
+        return about | {"overlap": overlap} | (facts or _former_facts(run))
     found = _count_training_images(run, evaluation.headline, external.name)
     return about | {"trained_on": found}
 

@@ -18,6 +18,7 @@ from tfskin.evaluation.calibration import Calibration
 from tfskin.files import replace_folder
 from tfskin.inputs import Sample
 from tfskin.locks import only_writer
+from tfskin.runs import first_not_finite
 from tfskin.serving.checks import check_companions, check_export
 from tfskin.serving.graph import GraphOptions, Served, make_signatures
 from tfskin.serving.model_card import ModelFacts, write_licenses, write_model_card
@@ -65,6 +66,8 @@ def export_saved_model(
             ``MAX_DIFFERENCE``. Nothing is left behind.
     """
     _check_options(model, options)
+    if name := first_not_finite(model):
+        raise UserError(f"{options.name}: {name} is no number (NaN or infinity); train it again")
     exported = as_float32(model)
     encoded = [sample.data for sample in samples]
     check_companions(exported, encoded, options=options.graph, name=options.name)
