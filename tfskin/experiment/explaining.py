@@ -20,7 +20,7 @@ from tfskin.evaluation.plots import save_figure
 from tfskin.experiment.run_predictions import input_options, load_run_shards
 from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
 from tfskin.locks import only_writer
-from tfskin.prediction.find import find_images
+from tfskin.prediction.find import find_images, refuse_inside
 from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
 
@@ -84,6 +84,7 @@ def explain(
         hint = nearest_hint(explained_class, names)
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
     folder = Path(output) if output else run.folder / "explanations"
+    refuse_inside(folder, images, option="--output")
     with only_writer(folder):
         return _explain(run, find_images(images), folder, explained_class)
 

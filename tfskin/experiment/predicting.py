@@ -14,7 +14,7 @@ from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
 from tfskin.locks import only_writer
 from tfskin.prediction.answers import Prediction
-from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images
+from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images, refuse_inside
 from tfskin.prediction.options import PredictOptions, StreamOptions
 from tfskin.prediction.predictors import (
     Predictor,
@@ -49,6 +49,7 @@ def predict(
     output: Path | str | None = None,
     annotate: Path | str | None = None,
     batch_size: int = 32,
+    trust: bool = False,
 ) -> pd.DataFrame:
     """One row an image: path, predicted class, its probability, one column per class, error.
 
@@ -61,6 +62,7 @@ def predict(
         output: a CSV or JSON lines file to write.
         annotate: a folder for the images with their class probabilities drawn beside them.
         batch_size: images a step.
+        trust: load a SavedModel whose graph has operations on files, hosts or Python, too.
 
     Raises:
         UserError: the target is neither a run nor a SavedModel, or no image was found.
@@ -73,7 +75,7 @@ def predict(
     stream = StreamOptions(batch_size=batch_size, heat_maps=annotate is not None)
     _check_output(output, images)
     with nullcontext() if output is None else only_writer(output):
-        predictor = load_predictor(target)
+        predictor = load_predictor(target, trust=trust)
         options = PredictOptions(annotate=annotate, stream=stream)
         rows = list(stream_predictions(predictor, images, options=options))
         if output is not None:
@@ -104,6 +106,8 @@ def stream_predictions(
         UserError: no image was found, or a file that is in the way.
     """
     options = options or PredictOptions()
+    if options.annotate is not None:
+        refuse_inside(options.annotate, images, option="--annotate")
     with ExitStack() as held:
         for path in (options.output, options.annotate):
             if path is not None:
@@ -153,8 +157,16 @@ def _stream(
         writer.finish()
 
 
-def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = None) -> Predictor:
-    """What classifies encoded images: a run, a SavedModel folder, or a model on a server."""
+def load_predictor(
+    target: Run | Path | str, *, server: ServerOptions | None = None, trust: bool = False
+) -> Predictor:
+    """What classifies encoded images: a run, a SavedModel folder, or a model on a server.
+
+    Args:
+        target: which.
+        server: time limits and retries for a URL.
+        trust: whether a SavedModel's graph may do more than compute.
+    """
     if not isinstance(target, Run) and str(target).startswith(URL_STARTS):
         return server_predictor(str(target), options=server)
     if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
@@ -170,7 +182,7 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
         return replace(predictor, name=str(run.folder), version=version)
     if not Path(target).is_dir():
         raise UserError(f"{target}: no such folder; give a run, a SavedModel or a URL")
-    return saved_model_predictor(Path(target))
+    return saved_model_predictor(Path(target), trust=trust)
 
 
 def _extras(predictor: Predictor, options: PredictOptions) -> list[str]:

@@ -50,20 +50,24 @@ class Predictor:
     version: str = ""
 
 
-def saved_model_predictor(path: Path | str) -> Predictor:
+def saved_model_predictor(path: Path | str, *, trust: bool = False) -> Predictor:
     """The predictor of a SavedModel that tfskin exported.
 
     Args:
         path: a version's folder, or the model's folder, whose newest version is taken.
+        trust: whether its graph may do more than compute; a SavedModel is a program.
 
     Raises:
-        UserError: there is no SavedModel, or tfskin did not export it.
+        UserError: there is no SavedModel, tfskin did not export it, or its graph has operations on
+            files, hosts or Python (:func:`tfskin.serving.loading.refuse_outside`).
     """
     import tensorflow as tf
 
+    from tfskin.serving.loading import load_saved_model
+
     folder = find_saved_model(path)
     try:
-        loaded = tf.saved_model.load(str(folder))
+        loaded = load_saved_model(folder, trust=trust)
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder}: cannot be loaded as a SavedModel: {reason}") from None

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tfskin.datasets.decoding import read_bytes
 from tfskin.datasets.images import read_image, shrink_image
 from tfskin.errors import UserError
 from tfskin.prediction.answers import Answers, HeatMap, Prediction
@@ -164,8 +165,8 @@ def _predict_windows(
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_bytes(path)
+    except UserError:
         return b""  # read_image will say why
 
 
