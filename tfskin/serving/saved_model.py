@@ -51,8 +51,7 @@ def export_saved_model(
     models are rebuilt in float32. The folder also holds ``assets/class_names.txt`` and, under
     ``assets.extra``, warm-up requests, ``export.json``, ``MODEL_CARD.md`` and ``LICENSES.md``.
     Around it, ``README.md``, ``models.config`` and ``batching.config`` say how to serve it. A
-    version appears whole and is never overwritten: of two exports at once, one gets the next
-    number.
+    version appears whole and is never overwritten.
 
     Args:
         model: float32 (N, h, w, 3) in 0..255 to the output of its layer "logits".
@@ -61,7 +60,8 @@ def export_saved_model(
             with ``model`` and for the warm-up requests.
 
     Raises:
-        UserError: the version exists; no sample can be read; the model's predictions change
+        UserError: another process exports under this name; a weight is no number; the version
+            exists; no sample can be read; the model's predictions change
             with the other images of a batch; the SavedModel differs from the model by more than
             ``MAX_DIFFERENCE``. Nothing is left behind.
     """
