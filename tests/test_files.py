@@ -6,7 +6,6 @@ from tfskin.files import (
     read_json,
     replace_file,
     replace_folder,
-    restore_folders,
     write_json,
     write_text,
 )
@@ -67,21 +66,6 @@ def test_a_folder_that_cannot_be_replaced_stays_as_it_was(tmp_path, monkeypatch)
         "folder",
         "folder/old",
     ]
-
-
-def test_a_folder_moved_away_by_a_killed_process_is_put_back(tmp_path, monkeypatch):
-    target = tmp_path / "1.0-a"
-    write_text(target / "old", "old")
-    with monkeypatch.context() as patch:
-        fail_the_second_rename(patch, KeyboardInterrupt())  # as a kill: nothing mends it
-        with pytest.raises(KeyboardInterrupt), replace_folder(target, overwrite=True):
-            pass
-    assert not target.exists()
-    restore_folders(tmp_path)
-    assert (target / "old").read_text() == "old"
-    write_text(tmp_path / ".old-1.0-a-b_c" / "older", "older")
-    restore_folders(tmp_path)
-    assert [path.name for path in target.iterdir()] == ["old"]
 
 
 def test_json_refuses_nan(tmp_path):

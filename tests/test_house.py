@@ -12,8 +12,8 @@ PACKAGE = Path(__file__).resolve().parents[1] / "tfskin"
 # A room may import the rooms above it and itself; rooms on one line stand side by side and may
 # import one another.
 ORDER = [
-    {"config", "errors", "extensions", "files", "options", "progress", "runs", "schema", "startup"}
-    | {"threads"},
+    {"config", "errors", "extensions", "files", "locks", "options", "progress", "runs", "schema"}
+    | {"startup", "threads"},
     {"datasets"},
     {"inputs"},
     {"layers"},

@@ -143,7 +143,7 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
     regular, bold = _font(text, bold=False), _font(text, bold=True)
     row, margin, bar = round(text * 1.7), round(text * 0.8), text * 7
     title, *lines = _headings(prediction)
-    names = [] if prediction.error else list(prediction.class_names)
+    names = [] if prediction.error else list(map(_one_line, prediction.class_names))
     label = max((bold.getlength(name) for name in names), default=0)
     number = bold.getlength("100.0 %")
     body = label + bar + number + 2 * margin if names else 0
@@ -163,7 +163,7 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
     left = margin + label + margin
     for place, (name, value) in enumerate(zip(names, prediction.probabilities, strict=False)):
         y = 2 * margin + row * (top_rows + place)
-        is_predicted = name == prediction.predicted
+        is_predicted = name == _one_line(prediction.predicted)
         font = bold if is_predicted else regular
         write(margin, y, name, font, "lm")
         top, bottom = y + row * 0.2, y + row * 0.8
@@ -178,15 +178,21 @@ def _draw_panel(prediction: Prediction, text: int) -> Image.Image:
 def _headings(prediction: Prediction) -> list[str]:
     """Title, file name, and what must be said of a heat map without heat."""
     if prediction.error:
-        return ["not read", prediction.error]
-    title = f"{prediction.predicted}  {prediction.probability:.1%}".replace("%", " %")
+        return ["not read", _one_line(prediction.error)]
+    title = f"{_one_line(prediction.predicted)}  {prediction.probability:.1%}".replace("%", " %")
     lines = [title, _shorten(prediction.path.name)]
     if prediction.heat_map is not None and not prediction.heat_map.values.any():
         lines.append("no place speaks for it")
     return lines
 
 
+def _one_line(text: str) -> str:
+    """The text without what Pillow can't draw on a line: breaks, controls, halves of characters."""
+    return "".join(c if c.isprintable() else " " for c in text)
+
+
 def _shorten(name: str, most: int = 32) -> str:
+    name = _one_line(name)
     return name if len(name) <= most else f"{name[: most // 2 - 1]}…{name[-most // 2 :]}"
 
 

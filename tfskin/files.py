@@ -4,14 +4,18 @@ import errno
 import hashlib
 import json
 import os
+import re
 import shutil
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from tfskin.errors import UserError
+_LONGEST = 180
+"""Bytes of a name that its temporary file takes over; file systems take 255 with what is added."""
+_ENDING = r"[a-z0-9_]{8}(\.\w+)?"  # of tempfile, and a suffix
+_LEFTOVER = re.compile(rf"\.writing-(.*-)?{_ENDING}", re.DOTALL)
 
 
 @contextmanager
@@ -22,7 +26,9 @@ def replace_file(path: Path | str) -> Iterator[Path]:
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    descriptor, name = tempfile.mkstemp(prefix=".writing-", suffix=path.suffix, dir=path.parent)
+    descriptor, name = tempfile.mkstemp(
+        prefix=_prefix("writing", path), suffix=path.suffix, dir=path.parent
+    )
     os.close(descriptor)
     temporary = Path(name)
     try:
@@ -40,7 +46,7 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
     """A temporary folder beside ``path`` that is renamed to it when the block ends without error.
 
     A process that is killed between the two renames of an overwrite leaves the old folder hidden
-    beside ``path``; see :func:`restore_folders`.
+    beside ``path``; see :func:`restore_folder`.
 
     Raises:
         FileExistsError: ``path`` is there and ``overwrite`` is false.
@@ -49,14 +55,14 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
     if path.exists() and not overwrite:
         raise FileExistsError(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = Path(tempfile.mkdtemp(prefix=f".writing-{path.name}-", dir=path.parent))
+    temporary = Path(tempfile.mkdtemp(prefix=_prefix("writing", path), dir=path.parent))
     try:
         yield temporary
         temporary.chmod(0o755)
         if path.exists():
             if not overwrite:  # it came while the block ran
                 raise FileExistsError(path)
-            old = Path(tempfile.mkdtemp(prefix=f".old-{path.name}-", dir=path.parent))
+            old = Path(tempfile.mkdtemp(prefix=_prefix("old", path), dir=path.parent))
             path.replace(old)
             try:
                 temporary.replace(path)
@@ -70,54 +76,65 @@ def replace_folder(path: Path | str, *, overwrite: bool = False) -> Iterator[Pat
         shutil.rmtree(temporary, ignore_errors=True)
 
 
-def restore_folders(folder: Path) -> None:
-    """Put back what a killed :func:`replace_folder` moved away; nobody may write there now."""
-    for old in list(folder.glob(".old-*")):
-        path = folder / old.name.removeprefix(".old-").rpartition("-")[0]
+def restore_folder(path: Path) -> None:
+    """Put back a folder that a killed :func:`replace_folder` moved away; nobody may write it now.
+
+    Where the folder is there, what was moved away is deleted.
+    """
+    for old in _temporaries(path, "old"):
         if not path.exists() and any(old.iterdir()):
             old.replace(path)
-
-
-def remove_leftovers(folder: Path) -> None:
-    """Delete what killed writers left in a folder and those within; nobody may write there now."""
-    for path in list(folder.rglob(".writing-*")):
-        if path.is_dir():
-            shutil.rmtree(path, ignore_errors=True)
         else:
-            path.unlink(missing_ok=True)
+            shutil.rmtree(old, ignore_errors=True)
 
 
-@contextmanager
-def lock_folder(folder: Path, busy: str) -> Iterator[bool]:
-    """Whether the folder could be locked for this process; the lock goes when the process ends.
-
-    It can't where the system has no locks (Windows, some network disks).
+def remove_leftovers(
+    path: Path, *, before: float, spared: Callable[[Path], bool] = lambda folder: False
+) -> None:
+    """Delete what killed writers of a folder or file left beside it and within; nobody may write
+    there now.
 
     Args:
-        folder: must be there.
-        busy: what to say when another process has it.
-
-    Raises:
-        UserError: another process has it.
+        path: the folder or file.
+        before: seconds since the epoch; what was changed later stays.
+        spared: which folders within are not looked into.
     """
-    try:
-        import fcntl
+    found = _temporaries(path, "writing")
+    for place, folders, files in os.walk(path):
+        left = [name for name in (*folders, *files) if _LEFTOVER.fullmatch(name)]
+        found += [Path(place, name) for name in left]
+        folders[:] = [
+            name for name in folders if name not in left and not spared(Path(place, name))
+        ]
+    for one in found:
+        with suppress(OSError):
+            if one.stat().st_mtime >= before:
+                continue
+            if one.is_dir():
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                one.unlink(missing_ok=True)
 
-        handle = os.open(folder, os.O_RDONLY)
-    except (ImportError, OSError):
-        yield False
-        return
-    try:
-        try:
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            locked = True
-        except BlockingIOError:
-            raise UserError(f"{folder}: {busy}; wait until it ends") from None
-        except OSError:
-            locked = False
-        yield locked
-    finally:
-        os.close(handle)
+
+def hidden_name(path: Path) -> str:
+    """The name of a file or folder for the name of another beside it; short enough for that."""
+    name = os.fsencode(path.name)
+    if len(name) <= _LONGEST:
+        return path.name
+    digest = hashlib.sha256(name).hexdigest()[:16]
+    return name[: _LONGEST - 17].decode("utf-8", "ignore") + f"-{digest}"
+
+
+def _prefix(kind: str, path: Path) -> str:
+    return f".{kind}-{hidden_name(path)}-"
+
+
+def _temporaries(path: Path, kind: str) -> list[Path]:
+    """What :func:`replace_file` and :func:`replace_folder` have beside ``path``."""
+    known = re.compile(re.escape(_prefix(kind, path)) + _ENDING)
+    if not path.parent.is_dir():
+        return []
+    return [one for one in path.parent.iterdir() if known.fullmatch(one.name)]
 
 
 def _move_folder(source: Path, target: Path) -> None:

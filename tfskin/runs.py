@@ -1,6 +1,7 @@
 """A run is a directory: what lies where in it, reading and writing."""
 
 import importlib.metadata
+import json
 import os
 import platform
 import shutil
@@ -9,13 +10,14 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
-from tfskin.errors import UserError
+from tfskin.errors import UserError, shorten
 from tfskin.extensions import import_module
-from tfskin.files import lock_folder, read_json, remove_leftovers, write_json
+from tfskin.files import hidden_name, read_json, write_json
+from tfskin.locks import only_writer
 from tfskin.schema import Resize, WindowConfig
 
 if TYPE_CHECKING:
@@ -26,9 +28,15 @@ if TYPE_CHECKING:
 
 SCHEMA_VERSION = 2
 
+_ABOUT = ("python", "packages", "commit", "processor", "cpus", "seed")
+"""What every version wrote into ``environment.json``."""
+
 HELD_OUT_FILE = "held_out.npy"
 """In a run by stacking: (N, C) log-probabilities of calibration, each image's by a fit that has
 not seen its group."""
+
+
+Side = Annotated[int, Field(ge=1, le=4096)]
 
 
 class RunInputs(BaseModel):
@@ -53,12 +61,12 @@ class RunInputs(BaseModel):
     shards: str
     fingerprint: str
     classes: dict[str, list[str]] | None
-    image_size: tuple[int, int]
+    image_size: tuple[Side, Side]
     resize: Resize
     exclude: tuple[str, ...] = ()
     fold: int | None = None
     windows: WindowConfig | None = None
-    max_side: int | None = None
+    max_side: int | None = Field(default=None, ge=1)
     order: str | None = None
 
 
@@ -108,17 +116,31 @@ class Run:
     def class_names(self) -> list[str]:
         """Index -> class."""
         names = self._json("class_names.json")
-        if not isinstance(names, list) or not all(isinstance(name, str) for name in names):
-            raise UserError(f"{self.folder / 'class_names.json'}: must be a list of class names")
+        is_list = isinstance(names, list) and all(isinstance(name, str) for name in names)
+        if not is_list or not names or len(set(names)) < len(names):
+            raise UserError(
+                f"{self.folder / 'class_names.json'}: must be a list of class names, each once"
+            )
         return names
 
     def inputs(self) -> RunInputs:
         """What the model is fed."""
         path = self.folder / "inputs.json"
         try:
-            return RunInputs.model_validate(self._json("inputs.json"))
+            # Of JSON text, in which a list may stand for a tuple though types are strict.
+            text = json.dumps(self._json("inputs.json"))
+            inputs = RunInputs.model_validate_json(text, strict=True)
         except ValidationError as error:
-            raise UserError(f"{path}: {error.errors()[0]['msg']}; train the run again") from None
+            first = error.errors()[0]
+            key = ".".join(map(str, first["loc"])) or "the file"
+            raise UserError(
+                shorten(f"{path}: {key}: {first['msg']}", 300) + "; train the run again"
+            ) from None
+        if inputs.classes is not None and list(inputs.classes) != self.class_names():
+            raise UserError(
+                f"{path}: its classes are not those of class_names.json; train the run again"
+            )
+        return inputs
 
     def decision(self, *, before_evaluation: bool = False) -> "Decision":
         """What is done with the model's logits; temperature 1 where nothing was fitted.
@@ -160,8 +182,22 @@ class Run:
 
     def imports(self) -> list[str]:
         """The modules that define layers of a user's own network, which loading it may need."""
+        found = self.environment().get("imports", [])
+        return [module for module in found if isinstance(module, str)]
+
+    def environment(self) -> dict[str, Any]:
+        """What ``environment.json`` holds; nothing where it is missing."""
         path = self.folder / "environment.json"
-        return self._json(path.name).get("imports", []) if path.is_file() else []
+        values = self._json(path.name) if path.is_file() else {}
+        if not isinstance(values, dict):
+            raise UserError(f"{path}: must hold an object; delete it, or train the run again")
+        lacking = [key for key in _ABOUT if values and key not in values]
+        if lacking or not isinstance(values.get("packages", {}), dict):
+            raise UserError(
+                f"{path}: has no '{(lacking or ['packages'])[0]}' as it was written; delete it, or "
+                "train the run again"
+            )
+        return values
 
     def load_model(self) -> "keras.Model":
         """The Keras model: RGB 0..255 in, logits out."""
@@ -180,6 +216,19 @@ class Run:
                 f"{self.folder}: the model has {model.output_shape[-1]} outputs, but "
                 f"class_names.json names {len(self.class_names())} classes"
             )
+        wanted = (*self.inputs().image_size, 3)
+        given = tuple(model.input_shape[1:]) if isinstance(model.input_shape, tuple) else ()
+        if len(given) != 3 or any(a not in (None, b) for a, b in zip(given, wanted, strict=True)):
+            raise UserError(
+                f"{self.folder}: the model takes images of {given}, but inputs.json says "
+                f"{wanted}; put back the files of one run, or train it again"
+            )
+        if name := first_not_finite(model):
+            raise UserError(
+                f"{self.model_path}: {name} is no number (NaN or infinity), so what it says means "
+                "nothing; train the run again, with a lower train.learning_rate or "
+                "train.precision=float32"
+            )
         return model
 
     def _json(self, name: str) -> Any:
@@ -190,6 +239,18 @@ class Run:
             raise UserError(f"{self.folder}: not a run: it has no {name}") from None
         except ValueError as error:
             raise UserError(f"{path}: not JSON: {error}") from None
+
+
+def first_not_finite(model: "keras.Model") -> str:
+    """The path of the first variable that holds NaN or infinity; "" where none does."""
+    import keras
+    import numpy as np
+
+    for variable in model.variables:
+        value = keras.ops.convert_to_numpy(keras.ops.cast(variable, "float32"))
+        if not np.isfinite(value).all():
+            return str(variable.path)
+    return ""
 
 
 def _import_own(module: str) -> str | None:
@@ -211,13 +272,11 @@ def only_trainer(folder: Path, *, overwrite: bool = False) -> Iterator[None]:
     Raises:
         UserError: another process has it; ``overwrite`` and not a run.
     """
-    busy = "another process is training this run"
-    if overwrite and folder.exists():
-        with lock_folder(folder, busy):
+    with only_writer(folder, nested=True):
+        shutil.rmtree(_doomed(folder), ignore_errors=True)  # of a killed deletion
+        if overwrite:
             remove_run(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder, busy):
-        remove_leftovers(folder)
+        folder.mkdir(parents=True, exist_ok=True)
         yield
 
 
@@ -226,11 +285,15 @@ def remove_run(folder: Path) -> None:
     check_removable(folder)
     if folder.exists():
         # A killed deletion must not leave half a run under its name.
-        doomed = folder.with_name(f".removing-{folder.name}")
+        doomed = _doomed(folder)
         if doomed.exists():
             shutil.rmtree(doomed)
         folder.replace(doomed)
         shutil.rmtree(doomed)
+
+
+def _doomed(folder: Path) -> Path:
+    return folder.with_name(f".removing-{hidden_name(folder)}")
 
 
 def check_removable(folder: Path) -> None:

@@ -156,6 +156,11 @@ class DataConfig(_Schema):
     fold: int | None = Field(
         None, ge=0, le=1000, description="which fold is val, for shards prepared with --folds"
     )
+    allow_overlap: bool = Field(
+        False,
+        description="train though the start weights were taught on groups of val, calibration or "
+        "test; the figures then say so",
+    )
     sampling: Sampling = Field(
         "none", description="how often a class is shown in an epoch; see docs/data.md"
     )
@@ -506,6 +511,10 @@ class EnsembleConfig(_Schema):
         "mean_probabilities", description="fitted on the calibration split"
     )
     temperature: bool = Field(True, description="fit a temperature on the calibration split")
+    allow_overlap: bool = Field(
+        False,
+        description="join members whose start weights were taught on held-out groups",
+    )
     evaluate: EvaluateConfig = Field(default_factory=EvaluateConfig)
 
 

@@ -1,12 +1,12 @@
 """What is refused before and after shards are written: options, leaks, disks, damaged folders."""
 
-import os
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
 from tests.datasets.tiny import make_records, split_evenly, write_tiny
+from tests.holding import another_writer
 from tfskin.datasets.options import ShardOptions
 from tfskin.datasets.shard_writing import write_shards
 from tfskin.datasets.shards import load_shards
@@ -61,7 +61,7 @@ def test_a_broken_image_is_named_and_leaves_nothing(tmp_path):
     broken.write_bytes(broken.read_bytes()[:200])
     with pytest.raises(UserError, match=r"image_005\.png: is cut off"):
         write_tiny(records, tmp_path / "shards")
-    assert not any((tmp_path / "shards").iterdir())
+    assert not (tmp_path / "shards").exists()
 
 
 def test_shards_that_are_there_are_replaced_only_when_asked(tiny_records, tmp_path):
@@ -94,15 +94,10 @@ def test_a_full_disk_is_one_line_and_leaves_nothing(tiny_records, tmp_path):
 
 
 def test_two_processes_do_not_write_one_data_set_at_once(tiny_records, tmp_path):
-    fcntl = pytest.importorskip("fcntl")
-    (tmp_path / "tiny").mkdir()
-    handle = os.open(tmp_path / "tiny", os.O_RDONLY)
-    fcntl.flock(handle, fcntl.LOCK_EX)
-    try:
-        with pytest.raises(UserError, match="another process is writing"):
+    for held in (tmp_path / "tiny", tmp_path / "tiny" / "1.0.0"):
+        with another_writer(held) as process, pytest.raises(UserError) as caught:
             write_tiny(tiny_records, tmp_path)
-    finally:
-        os.close(handle)
+        assert f"process {process.pid} has been writing it" in str(caught.value)
     assert write_tiny(tiny_records, tmp_path).counts
 
 

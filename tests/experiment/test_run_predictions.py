@@ -7,12 +7,8 @@ import pytest
 
 import tfskin
 from tfskin.errors import UserError
-from tfskin.experiment.run_predictions import (
-    check_class_names,
-    external_parts,
-    image_keys,
-    training_images,
-)
+from tfskin.experiment.lineage import link_keys, seen_before, taught_images
+from tfskin.experiment.run_predictions import check_class_names, external_parts
 from tfskin.runs import open_run
 
 
@@ -22,11 +18,11 @@ def test_an_image_of_the_archive_is_one_in_every_source(tiny_runs):
     facts = pd.DataFrame(
         {"image_id": [own, own, "ISIC_0000001"], "source": ["phantom", "folder", "phantom"]}
     )
-    assert training_images(run, facts).tolist() == [True, False, False]
+    assert seen_before(taught_images(run), facts).tolist() == [True, False, False]
     ids = pd.DataFrame(
         {"image_id": ["ISIC_0000001_downsampled", "ISIC_0000001", "x", "x"], "source": list("abab")}
     )
-    assert image_keys(ids).nunique() == 3
+    assert link_keys(ids)["image"].nunique() == 3
 
 
 def other_data(splits):

@@ -13,6 +13,7 @@ import pytest
 import tfskin
 import tfskin.cli.train as train_cli
 from tests.conftest import TINY
+from tests.holding import another_writer
 from tests.news import hear
 from tfskin.config import describe_difference
 from tfskin.errors import UserError
@@ -21,7 +22,7 @@ from tfskin.experiment.fitting.data import fit_data
 from tfskin.experiment.run_predictions import input_options
 from tfskin.files import read_json, write_json
 from tfskin.inputs import count_windows, read_labels
-from tfskin.runs import only_trainer, open_run, remove_run
+from tfskin.runs import open_run, remove_run
 
 
 def tiny_config(shards, *more):
@@ -273,10 +274,10 @@ def test_a_run_that_another_process_trains_is_left_to_it(tmp_path, phantom_shard
     folder = tmp_path / "run"
     config = tiny_config(phantom_shards)
     train_one_epoch(config, folder)
-    with only_trainer(folder):
+    with another_writer(folder) as process:
         before = sorted(folder.rglob("*"))
         for overwrite in (False, True):
-            with pytest.raises(UserError, match="another process is training this run; wait"):
+            with pytest.raises(UserError, match=f"process {process.pid} has been writing it"):
                 tfskin.train(config, output=folder, overwrite=overwrite)
         assert sorted(folder.rglob("*")) == before
     assert tfskin.train(config, output=folder, overwrite=True).finished

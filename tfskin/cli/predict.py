@@ -67,19 +67,19 @@ def predict_command(
 ) -> None:
     """Classify images; broken ones are listed and skipped."""
     from tfskin.experiment.predicting import Counts, load_predictor, stream_predictions
-    from tfskin.prediction.tables import predictions_table
+    from tfskin.prediction.tables import predictions_table, printable
 
     heat_maps = heat_map and options.annotate is not None
     stream = replace(options.stream, windows=_windows(window, stride), heat_maps=heat_maps)
     options, output = replace(options, stream=stream), options.output
-    predictor = load_predictor(target, server=options.server)
+    predictor = load_predictor(target, server=options.server, trust=options.trust)
     counts = Counts()
     rows = stream_predictions(predictor, images, options=options, counts=counts)
     # As JSON on standard output there must be all of them; a file holds any number.
     kept = list(rows if json and output is None else islice(rows, SHOWN))
     for one in rows:
         if one.error:
-            logger.info(f"{one.path}: {one.error}")
+            logger.info(f"{printable(one.path)}: {one.error}")
     table = predictions_table(kept, class_names=predictor.class_names)
     if json:
         _print_json(table, output, counts)

@@ -12,7 +12,7 @@ import requests
 from tfskin.datasets.transfers import FoundFile, RemoteFile, fetch_file, find_file
 from tfskin.datasets.unpacking import unpack_archive
 from tfskin.errors import UserError, nearest_hint
-from tfskin.files import lock_folder, remove_leftovers
+from tfskin.locks import only_writer
 from tfskin.progress import progress_bar
 
 logger = logging.getLogger(__name__)
@@ -150,9 +150,7 @@ def download_source(source: str, folder: Path) -> None:
         return
     found = _find_all(source, missing, folder)
     folder.mkdir(parents=True, exist_ok=True)
-    with lock_folder(folder, "another process is downloading into it") as mine:
-        if mine:
-            remove_leftovers(folder)
+    with only_writer(folder):
         _announce(source, found, folder)
         for file in found:
             _bring(file, folder)

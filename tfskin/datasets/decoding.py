@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import stat
 import struct
 import zlib
 from collections.abc import Iterator
@@ -13,7 +14,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from tfskin.datasets.containers import read_container, split_container_path
-from tfskin.datasets.sizes import refuse_size
+from tfskin.datasets.sizes import MAX_FILE_BYTES, refuse_size
 from tfskin.errors import UserError
 
 # Pillow knows formats that run other programs (EPS: Ghostscript); an image gets no such choice.
@@ -59,15 +60,33 @@ def read_bytes(path: Path | str) -> bytes:
     """The bytes of an image file, or of one in an HDF5 file; never none.
 
     Raises:
-        UserError: it cannot be read, or is empty.
+        UserError: it is no regular file (a pipe, a device), has more than ``MAX_FILE_BYTES``,
+            cannot be read, or is empty.
     """
     inside = split_container_path(path)
     try:
-        data = read_container(*inside) if inside else Path(path).read_bytes()
+        data = read_container(*inside) if inside else _read_file(Path(path))
     except OSError as error:
         raise UserError(f"{path}: cannot be read: {error.strerror}") from None
+    except ValueError:  # a NUL in the path
+        raise UserError(f"{path}: cannot be read: not a path") from None
     if not data:
         raise UserError(f"{path}: is empty; download it again, or leave the image out")
+    return data
+
+
+def _read_file(path: Path) -> bytes:
+    """The bytes of a file; what would never end, or fill the memory, is refused unopened."""
+    kind = path.stat().st_mode
+    if not stat.S_ISREG(kind) and not stat.S_ISDIR(kind):
+        raise UserError(f"{path}: is no regular file; name one that holds an image")
+    with path.open("rb") as file:
+        data = file.read(MAX_FILE_BYTES + 1)
+    if len(data) > MAX_FILE_BYTES:
+        raise UserError(
+            f"{path}: has more than {MAX_FILE_BYTES:,} bytes, which no image needs; export it "
+            "smaller"
+        )
     return data
 
 

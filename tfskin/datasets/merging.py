@@ -18,7 +18,7 @@ from tfskin.datasets.words import UNKNOWN_AGE, join_spellings
 ISIC_ID = re.compile(r"(ISIC_\d{7})(_downsampled)?")
 """An id of the ISIC Archive; it means one image in every source."""
 # Ids that mean the same in every source: the archive's, and those of the collections in ISIC 2019.
-_SHARED_IDS = {
+SHARED_IDS = {
     "lesion_id": r"(IL|HAM|BCN|MSK\d*)_\d+",
     "patient_id": r"IP_\d+",
     LINK_COLUMN: ISIC_ID.pattern,
@@ -94,7 +94,7 @@ def _name_tables(tables: Sequence[pd.DataFrame]) -> list[str]:
 def _mark_ids(table: pd.DataFrame, name: str) -> pd.DataFrame:
     """Lesions, patients and links that only their own table understands get its name in front."""
     table = table.copy()
-    for column, shared in _SHARED_IDS.items():
+    for column, shared in SHARED_IDS.items():
         if column in table:
             own = (table[column] != "") & ~table[column].str.fullmatch(shared)
             table[column] = table[column].where(~own, name + ":" + table[column])

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import re
-import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +31,8 @@ from tfskin.datasets.splits import check_disjoint
 from tfskin.datasets.splits_file import SPLITS, write_splits_csv
 from tfskin.datasets.verifying import join_digests, stored_number
 from tfskin.errors import UserError
-from tfskin.files import lock_folder, read_json, replace_folder, restore_folders, write_json
+from tfskin.files import read_json, replace_folder, write_json
+from tfskin.locks import only_writer
 from tfskin.startup import import_tensorflow_quietly
 
 _NAME = re.compile(r"[a-z][a-z0-9_]*")  # TFDS: a name that could be a Python module
@@ -88,7 +88,7 @@ def write_shards(
         photographs=options.photographs,
     )
     import_tensorflow_quietly()
-    with _only_writer(target.parent), _explain_os_errors(target):
+    with only_preparer(target), _explain_os_errors(target):
         if target.exists() and not options.overwrite:
             raise UserError(f"{target}: is there already; overwrite it, or give another version")
         with replace_folder(target, overwrite=options.overwrite) as folder, _quiet_absl():
@@ -193,26 +193,26 @@ def _fill_folder(
 
 
 @contextmanager
-def _only_writer(folder: Path) -> Iterator[None]:
-    """Hold the folder of a data set for this process, and clear what a killed one left in it.
+def only_preparer(target: Path) -> Iterator[None]:
+    """Hold the folder of a data set and of its version for this process.
 
-    Shards that it had moved away, and not yet replaced, are put back. The lock goes with the
-    process, however it ends. Where the system has none (Windows, some network disks), leftovers
-    stay: they might belong to a process that still writes.
+    What a killed one left is cleared, and shards that it had moved away are put back.
+
+    Raises:
+        UserError: another process writes it.
     """
-    with _explain_os_errors(folder):
-        folder.mkdir(parents=True, exist_ok=True)
-    try:
-        with lock_folder(folder, "another process is writing this data set") as locked:
-            if locked:
-                with _explain_os_errors(folder):
-                    restore_folders(folder)
-                for left in [*folder.glob(".writing-*"), *folder.glob(".old-*")]:
-                    shutil.rmtree(left, ignore_errors=True)
-            yield
-    finally:
-        with suppress(OSError):
-            folder.rmdir()  # only when it is empty: nothing was written
+    with ExitStack() as held:
+        with _explain_os_errors(target):
+            held.enter_context(only_writer(target.parent, nested=True))
+            target.parent.mkdir(parents=True, exist_ok=True)
+            held.callback(_remove_empty, target.parent)
+            held.enter_context(only_writer(target, nested=True))
+        yield
+
+
+def _remove_empty(folder: Path) -> None:
+    with suppress(OSError):
+        folder.rmdir()  # only when it is empty: nothing was written
 
 
 @contextmanager

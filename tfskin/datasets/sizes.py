@@ -12,6 +12,9 @@ MAX_ASPECT = 20
 MAX_PIXELS = 50_000_000
 """Height times width: images of 48-megapixel phones still pass."""
 
+MAX_FILE_BYTES = 2**29
+"""Bytes of one image's file: more than its most pixels need in any format."""
+
 
 def refuse_size(width: int, height: int) -> str | None:
     """Why an image of that many pixels can't be used, and what to do; None where it can."""

@@ -71,8 +71,8 @@ class Combiner:
     def __post_init__(self) -> None:
         if self.method not in get_args(Method):
             raise ValueError(f"unknown method {self.method!r}: expected one of {get_args(Method)}")
-        if not 0 < self.temperature < float("inf"):
-            raise ValueError(f"temperature {self.temperature}: expected a number above 0")
+        if not 0.01 <= self.temperature <= 100:
+            raise ValueError(f"temperature {self.temperature}: expected a number of 0.01 to 100")
         if self.method == "stacking":
             if not self.bias or len(self.coefficients) != len(self.bias):
                 raise ValueError("stacking needs one row of coefficients and one bias a class")

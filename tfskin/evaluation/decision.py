@@ -80,7 +80,7 @@ class Decision(BaseModel):
     model_config = ConfigDict(frozen=True)
 
     class_names: tuple[str, ...] = Field(exclude=True)
-    temperature: Number = Field(default=1.0, gt=0)
+    temperature: Number = Field(default=1.0, ge=0.01, le=100)
     split: str | None = None
     inside_the_model: dict[str, Any] = Field(default_factory=dict)
     calibration: Calibration | None = None
@@ -215,7 +215,7 @@ def parse_decision(
         UserError: a key that does not have the form of docs/metrics-schema.md.
     """
     if not isinstance(values, dict):
-        raise UserError(f"{source}: must hold a 'temperature' above 0; train the run again")
+        raise UserError(f"{source}: must hold a 'temperature' of 0.01 to 100; train the run again")
     given = {key: value for key, value in values.items() if value is not None or key == "split"}
     given |= {"temperature": values.get("temperature"), "class_names": tuple(class_names)}
     first = {k: v for k, v in given.items() if k in (*FITTED_WITH_THE_MODEL, "class_names")}

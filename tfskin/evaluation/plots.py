@@ -19,6 +19,7 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.colors import LinearSegmentedColormap
 from matplotlib.figure import Figure
+from matplotlib.text import Text
 from matplotlib.ticker import MaxNLocator
 
 from tfskin.files import replace_file
@@ -211,10 +212,19 @@ def save_figure(figure: Figure, path: Path | str, *, dots_per_inch: int = 150) -
         matplotlib.rc_context({"svg.hashsalt": "tfskin"}),
     ):
         metadata = {"Date": None} if temporary.suffix == ".svg" else None
+        show_names_as_they_are(figure)
         most = _MOST_PIXELS / max(figure.get_size_inches())
         figure.savefig(
             temporary, dpi=min(dots_per_inch, most), facecolor="white", metadata=metadata
         )
+
+
+def show_names_as_they_are(figure: Figure) -> None:
+    """Take no name of a class or file for a formula, whatever ``$`` is in it."""
+    for text in figure.findobj(Text):
+        # Of a logarithmic axis, numbers are formulas, made when it is drawn.
+        if text.get_text() and "\\mathdefault" not in text.get_text():
+            text.set_parse_math(False)
 
 
 def format_metric(metric: float | dict[str, Any] | None, *, digits: int = 3) -> str:

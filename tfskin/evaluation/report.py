@@ -20,6 +20,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from PIL import Image
 
+from tfskin.evaluation.plots import show_names_as_they_are
 from tfskin.files import write_text
 
 TEMPLATES = Path(__file__).parent / "templates"
@@ -181,6 +182,7 @@ def figure_uri(figure: Figure) -> str:
     """A figure as a ``data:`` address of an SVG; the same figure gives the same address."""
     buffer = BytesIO()
     with matplotlib.rc_context({"svg.hashsalt": "tfskin"}):
+        show_names_as_they_are(figure)
         figure.savefig(buffer, format="svg", facecolor="white", metadata={"Date": None})
     return "data:image/svg+xml;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 

@@ -13,6 +13,7 @@ from tfskin.datasets.sources import data_set_name
 from tfskin.datasets.splits_file import read_splits_csv
 from tfskin.errors import UserError
 from tfskin.experiment.preparing import forget_features, gathered, look_at_records
+from tfskin.locks import only_writer
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,7 @@ def audit(
     name = chosen.name or data_set_name(source)
     folder = Path(output) if output else audit_folder(source, chosen)
     named = dict.fromkeys([name, *(other for other, _ in chosen.also)])
-    with gathered(source, path, name, chosen) as records:
+    with only_writer(folder), gathered(source, path, name, chosen) as records:
         found = look_at_records(records, chosen, folder)
         splits = splits_to_judge(found.records, chosen)
         summary = write_audit(folder, found, title=", ".join(named), splits=splits)

@@ -30,6 +30,7 @@ from tfskin.evaluation.report import (
 from tfskin.experiment.evaluating import stored_config
 from tfskin.experiment.run_predictions import run_classes
 from tfskin.files import write_json
+from tfskin.locks import only_writer
 from tfskin.runs import SCHEMA_VERSION, Run, open_run
 
 logger = logging.getLogger(__name__)
@@ -70,13 +71,21 @@ def compare(
     folder = Path(output)
     if (folder / "inputs.json").is_file():
         raise UserError(f"{folder}: is a run; choose another --output")
+    with only_writer(folder):
+        return _compare(
+            opened, folder, split, Bootstrap(resamples=resamples, confidence=confidence)
+        )
+
+
+def _compare(
+    opened: Sequence[Run], folder: Path, split: str | None, bootstrap: Bootstrap
+) -> dict[str, Any]:
     names = _check_runs(opened)
     split = split or headline_split(opened[0].metrics()["splits"])
     tables = _read_tables(opened, names, split)
     _warn_of_training_images(opened, names, next(iter(tables.values())), split)
     malignant = _malignant(opened[0])
     models = _read_predictions(tables, opened[0].class_names(), malignant, split)
-    bootstrap = Bootstrap(resamples=resamples, confidence=confidence)
     first = next(iter(models.values()))
     result: dict[str, Any] = {
         "schema_version": SCHEMA_VERSION,
@@ -85,8 +94,8 @@ def compare(
         "groups": len(np.unique(first.groups)),
         "class_names": first.class_names,
         "malignant": malignant,
-        "resamples": resamples,
-        "confidence": confidence,
+        "resamples": bootstrap.resamples,
+        "confidence": bootstrap.confidence,
         "runs": {name: metric_intervals(one, bootstrap) for name, one in models.items()},
         "pairs": compare_predictions(models, bootstrap),
     }

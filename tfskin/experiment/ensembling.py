@@ -8,6 +8,7 @@ from typing import Any
 
 import keras
 import numpy as np
+import pandas as pd
 
 from tfskin.config import dump_config, read_config
 from tfskin.datasets.shards import Shards
@@ -23,10 +24,18 @@ from tfskin.evaluation.calibration import softmax
 from tfskin.evaluation.decision import Decision
 from tfskin.experiment.evaluating import evaluate
 from tfskin.experiment.fitting.job import refuse_distribution
+from tfskin.experiment.lineage import (
+    allows_overlap,
+    describe_overlap,
+    former_images,
+    run_overlap,
+    write_former,
+)
 from tfskin.experiment.run_predictions import load_run_shards, predict_logits
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, replace_folder, write_json, write_text
 from tfskin.inputs import read_labels
+from tfskin.locks import only_writer
 from tfskin.runs import (
     HELD_OUT_FILE,
     Run,
@@ -92,6 +101,13 @@ def ensemble(
             f"{overrides[0]}: every member is a run, which is there already; leave it out, or name "
             "the YAML files that members are trained from"
         )
+    with only_writer(run.folder):
+        return _ensemble(run, config, overrides, overwrite=overwrite)
+
+
+def _ensemble(
+    run: Run, config: EnsembleConfig, overrides: Sequence[str], *, overwrite: bool
+) -> Run:
     members = [_member(member, overrides) for member in config.members]
     if not overwrite and run.folder.exists() and any(run.folder.iterdir()):
         if not _same(run, config):
@@ -100,6 +116,8 @@ def ensemble(
             logger.info(f"{run.folder}: is finished; give --overwrite to make it again")
             return run
     check_members(members)
+    for member in members:
+        _check_lineage(member, config)
     _check_output(run, members)
     shards = load_run_shards(members[0])
     inputs = _inputs(members, shards)
@@ -156,6 +174,16 @@ def check_members(members: Sequence[Run]) -> None:
                 f"{pair}: differ in model.image_size, model.resize or data.windows; members are "
                 "fed by one decode and resize, so train them with the same"
             )
+
+
+def _check_lineage(member: Run, config: EnsembleConfig) -> None:
+    """Refuse a member whose start weights were taught on its held-out splits, unless asked for."""
+    overlap = run_overlap(member)
+    if overlap and not (config.allow_overlap or allows_overlap(member)):
+        raise UserError(
+            f"{member.folder}: its start weights were taught on {describe_overlap(overlap)}, or on "
+            "others of their groups; train it from other weights, or set allow_overlap=true"
+        )
 
 
 def _fed(run: Run) -> tuple[Any, ...]:
@@ -284,6 +312,9 @@ def _write_run(
     more = {"members": [str(member.folder) for member in members]}
     imports = sorted({module for member in members for module in member.imports()})
     more |= {"imports": imports} if imports else {}
+    former = [former_images(member) for member in members if run_overlap(member) is not None]
+    if former:
+        write_former(run, pd.concat(former, ignore_index=True))
     write_environment(run, seed=config.seed, fingerprint=inputs.fingerprint, more=more)
 
 

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Mapping
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,17 +18,23 @@ from tfskin.evaluation.decision import Decision, decide
 from tfskin.evaluation.decision_fit import fit_decision
 from tfskin.evaluation.diagnoses import malignant_classes
 from tfskin.evaluation.predictions import Predictions
+from tfskin.experiment.lineage import (
+    describe_overlap,
+    run_overlap,
+    seen_before,
+    taught_images,
+)
 from tfskin.experiment.run_predictions import (
     check_class_names,
     external_predictions,
     load_run_shards,
     own_logits,
     run_classes,
-    training_images,
 )
 from tfskin.experiment.sections.base import Evaluation
 from tfskin.experiment.sections.report import compute_sections, write_run_report
 from tfskin.files import write_json
+from tfskin.locks import only_writer
 from tfskin.models.costs import count_flops, count_parameters
 from tfskin.runs import HELD_OUT_FILE, SCHEMA_VERSION, Run, open_run
 from tfskin.schema import EvaluateConfig, ExternalConfig
@@ -86,8 +93,23 @@ def evaluate(
             "trained on windows: reliance and explanations, made for whole images, are left out"
         )
         config = config.model_copy(update={"reliance_images": 0, "explained_images": 0})
+    folder = _folder(run, external, output)
+    # A run that is being made is hidden, and its maker has the lock.
+    held = only_writer(folder, nested=True) if run.destination is None else nullcontext()
+    with held:
+        return _evaluate(run, config, external, challenge, folder, facts)
+
+
+def _evaluate(
+    run: Run,
+    config: EvaluateConfig,
+    external: ExternalConfig | None,
+    challenge: Challenge | None,
+    folder: Path,
+    facts: dict[str, Any] | None,
+) -> dict[str, Any]:
     model = as_float32(run.load_model())  # what is served and predicted with
-    evaluation = _predict(run, model, config, external, challenge, output)
+    evaluation = _predict(run, model, config, external, challenge, folder)
     metrics = _describe(evaluation, facts) | compute_sections(evaluation)
     if external is None and evaluation.split != "test":
         logger.info(
@@ -115,19 +137,14 @@ def _predict(
     config: EvaluateConfig,
     external: ExternalConfig | None,
     challenge: Challenge | None,
-    output: Path | str | None,
+    folder: Path,
 ) -> Evaluation:
     """The run with its predictions, of its own splits or of another data set."""
     if external is not None:
-        folder = Path(output) if output else run.folder / "external" / external.name
-        _refuse_run(folder)
         shards = load_shards(external.shards, exclude=external.exclude)
         decision = run.decision()
         predictions = {external.name: _predict_external(run, model, shards, external, config)}
     else:
-        folder = Path(output) if output else run.folder
-        if folder.resolve() != run.folder.resolve():
-            _refuse_run(folder)
         shards = load_run_shards(run)
         decision, predictions = _predict_own(run, model, shards, config)
     return Evaluation(
@@ -150,7 +167,7 @@ def _predict_own(
     logits = own_logits(run, model, shards, config.batch_size)
     fitted = logits.get("calibration")
     if fitted and (run.folder / HELD_OUT_FILE).is_file():
-        fitted = fitted[0], np.load(run.folder / HELD_OUT_FILE)
+        fitted = fitted[0], _read_held_out(run, fitted[1].shape)
     before = run.decision(before_evaluation=True)
     decision = fit_decision(before, fitted, run_classes(run), config)
     predictions = {}
@@ -166,6 +183,17 @@ def _predict_own(
             scores=answer.malignancy,
         )
     return decision, predictions
+
+
+def _read_held_out(run: Run, shape: tuple[int, ...]) -> np.ndarray:
+    path = run.folder / HELD_OUT_FILE
+    try:
+        found = np.load(path)
+    except (ValueError, EOFError, OSError) as error:
+        raise UserError(f"{path}: cannot be read ({error}); make the ensemble again") from None
+    if getattr(found, "shape", ()) != shape or not np.isfinite(found).all():
+        raise UserError(f"{path}: does not fit the calibration split; make the ensemble again")
+    return found
 
 
 def _predict_external(
@@ -193,16 +221,25 @@ def _predict_external(
 
 def _count_training_images(run: Run, predictions: Predictions, name: str) -> int | None:
     try:
-        found = int(training_images(run, predictions.facts).sum())
+        found = int(seen_before(taught_images(run), predictions.facts).sum())
     except UserError as error:
         logger.warning(f"{name}: not known whether {run.name} was trained on its images: {error}")
         return None
     if found:
         logger.warning(
             f"{run.name} was trained on {found} of these {len(predictions)} "
-            f"images of {name}: it looks too good"
+            f"images of {name}, or on others of their groups: it looks too good"
         )
     return found
+
+
+def _folder(run: Run, external: ExternalConfig | None, output: Path | str | None) -> Path:
+    """Where an evaluation goes."""
+    usual = run.folder if external is None else run.folder / "external" / external.name
+    folder = Path(output) if output else usual
+    if external is not None or folder.resolve() != run.folder.resolve():
+        _refuse_run(folder)
+    return folder
 
 
 def _refuse_run(folder: Path) -> None:
@@ -226,7 +263,13 @@ def _describe(evaluation: Evaluation, facts: dict[str, Any] | None) -> dict[str,
         },
     }
     if external is None:
-        return about | (facts or _former_facts(run))
+        overlap = run_overlap(run)
+        if overlap:
+            logger.warning(
+                f"{run.name}: its start weights were taught on {describe_overlap(overlap)}, or on "
+                "others of their groups: it looks too good there"
+            )
+        return about | {"overlap": overlap} | (facts or _former_facts(run))
     found = _count_training_images(run, evaluation.headline, external.name)
     return about | {"trained_on": found}
 

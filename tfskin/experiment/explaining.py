@@ -19,7 +19,8 @@ from tfskin.evaluation.overlays import overlay_gradients, overlay_heat
 from tfskin.evaluation.plots import save_figure
 from tfskin.experiment.run_predictions import input_options, load_run_shards
 from tfskin.inputs import damage_named, make_dataset, read_labels, resize_image
-from tfskin.prediction.find import find_images
+from tfskin.locks import only_writer
+from tfskin.prediction.find import find_images, refuse_inside
 from tfskin.progress import progress_bar
 from tfskin.runs import Run, open_run
 
@@ -82,7 +83,16 @@ def explain(
     if explained_class is not None and explained_class not in names:
         hint = nearest_hint(explained_class, names)
         raise UserError(f"--class '{explained_class}': no class of {run.folder}{hint}")
-    paths = find_images(images)
+    folder = Path(output) if output else run.folder / "explanations"
+    refuse_inside(folder, images, option="--output")
+    with only_writer(folder):
+        return _explain(run, find_images(images), folder, explained_class)
+
+
+def _explain(
+    run: Run, paths: Sequence[Path], folder: Path, explained_class: str | None
+) -> pd.DataFrame:
+    names = run.class_names()
     model = as_float32(run.load_model())  # gradients of half precision underflow
     arrays = np.stack([_read(path, run) for path in paths])
     probabilities = run.decision().to_probabilities(model.predict(arrays, verbose=0))
@@ -96,7 +106,7 @@ def explain(
     known, reason = find_known(run, model)
     if reason:
         logger.info(reason)
-    folder, rows = Path(output) if output else run.folder / "explanations", []
+    rows = []
     near = nearest_images(model, arrays, known)
     for n, path in enumerate(paths):
         target = folder / f"{n + 1:03d}_{path.stem}.png"

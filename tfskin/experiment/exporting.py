@@ -9,6 +9,7 @@ from tfskin.datasets.folds import fold_number
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.evaluation.predictions import headline_split
+from tfskin.experiment.lineage import describe_overlap, run_overlap
 from tfskin.experiment.run_predictions import load_run_shards
 from tfskin.experiment.sections.summary import member_names
 from tfskin.inputs import count_images, read_labels, read_samples
@@ -121,6 +122,7 @@ def read_facts(run: Run, shards: Shards) -> ModelFacts:
         combination=metrics.get("combination", ""),
         members=_member_names(run),
         licenses=_count_licenses(shards, taught, classes),
+        overlap=describe_overlap(run_overlap(run) or {}),
     )
 
 

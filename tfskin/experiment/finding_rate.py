@@ -6,6 +6,7 @@ from typing import NamedTuple
 import pandas as pd
 from matplotlib.figure import Figure
 
+from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.evaluation.plots import GRID, PALETTE, finish_figure, save_figure
 from tfskin.experiment.fitting.data import find_shards
@@ -14,6 +15,7 @@ from tfskin.experiment.fitting.network import build_network, start_weights
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
 from tfskin.files import replace_file
 from tfskin.inputs import class_names, damage_named
+from tfskin.locks import only_writer
 from tfskin.schema import ExperimentConfig
 from tfskin.training.fit import FitData
 from tfskin.training.progressive import dropout_rates
@@ -48,6 +50,13 @@ def find_rate(
     shards = find_shards(data.shards, exclude=data.exclude, fold=data.fold)
     names = class_names(shards, data.classes)
     folder = Path(output) if output else Path("find_lr")
+    with only_writer(folder / f"{config.name}.csv"):
+        return _find_rate(config, shards, names, folder, updates)
+
+
+def _find_rate(
+    config: ExperimentConfig, shards: Shards, names: list[str], folder: Path, updates: int
+) -> RateReport:
     network, _ = build_network(config, num_classes=len(names))
     start_weights(network, config.model)
     # The first stage's images themselves, also where their features would be kept.

@@ -2,6 +2,7 @@
 
 import logging
 from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -12,8 +13,9 @@ from tfskin.datasets.finding import LeftOut
 from tfskin.errors import UserError
 from tfskin.experiment.exporting import read_graph_options
 from tfskin.files import digest_files
+from tfskin.locks import only_writer
 from tfskin.prediction.answers import Prediction
-from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images
+from tfskin.prediction.find import STANDARD_INPUT, count_images, iterate_images, refuse_inside
 from tfskin.prediction.options import PredictOptions, StreamOptions
 from tfskin.prediction.predictors import (
     Predictor,
@@ -48,6 +50,7 @@ def predict(
     output: Path | str | None = None,
     annotate: Path | str | None = None,
     batch_size: int = 32,
+    trust: bool = False,
 ) -> pd.DataFrame:
     """One row an image: path, predicted class, its probability, one column per class, error.
 
@@ -60,6 +63,7 @@ def predict(
         output: a CSV or JSON lines file to write.
         annotate: a folder for the images with their class probabilities drawn beside them.
         batch_size: images a step.
+        trust: load a SavedModel whose graph has operations on files, hosts or Python, too.
 
     Raises:
         UserError: the target is neither a run nor a SavedModel, or no image was found.
@@ -71,11 +75,12 @@ def predict(
     """
     stream = StreamOptions(batch_size=batch_size, heat_maps=annotate is not None)
     _check_output(output, images)
-    predictor = load_predictor(target)
-    options = PredictOptions(annotate=annotate, stream=stream)
-    rows = list(stream_predictions(predictor, images, options=options))
-    if output is not None:
-        write_predictions(rows, output, class_names=predictor.class_names)
+    with nullcontext() if output is None else only_writer(output):
+        predictor = load_predictor(target, trust=trust)
+        options = PredictOptions(annotate=annotate, stream=stream)
+        rows = list(stream_predictions(predictor, images, options=options))
+        if output is not None:
+            write_predictions(rows, output, class_names=predictor.class_names)
     return predictions_table(rows, class_names=predictor.class_names)
 
 
@@ -102,7 +107,18 @@ def stream_predictions(
         UserError: no image was found, or a file that is in the way.
     """
     options = options or PredictOptions()
-    counts = counts or Counts()
+    if options.annotate is not None:
+        refuse_inside(options.annotate, images, option="--annotate")
+    with ExitStack() as held:
+        for path in (options.output, options.annotate):
+            if path is not None:
+                held.enter_context(only_writer(path))
+        yield from _stream(predictor, images, options, counts or Counts())
+
+
+def _stream(
+    predictor: Predictor, images: Sequence[Path | str], options: PredictOptions, counts: Counts
+) -> Iterator[Prediction]:
     left_out = LeftOut()
     total = count_images(images, left_out=left_out)
     left_out.say("images")
@@ -144,8 +160,16 @@ def stream_predictions(
         writer.finish()
 
 
-def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = None) -> Predictor:
-    """What classifies encoded images: a run, a SavedModel folder, or a model on a server."""
+def load_predictor(
+    target: Run | Path | str, *, server: ServerOptions | None = None, trust: bool = False
+) -> Predictor:
+    """What classifies encoded images: a run, a SavedModel folder, or a model on a server.
+
+    Args:
+        target: which.
+        server: time limits and retries for a URL.
+        trust: whether a SavedModel's graph may do more than compute.
+    """
     if not isinstance(target, Run) and str(target).startswith(URL_STARTS):
         return server_predictor(str(target), options=server)
     if isinstance(target, Run) or (Path(target) / "inputs.json").is_file():
@@ -161,7 +185,7 @@ def load_predictor(target: Run | Path | str, *, server: ServerOptions | None = N
         return replace(predictor, name=str(run.folder), version=version)
     if not Path(target).is_dir():
         raise UserError(f"{target}: no such folder; give a run, a SavedModel or a URL")
-    return saved_model_predictor(Path(target))
+    return saved_model_predictor(Path(target), trust=trust)
 
 
 def _extras(predictor: Predictor, options: PredictOptions) -> list[str]:

@@ -20,7 +20,7 @@ from tfskin.datasets.groups import link_records
 from tfskin.datasets.merging import merge_records
 from tfskin.datasets.options import BeamRun, Fractions, PrepareOptions
 from tfskin.datasets.records import LINKED_BY, SPLIT_COLUMN, summarise_names
-from tfskin.datasets.shard_writing import check_name, write_shards
+from tfskin.datasets.shard_writing import check_name, only_preparer, write_shards
 from tfskin.datasets.shards import Shards
 from tfskin.datasets.sources import data_set_name, read_records
 from tfskin.datasets.splits import check_disjoint, make_splits
@@ -67,10 +67,13 @@ def prepare(
     check_name(name, chosen.version)
     _check_split_file(chosen)
     target = Path(output) / name / chosen.version
-    if target.exists() and not chosen.overwrite:
-        raise UserError(f"{target}: is there already; give --overwrite, or another name or version")
-    with gathered(source, path, name, chosen) as records:
-        return _prepare_records(records, name, output, chosen)
+    with only_preparer(target):
+        if target.exists() and not chosen.overwrite:
+            raise UserError(
+                f"{target}: is there already; give --overwrite, or another name or version"
+            )
+        with gathered(source, path, name, chosen) as records:
+            return _prepare_records(records, name, output, chosen)
 
 
 def _check_split_file(options: PrepareOptions) -> None:

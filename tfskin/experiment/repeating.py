@@ -20,6 +20,7 @@ from tfskin.evaluation.metric_table import metrics_shown
 from tfskin.experiment.fitting.job import refuse_distribution
 from tfskin.experiment.training import train
 from tfskin.files import replace_file, write_json, write_text
+from tfskin.locks import only_writer
 from tfskin.runs import Run
 from tfskin.schema import ComparisonConfig, EnsembleConfig, ExperimentConfig
 from tfskin.training.options import Repeats
@@ -110,6 +111,18 @@ def train_several(
         for name, member in members.items()
     }
     folder = Path(output) if output else Path("runs") / f"{config.name}-{_kind(repeats)}"
+    with only_writer(folder):
+        return _train_several(config, repeats, members, experiments, folder, overwrite)
+
+
+def _train_several(
+    config: ExperimentConfig,
+    repeats: Repeats,
+    members: Mapping[str, _Member],
+    experiments: Mapping[str, ExperimentConfig],
+    folder: Path,
+    overwrite: bool,
+) -> SeveralRuns:
     failures: dict[str, str] | None = {} if repeats.sweep else None
     runs = train_each(experiments, folder, overwrite=overwrite, failures=failures)
     monitor = config.train.monitor

@@ -7,7 +7,6 @@ import numpy as np
 import pandas as pd
 
 from tfskin.datasets.folds import fold_number
-from tfskin.datasets.merging import ISIC_ID
 from tfskin.datasets.shards import Shards, load_shards
 from tfskin.datasets.splits_file import SPLITS
 from tfskin.datasets.words import find_near_spellings, forbidden_in_name
@@ -148,27 +147,6 @@ def own_logits(
             check_logits(logits, facts, f"{run.folder} on {split}")
             found[split] = (facts, logits)
     return found
-
-
-def training_images(run: Run, facts: pd.DataFrame) -> np.ndarray:
-    """(N,) whether an image has the id of one of the run's train or val split.
-
-    An id of the ISIC Archive is one image in all data sets, any other in its own source only.
-    Where an ensemble's members held out different folds, every fold was trained on.
-
-    Raises:
-        UserError: the run's shards are gone, or their content changed.
-    """
-    shards = load_run_shards(run)
-    folds = [part for part in shards.counts if fold_number(part) is not None]
-    own = [read_labels(shards, part, run.inputs().classes) for part in ("train", "val", *folds)]
-    return image_keys(facts).isin(image_keys(pd.concat(own))).to_numpy()
-
-
-def image_keys(facts: pd.DataFrame) -> pd.Series:
-    """(N,) text, the same for the same image of several data sets."""
-    archive = facts["image_id"].str.extract(ISIC_ID)[0]
-    return archive.fillna(facts["source"] + " " + facts["image_id"])
 
 
 def external_parts(shards: Shards, external: ExternalConfig) -> list[str]:

@@ -25,8 +25,15 @@ from tfskin.experiment.fitting.job import (
 )
 from tfskin.experiment.fitting.network import build_network, check_parts, start_weights
 from tfskin.experiment.fitting.stages import TrainingData, plan_stages
+from tfskin.experiment.lineage import (
+    describe_overlap,
+    find_overlap,
+    run_of_weights,
+    taught_images,
+    write_former,
+)
 from tfskin.experiment.run_predictions import check_class_names, predict_logits
-from tfskin.files import read_json, write_json, write_text
+from tfskin.files import write_json, write_text
 from tfskin.inputs import (
     class_names,
     damage_named,
@@ -34,6 +41,7 @@ from tfskin.inputs import (
     read_labels,
     records_order,
 )
+from tfskin.locks import only_writer
 from tfskin.progress import silence
 from tfskin.runs import (
     Run,
@@ -85,6 +93,8 @@ def train(
     distribution = start_distribution(config)
     start = time.monotonic()
     with silence(not distribution.is_chief), ExitStack() as held:
+        if distribution.is_chief:
+            held.enter_context(only_writer(run.folder))
         begun = _begin(run, config, distribution, overwrite=overwrite)
         if distribution.is_chief:
             # An old run is not removed before the new one is known to be possible.
@@ -113,6 +123,7 @@ class _Begun:
         facts: precision, replicas and weights, for ``environment.json``.
         checkpoint: where it goes on from; none for a fresh run.
         state: how far it has come.
+        before: what the run of its start weights was taught on; None without such a run.
     """
 
     shards: Shards
@@ -122,6 +133,7 @@ class _Begun:
     facts: dict[str, Any]
     checkpoint: Checkpoint | None
     state: FitState
+    before: pd.DataFrame | None = None
 
 
 def _begin(
@@ -148,14 +160,39 @@ def _begin(
     stages = plan_stages(config, data)
     model, facts = build_network(config, num_classes=len(names), distribution=distribution)
     facts |= former if checkpoint else start_weights(model, config.model)
+    before = None if checkpoint else _check_lineage(config, shards)
     state = checkpoint.state if checkpoint else FitState()
-    return _Begun(shards, names, model, stages, facts, checkpoint, state)
+    return _Begun(shards, names, model, stages, facts, checkpoint, state, before)
+
+
+def _check_lineage(config: ExperimentConfig, shards: Shards) -> pd.DataFrame | None:
+    """The images that start weights of a run were taught on; None where there are none.
+
+    Raises:
+        UserError: some of their groups are in the held-out splits, and nobody asked for it.
+    """
+    former = run_of_weights(config.model.weights)
+    if former is None:
+        return None
+    try:
+        images = taught_images(former)
+    except UserError as error:
+        logger.warning(f"model.weights: not known what {former.folder} was taught on: {error}")
+        return None
+    overlap = find_overlap(images, shards)
+    if overlap and not config.data.allow_overlap:
+        raise UserError(
+            f"model.weights: {former.folder}, or a run before it, was taught on "
+            f"{describe_overlap(overlap)} of {shards.folder}, or on others of their groups, so "
+            "its figures there would mean nothing; choose other weights, split these data as "
+            "those were (tfskin-prepare --split), or set data.allow_overlap=true"
+        )
+    return images
 
 
 def _began_with(run: Run) -> dict[str, Any]:
     """The precision and first weights that the process which began the run recorded."""
-    path = run.folder / "environment.json"
-    facts = read_json(path) if path.is_file() else {}
+    facts = run.environment()
     if "precision" not in facts:
         return {}
     kept = ("precision", "precision_reason", "weights")
@@ -245,6 +282,8 @@ def _write_facts(run: Run, config: ExperimentConfig, begun: _Begun) -> None:
     write_json(path, inputs.model_dump(mode="json"))  # first: it is what makes a folder a run
     write_text(run.folder / "config.yaml", dump_config(config))
     write_json(run.folder / "class_names.json", begun.names)
+    if begun.before is not None:
+        write_former(run, begun.before)
     write_environment(run, seed=config.seed, fingerprint=shards.fingerprint, more=begun.facts)
 
 

@@ -1,5 +1,6 @@
 """One experiment in several variants -> a run each, one table, one plot of curves."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,8 @@ from tfskin.evaluation.plots import format_metric, plot_histories, save_figure
 from tfskin.evaluation.predictions import headline_split
 from tfskin.experiment.repeating import train_each
 from tfskin.files import replace_file
-from tfskin.schema import ComparisonConfig
+from tfskin.locks import only_writer
+from tfskin.schema import ComparisonConfig, ExperimentConfig
 
 COMPARED = [metric.name for metric in metrics_shown("variants")]
 
@@ -52,6 +54,16 @@ def train_variants(
     """
     folder = Path(output) if output else Path("runs") / config.name
     experiments = list_experiments(config)  # a wrong key is said before anything trains
+    with only_writer(folder):
+        return _train_variants(config, experiments, folder, overwrite)
+
+
+def _train_variants(
+    config: ComparisonConfig,
+    experiments: Mapping[str, ExperimentConfig],
+    folder: Path,
+    overwrite: bool,
+) -> Variants:
     runs = train_each(experiments, folder, overwrite=overwrite)
     metrics = {name: run.metrics() for name, run in runs.items()}
     split = headline_split(next(iter(metrics.values()))["splits"])

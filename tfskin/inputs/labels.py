@@ -14,7 +14,7 @@ import tensorflow as tf
 
 from tfskin.datasets.artefacts import DETECTORS
 from tfskin.errors import UserError
-from tfskin.inputs.classes import Classes, label_table
+from tfskin.inputs.classes import Classes, diagnoses, label_table
 from tfskin.inputs.decode import decode_image
 from tfskin.inputs.reading import flag_features, read_records
 
@@ -73,6 +73,9 @@ def read_labels(shards: Shards, split: str, classes: Classes | None) -> pd.DataF
             {name: pd.Series(dtype=_dtype(name)) for name in (*_COLUMNS, *ARTEFACTS)}
         )
     table = pd.concat(parts, ignore_index=True)
+    if not table["label"].between(-1, len(diagnoses(shards)) - 1).all():
+        with damage_named(shards, split):
+            raise IndexError("a label that is none of the diagnoses")
     # Label -1, an image without a diagnosis, finds the -1 in front.
     labels = np.array([-1, *label_table(shards, classes)])
     table["label"] = labels[table["label"] + 1].astype("int64")
@@ -136,7 +139,7 @@ def damage_named(shards: Shards, split: str) -> Iterator[None]:
     """What fails inside because the shards are damaged is said as :func:`find_damage` says it."""
     try:
         yield
-    except tf.errors.OpError as error:
+    except (tf.errors.OpError, UnicodeDecodeError, IndexError) as error:
         raise find_damage(shards, split) or error from None
 
 
@@ -153,8 +156,8 @@ def find_damage(shards: Shards, split: str) -> UserError | None:
             for record in tf.data.TFRecordDataset(file):
                 example = _parse(record.numpy())
                 number += 1
-                if problem := _damage_of(example):
-                    return UserError(f"{file}: {problem}; {advice}")
+                if problem := _damage_of(example, len(diagnoses(shards))):
+                    return UserError(f"{file}: record {number}: {problem}; {advice}")
         except tf.errors.NotFoundError:
             return UserError(f"{file}: no such file; {advice}")
         except (tf.errors.OpError, ValueError):
@@ -162,9 +165,26 @@ def find_damage(shards: Shards, split: str) -> UserError | None:
     return None
 
 
-def _damage_of(example: tf.train.Example) -> str | None:
+def _damage_of(example: tf.train.Example, labels: int) -> str | None:
     feature = example.features.feature
+    texts = [name for name in ("image", *_TEXTS) if name not in _LATER]
+    for name in texts:
+        if len(feature[name].bytes_list.value) != 1:
+            return f"has no feature '{name}'"
+    for name in ("group", "label", "width", "height"):
+        if len(feature[name].int64_list.value) != 1:
+            return f"has no feature '{name}'"
+    if len(feature["age"].float_list.value) != 1:
+        return "has no feature 'age'"
+    try:
+        for name in texts[1:]:
+            feature[name].bytes_list.value[0].decode()
+    except UnicodeDecodeError:
+        return f"its feature '{name}' is no text"
     name = feature["image_id"].bytes_list.value[0].decode()
+    label = feature["label"].int64_list.value[0]
+    if not -1 <= label < labels:
+        return f"image '{name}' has the label {label}, and there are {labels} diagnoses"
     try:
         decode_image(tf.constant(feature["image"].bytes_list.value[0]))
     except tf.errors.OpError:

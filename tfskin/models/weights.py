@@ -109,6 +109,12 @@ def load_weights(model: keras.Model, source: str, *, name: str) -> WeightReport:
             "model.color_space)"
         )
     for layer, arrays in taken:
+        if not all(np.isfinite(array).all() for array in arrays):
+            raise UserError(
+                f"{path}: its layer '{layer.name}' holds weights that are no numbers (NaN or "
+                "infinity); choose other weights"
+            )
+    for layer, arrays in taken:
         layer.set_weights(arrays)
     total = sum(len(layer.weights) for layer in layers)
     matched = sum(len(arrays) for _, arrays in taken)

@@ -80,6 +80,28 @@ def iterate_images(
             yield path
 
 
+def refuse_inside(folder: Path | str, inputs: Sequence[Path | str], *, option: str) -> None:
+    """Refuse a folder for images that are written, where the next look at the inputs finds them.
+
+    Raises:
+        UserError: it is, or lies in, one of the folders or the root of one of the patterns.
+    """
+    place = Path(folder).resolve()
+    for given in inputs:
+        root = Path(given)
+        if not root.exists() and glob.has_magic(str(root)):
+            parts = root.parts
+            fixed = next(n for n, part in enumerate(parts) if glob.has_magic(part))
+            root = Path(*parts[:fixed])
+        if not root.is_dir() or str(given) == STANDARD_INPUT:
+            continue
+        if place.is_relative_to(root.resolve()):
+            raise UserError(
+                f"{option} {folder}: lies in {root}, whose images are read, so what is written "
+                "would be read too; choose a folder outside"
+            )
+
+
 def _expand(given: Path | str, standard_input: TextIO, left_out: LeftOut) -> Iterator[Path]:
     if str(given) == STANDARD_INPUT:
         lines = (line.rstrip("\r\n") for line in standard_input)

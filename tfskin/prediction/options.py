@@ -43,5 +43,10 @@ class PredictOptions(Options):
     annotate: Path | str | None = option(
         None, "A folder for images with all class probabilities and the heat map beside them."
     )
+    trust: bool = option(
+        False,
+        "Load a SavedModel whose graph has operations on files, hosts or Python: it is a program "
+        "that runs with your rights.",
+    )
     stream: StreamOptions = option(StreamOptions, "Size of a batch, windows, heat maps.", flag=None)
     server: ServerOptions = option(ServerOptions, "Time limits and retries for a URL.", flag=None)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from tfskin.errors import UserError
+from tfskin.errors import UserError, shorten
 from tfskin.files import digest_files
 from tfskin.prediction.answers import Answers, HeatMap
 from tfskin.prediction.windows import WindowModel
@@ -50,20 +50,24 @@ class Predictor:
     version: str = ""
 
 
-def saved_model_predictor(path: Path | str) -> Predictor:
+def saved_model_predictor(path: Path | str, *, trust: bool = False) -> Predictor:
     """The predictor of a SavedModel that tfskin exported.
 
     Args:
         path: a version's folder, or the model's folder, whose newest version is taken.
+        trust: whether its graph may do more than compute; a SavedModel is a program.
 
     Raises:
-        UserError: there is no SavedModel, or tfskin did not export it.
+        UserError: there is no SavedModel, tfskin did not export it, or its graph has operations on
+            files, hosts or Python (:func:`tfskin.serving.loading.refuse_outside`).
     """
     import tensorflow as tf
 
+    from tfskin.serving.loading import load_saved_model
+
     folder = find_saved_model(path)
     try:
-        loaded = tf.saved_model.load(str(folder))
+        loaded = load_saved_model(folder, trust=trust)
     except (OSError, ValueError, tf.errors.OpError) as error:
         reason = str(error).splitlines()[0]
         raise UserError(f"{folder}: cannot be loaded as a SavedModel: {reason}") from None
@@ -78,11 +82,14 @@ def saved_model_predictor(path: Path | str) -> Predictor:
     def call(signature: str, encoded: list[bytes]) -> dict[str, np.ndarray]:
         # `loaded` is named here because a signature does not keep its variables alive.
         function = loaded.signatures[signature]
-        return _as_arrays(function(image_bytes=tf.constant(encoded, tf.string)))
+        try:
+            return _as_arrays(function(image_bytes=tf.constant(encoded, tf.string)))
+        except (tf.errors.OpError, TypeError, ValueError) as error:
+            reason = shorten(str(error), 200)
+            raise UserError(f"{folder}: fails on images ({reason}); export it again") from None
 
     # The names come with every row, also with one that is no image.
-    names = call("serving_default", [b""])["class_names"][0]
-    class_names = [name.decode() for name in names]
+    class_names = _read_names(call("serving_default", [b""]), str(folder))
     outputs = {name: list(s.structured_outputs) for name, s in loaded.signatures.items()}
     predictor = _make_predictor(call, class_names, str(folder), outputs=outputs)
     variables = sorted((folder / "variables").glob("*"))
@@ -178,7 +185,7 @@ def server_predictor(url: str, *, options: "ServerOptions | None" = None) -> Pre
         return client.predict(signature, encoded)
 
     answer = call("serving_default", [b""])
-    names = [_text(name) for name in answer["class_names"][0]]
+    names = _read_names(answer, url)
     predictor = _make_predictor(call, names, url, outputs=signatures, parallel=client.parallel)
     version = int(answer["model_version"][0]) if "model_version" in answer else ""
     return replace(predictor, version=str(version))
@@ -210,6 +217,7 @@ def _make_predictor(
 ) -> Predictor:
     def classify(encoded: list[bytes]) -> Answers:
         outputs = call("serving_default", encoded)
+        _check_shapes(outputs, (len(encoded), len(class_names)), name)
         return Answers(
             outputs["probabilities"],
             outputs["valid"],
@@ -238,8 +246,40 @@ def _make_predictor(
     )
 
 
+def _check_shapes(outputs: Mapping[str, np.ndarray], shape: tuple[int, int], name: str) -> None:
+    """Refuse answers of another form than the model's signature has.
+
+    Raises:
+        UserError: names the output.
+    """
+    images, _ = shape
+    wanted = {"probabilities": shape, "valid": (images,)}
+    wanted |= {"malignancy": (images,), "prediction_set": shape}
+    for output, form in wanted.items():
+        found = outputs.get(output)
+        if found is None and output in ("malignancy", "prediction_set"):
+            continue
+        kinds = "fiu" if output in ("probabilities", "malignancy") else "b"
+        if found is None or found.shape != form or found.dtype.kind not in kinds:
+            raise UserError(
+                f"{name}: its output '{output}' is not of the form {form} that tfskin-export "
+                "gives it; export the model again"
+            )
+
+
 def _as_arrays(outputs: Mapping[str, Any]) -> dict[str, np.ndarray]:
     return {name: value.numpy() for name, value in outputs.items()}
+
+
+def _read_names(answer: Mapping[str, Any], name: str) -> list[str]:
+    """The class names that come with the first row of an answer."""
+    try:
+        names = [_text(one) for one in answer["class_names"][0]]
+    except (KeyError, IndexError, TypeError, UnicodeDecodeError):
+        names = []
+    if not names or len(set(names)) < len(names):
+        raise UserError(f"{name}: does not name its classes; export it with tfskin-export")
+    return names
 
 
 def _text(value: Any) -> str:

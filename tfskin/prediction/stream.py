@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from tfskin.datasets.decoding import read_bytes
 from tfskin.datasets.images import read_image, shrink_image
 from tfskin.errors import UserError
 from tfskin.prediction.answers import Answers, HeatMap, Prediction
@@ -22,6 +23,10 @@ from tfskin.progress import progress_bar
 from tfskin.schema import WindowConfig
 from tfskin.threads import map_ahead
 
+NO_ANSWER = "the model gives no probabilities for it (not finite, or not summing to 1)"
+SUM_SLACK = 1e-3
+"""How far from 1 probabilities may sum: a server may compute in half precision."""
+
 
 @dataclass(frozen=True)
 class _Answer:
@@ -30,6 +35,12 @@ class _Answer:
     probabilities: tuple[float, ...]
     malignancy: float | None
     prediction_set: tuple[str, ...] | None
+
+    def is_none(self) -> bool:
+        """Whether the numbers are no probabilities: not finite, below 0, or not summing to 1."""
+        values = np.array(self.probabilities)
+        finite = np.isfinite([*values, 0.0 if self.malignancy is None else self.malignancy])
+        return not (finite.all() and values.min() >= 0 and abs(values.sum() - 1) <= SUM_SLACK)
 
 
 def predict_images(
@@ -77,9 +88,12 @@ def _predict_batch(
     windows = options.windows or trained
     images = {} if windows else {path: _read_bytes(path) for path in paths}
     rows = _predict_encoded(predictor, images)
+    for path in [path for path in rows if rows[path].is_none()]:
+        del rows[path], images[path]
+        errors[path] = NO_ANSWER
     # What the model cannot read, Pillow may, as it did for the training images.
     for path in dict.fromkeys(paths):
-        if path in rows:
+        if path in rows or errors[path]:
             continue
         try:
             if windows:
@@ -90,6 +104,9 @@ def _predict_batch(
             errors[path] = (
                 "" if path in rows else "too large, too small or too narrow for the model"
             )
+            if path in rows and rows[path].is_none():
+                del rows[path]
+                errors[path] = NO_ANSWER
         except UserError as fault:
             # "path: what is wrong; what to do", of which a table needs what is wrong.
             errors[path] = str(fault).removeprefix(f"{path}: ").split("; ")[0]
@@ -137,6 +154,8 @@ def _predict_windows(
         answers = predictor.function(batch)
         if not answers.valid.all():
             raise UserError(f"{path}: too large, too small or too narrow for the model")
+        if any(_row(predictor, answers, row).is_none() for row in range(len(batch))):
+            raise UserError(f"{path}: {NO_ANSWER}")
         parts.append(answers)
     probabilities, malignancy = mean_of_windows(parts)
     if trained is not None:
@@ -146,8 +165,8 @@ def _predict_windows(
 
 def _read_bytes(path: Path) -> bytes:
     try:
-        return path.read_bytes()
-    except OSError:
+        return read_bytes(path)
+    except UserError:
         return b""  # read_image will say why
 
 

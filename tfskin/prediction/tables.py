@@ -5,6 +5,7 @@ import io
 import json
 import math
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from tfskin.files import read_json, replace_file, write_json
 from tfskin.prediction.answers import Prediction
 
 SUFFIXES = (".csv", ".jsonl")
+_LINE_BREAKS = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 _EXTRAS = ("malignancy", "prediction_set")
 _FIXED = ("path", "predicted", "probability", *_EXTRAS, "error")
 
@@ -191,11 +193,14 @@ class _Lines:
 
 
 def printable(path: Path) -> str:
-    """A path as text that any file can hold; bytes that are no UTF-8 are escaped.
+    """A path as one line of text that any file can hold.
 
-    ``=x.jpg`` becomes ``./=x.jpg``, the same file, which no spreadsheet takes for a formula.
+    Bytes that are no UTF-8, and characters that begin a new line or control a terminal, are
+    escaped as Python escapes them. ``=x.jpg`` becomes ``./=x.jpg``, the same file, which no
+    spreadsheet takes for a formula.
     """
     text = str(path).encode("utf-8", "backslashreplace").decode("utf-8")
+    text = _LINE_BREAKS.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
     return f"./{text}" if text.startswith(("=", "+", "-", "@")) else text
 
 

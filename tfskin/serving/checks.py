@@ -12,6 +12,7 @@ from tfskin.errors import UserError
 from tfskin.inputs.decode import decode_and_resize
 from tfskin.serving.exif import read_orientation
 from tfskin.serving.graph import GraphOptions, dihedral_views
+from tfskin.serving.loading import load_saved_model
 from tfskin.serving.robust_decode import decode_batch
 
 MAX_DIFFERENCE = 1e-5
@@ -63,7 +64,7 @@ def check_export(
     # On the CPU, because a GPU's TensorFloat-32 convolutions alone differ by more.
     with tf.device("/CPU:0"):
         # Kept until the answer is there: a signature does not keep its variables alive.
-        loaded = tf.saved_model.load(str(path))
+        loaded = load_saved_model(path)
         served = loaded.signatures["serving_default"]
         outputs = served(image_bytes=tf.constant(list(encoded), tf.string))
         valid = outputs["valid"].numpy()

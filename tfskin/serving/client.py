@@ -91,7 +91,10 @@ class RestClient:
         rows = self._ask("POST", f"{self.url}:predict", body).get("predictions")
         if not isinstance(rows, list) or len(rows) != len(encoded):
             raise UserError(f"{self.url}: does not answer as TensorFlow Serving does")
-        return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+        try:
+            return {name: np.asarray([row[name] for row in rows]) for name in rows[0]}
+        except (KeyError, TypeError, ValueError, IndexError):  # rows of different forms
+            raise UserError(f"{self.url}: does not answer as TensorFlow Serving does") from None
 
     def _ask(self, method: str, url: str, body: dict[str, Any] | None = None) -> dict[str, Any]:
         import requests

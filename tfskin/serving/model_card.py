@@ -25,6 +25,8 @@ class ModelFacts:
         members: names of its members.
         licenses: licence -> number of training images, "" where an image names none; empty where
             nothing is known of the images.
+        overlap: in words, what of the held-out images the start weights were taught on; empty for
+            none.
     """
 
     title: str
@@ -37,6 +39,7 @@ class ModelFacts:
     combination: str = ""
     members: Sequence[str] = ()
     licenses: Mapping[str, int] = field(default_factory=dict)
+    overlap: str = ""
 
 
 def write_model_card(path: Path, facts: ModelFacts, description: Mapping[str, Any]) -> None:
@@ -135,6 +138,7 @@ def _figures_part(facts: ModelFacts) -> str:
         f"{facts.figures['images']} images; bootstrap intervals over groups of images that share a "
         "lesion or patient, or that copies and photographs link.",
         "",
+        *_warning(facts),
         "| figure | value | interval |",
         "|---|---|---|",
     ]
@@ -150,6 +154,13 @@ def _figures_part(facts: ModelFacts) -> str:
             if metric.name in figures
         ]
     return "\n".join(lines)
+
+
+def _warning(facts: ModelFacts) -> list[str]:
+    if not facts.overlap:
+        return []
+    text = f"**The weights that the training began with were taught on {facts.overlap}, or on"
+    return [f"{text} others of their groups: figures of these splits look too good.**", ""]
 
 
 def _figure_row(label: str, figure: Mapping[str, Any]) -> str:

@@ -17,6 +17,7 @@ from tfskin.errors import UserError
 from tfskin.files import replace_file, write_json
 from tfskin.inputs import Sample
 from tfskin.inputs.decode import decode_and_resize
+from tfskin.locks import only_writer
 from tfskin.serving.checks import check_companions
 from tfskin.serving.graph import GraphOptions
 from tfskin.serving.portable import build_portable
@@ -85,16 +86,18 @@ def export_runtime(
     write, load = (
         (_write_onnx, load_onnx) if options.runtime == "onnx" else (_write_litert, load_litert)
     )
-    with replace_file(path) as temporary:
-        write(portable, temporary)
-        difference = float(np.abs(load(temporary)(images) - expected).max())
-        if not difference <= MAX_RUNTIME_DIFFERENCE:
-            raise UserError(
-                f"{options.name}: {options.runtime} gives probabilities that differ by "
-                f"{difference:.1e} from Keras' (at most {MAX_RUNTIME_DIFFERENCE:.0e} is allowed)"
-            )
-        size = temporary.stat().st_size
-    write_json(path.with_name(f"{path.name}.json"), _contract(options, difference, size))
+    with only_writer(path):
+        with replace_file(path) as temporary:
+            write(portable, temporary)
+            difference = float(np.abs(load(temporary)(images) - expected).max())
+            if not difference <= MAX_RUNTIME_DIFFERENCE:
+                raise UserError(
+                    f"{options.name}: {options.runtime} gives probabilities that differ by "
+                    f"{difference:.1e} from Keras' (at most {MAX_RUNTIME_DIFFERENCE:.0e} is "
+                    "allowed)"
+                )
+            size = temporary.stat().st_size
+        write_json(path.with_name(f"{path.name}.json"), _contract(options, difference, size))
     return path
 
 

@@ -17,6 +17,8 @@ from tfskin.errors import UserError
 from tfskin.evaluation.calibration import Calibration
 from tfskin.files import replace_folder
 from tfskin.inputs import Sample
+from tfskin.locks import only_writer
+from tfskin.runs import first_not_finite
 from tfskin.serving.checks import check_companions, check_export
 from tfskin.serving.graph import GraphOptions, Served, make_signatures
 from tfskin.serving.model_card import ModelFacts, write_licenses, write_model_card
@@ -49,8 +51,7 @@ def export_saved_model(
     models are rebuilt in float32. The folder also holds ``assets/class_names.txt`` and, under
     ``assets.extra``, warm-up requests, ``export.json``, ``MODEL_CARD.md`` and ``LICENSES.md``.
     Around it, ``README.md``, ``models.config`` and ``batching.config`` say how to serve it. A
-    version appears whole and is never overwritten: of two exports at once, one gets the next
-    number.
+    version appears whole and is never overwritten.
 
     Args:
         model: float32 (N, h, w, 3) in 0..255 to the output of its layer "logits".
@@ -59,11 +60,14 @@ def export_saved_model(
             with ``model`` and for the warm-up requests.
 
     Raises:
-        UserError: the version exists; no sample can be read; the model's predictions change
+        UserError: another process exports under this name; a weight is no number; the version
+            exists; no sample can be read; the model's predictions change
             with the other images of a batch; the SavedModel differs from the model by more than
             ``MAX_DIFFERENCE``. Nothing is left behind.
     """
     _check_options(model, options)
+    if name := first_not_finite(model):
+        raise UserError(f"{options.name}: {name} is no number (NaN or infinity); train it again")
     exported = as_float32(model)
     encoded = [sample.data for sample in samples]
     check_companions(exported, encoded, options=options.graph, name=options.name)
@@ -71,14 +75,15 @@ def export_saved_model(
     reference = model if computes_in_float32(model) else exported
     if options.graph.float16_weights:
         exported = reference = _round_weights(exported)
-    for _ in range(_ATTEMPTS if options.version is None else 1):
-        folder = _version_folder(options)
-        try:
-            written = _write_version(exported, reference, folder, options, samples)
-        except FileExistsError:
-            continue
-        write_surroundings(Path(options.output_dir), options.name, **written)
-        return folder
+    with only_writer(Path(options.output_dir) / options.name):
+        for _ in range(_ATTEMPTS if options.version is None else 1):
+            folder = _version_folder(options)
+            try:
+                written = _write_version(exported, reference, folder, options, samples)
+            except FileExistsError:
+                continue
+            write_surroundings(Path(options.output_dir), options.name, **written)
+            return folder
     raise UserError(f"{folder}: exists already; choose another version")
 
 

@@ -7,10 +7,13 @@ from pathlib import Path
 
 from tfskin.errors import UserError
 from tfskin.files import write_text
+from tfskin.locks import only_writer
 from tfskin.serving.warm_up import BATCH_SIZES
 
 MODELS_FILE = "models.config"
 BATCHING_FILE = "batching.config"
+_MOMENT = 60.0
+"""Seconds that another export may take to add its line."""
 
 _README = """# {name}
 
@@ -102,10 +105,11 @@ def write_surroundings(
         outputs: of the signature ``serving_default``.
         example: an encoded image for ``request.json``.
     """
-    add_model(output_dir / MODELS_FILE, name)
-    batching = output_dir / BATCHING_FILE
-    if not batching.exists():
-        write_text(batching, _batching_config())
+    with only_writer(output_dir / MODELS_FILE, wait=_MOMENT):  # exports of all names share it
+        add_model(output_dir / MODELS_FILE, name)
+        batching = output_dir / BATCHING_FILE
+        if not batching.exists():
+            write_text(batching, _batching_config())
     instance = {"b64": base64.b64encode(example).decode()}
     write_text(output_dir / name / "request.json", json.dumps({"instances": [instance]}) + "\n")
     others = [f"`{other}`" for other in description["signatures"] if other != "serving_default"]

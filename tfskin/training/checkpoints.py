@@ -67,6 +67,12 @@ class Checkpoint:
         Raises:
             UserError: the checkpoint is of another network or optimizer.
         """
+        own = len((model if whole is None else whole).variables)
+        if not all(np.isfinite(np.asarray(v, np.float64)).all() for v in self.values[:own]):
+            raise UserError(
+                f"{self.path}: holds weights that are no numbers (NaN or infinity); delete it to "
+                "go on from the one before, or give --overwrite to train anew"
+            )
         try:
             assign_all(_variables(model, whole), self.values)
         except ValueError as error:

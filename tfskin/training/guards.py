@@ -6,6 +6,7 @@ import keras
 import numpy as np
 
 from tfskin.errors import DivergenceError
+from tfskin.runs import first_not_finite
 
 WHAT_TO_TRY = "try a lower train.learning_rate, train.clip_norm=1 or train.precision=float32"
 
@@ -31,11 +32,9 @@ def check_weights(model: keras.Model, *, epoch: int, step: int, checkpoints: Pat
     Raises:
         DivergenceError: one is; as for :func:`check_loss`.
     """
-    for variable in model.variables:
-        value = keras.ops.convert_to_numpy(variable)
-        if np.issubdtype(value.dtype, np.floating) and not np.isfinite(value).all():
-            what = f"{variable.path} is no number (NaN or infinity)"
-            raise _not_finite(what, model, epoch, step, checkpoints)
+    if name := first_not_finite(model):
+        what = f"{name} is no number (NaN or infinity)"
+        raise _not_finite(what, model, epoch, step, checkpoints)
 
 
 def _not_finite(

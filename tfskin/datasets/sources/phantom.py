@@ -26,6 +26,7 @@ from tfskin.datasets.sources.phantom_lesion import (
 )
 from tfskin.errors import UserError
 from tfskin.files import replace_folder
+from tfskin.locks import only_writer
 from tfskin.progress import progress_bar
 
 LICENSE = "CC0-1.0"
@@ -96,6 +97,7 @@ def write_phantoms(folder: Path | str, *, options: PhantomOptions | None = None)
     lesions = list(plan_lesions(options))
     total = sum(lesion.views for lesion in lesions)
     with (
+        only_writer(folder),
         replace_folder(folder, overwrite=True) as temporary,
         progress_bar("drawing phantoms", total=total) as advance,
     ):

@@ -8,7 +8,6 @@ from tfskin.config import dump_config
 from tfskin.datasets.shards import Shards
 from tfskin.errors import UserError
 from tfskin.experiment.fitting.data import find_shards
-from tfskin.files import read_json
 from tfskin.runs import Run
 from tfskin.schema import ExperimentConfig
 from tfskin.training.checkpoints import Checkpoint
@@ -73,10 +72,9 @@ def check_same_job(
     Raises:
         UserError: says which.
     """
-    path = run.folder / "environment.json"
     replicas = distribution.replicas
-    if checkpoint is not None and path.is_file():
-        former = read_json(path).get("replicas", 1)
+    if checkpoint is not None:
+        former = run.environment().get("replicas", replicas if not run.environment() else 1)
         if former != replicas:
             raise UserError(
                 f"{run.folder}: was begun on {former} replica{'s' * (former > 1)}, and here "

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from tfskin.evaluation.report import ReportContent, Section, write_report
+from tfskin.experiment.lineage import describe_overlap
 from tfskin.experiment.sections import SECTIONS
 from tfskin.experiment.sections.base import Evaluation
 
@@ -45,9 +46,18 @@ def _notes(evaluation: Evaluation, metrics: Mapping[str, Any]) -> list[str]:
             f"classes are {_words(external.classes)}; the run's are folded into them: "
             f"{_words(external.fold)}."
         ]
+    notes = []
+    if metrics.get("overlap"):
+        notes.append(
+            f"The weights that the training began with were taught on "
+            f"{describe_overlap(metrics['overlap'])}, or on others of their groups: the figures "
+            "of these splits look too good."
+        )
+    if "overlap" in metrics and metrics["overlap"] is None:
+        notes.append("What the weights that the training began with were taught on is not known.")
     if evaluation.split != "test":
-        return [f"The data have no test split; the figures are those of {evaluation.split}."]
-    return []
+        notes.append(f"The data have no test split; the figures are those of {evaluation.split}.")
+    return notes
 
 
 def _seen_in_training(count: int | None) -> str:

@@ -5,7 +5,6 @@ from typing import Any
 
 from tfskin.evaluation.report import Block, Code, Facts
 from tfskin.experiment.sections.base import Evaluation, ReportSection
-from tfskin.files import read_json
 from tfskin.runs import Run
 from tfskin.schema import ExternalConfig
 
@@ -19,8 +18,8 @@ class ReproductionSection(ReportSection):
         """Commands, versions and hardware, and the resolved config."""
         run = evaluation.run
         blocks: list[Block] = [Code(text=_command(run, evaluation.external))]
-        if (run.folder / "environment.json").is_file():
-            about = read_json(run.folder / "environment.json")
+        about = run.environment()
+        if about:
             packages = ", ".join(f"{name} {v}" for name, v in about["packages"].items() if v)
             blocks.append(
                 Facts(
