@@ -78,7 +78,7 @@ def plan(base: Path) -> dict[str, tuple[list[str], Callable[[Path], str]]]:
     images, shards = str(base / "drawn"), str(base / "tfrecords" / "phantom")
     return {
         "prepare": (
-            ["prepare", "phantom", images, "--output", "shards", "--overwrite"],
+            ["prepare", "phantom", "drawn", "--lesions", "40", "--output", "shards", "--overwrite"],
             lambda folder: fingerprint(folder / "shards" / "phantom" / "1.0.0"),
         ),
         "predict": (

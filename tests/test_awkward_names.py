@@ -79,8 +79,8 @@ def test_every_command_works_in_a_folder_of_an_awkward_name(tmp_path, monkeypatc
     assert tfskin.resume(runs[0]).finished
     weights = tfskin.read_config("five_layer_rgb.yaml", [*words, f"model.weights={runs[0]}"])
     assert tfskin.train(weights, output=here / "again [2]").finished
-    config = tfskin.EnsembleConfig(members=list(map(str, runs)))
-    both = tfskin.ensemble(config, output=here / "both [3]").folder
+    members = tfskin.EnsembleConfig(members=list(map(str, runs)))
+    both = tfskin.ensemble(members, output=here / "both [3]").folder
     assert tfskin.evaluate(both, resamples=100)
     names = {name: [name] for name in ("melanoma", "nevus")}
     other = ExternalConfig(name="other", shards=str(shards.folder), classes=names, fold=names)
@@ -92,10 +92,11 @@ def test_every_command_works_in_a_folder_of_an_awkward_name(tmp_path, monkeypatc
     tables = []
     for number, target in enumerate((both, exported, exported.parent)):
         output = here / f"rows [{number}].csv"
-        options = PredictOptions(output=output, annotate=here / f"drawings [{number}]")
-        list(stream_predictions(load_predictor(target), images, options=options))
+        drawings = here / f"drawings [{number}]"
+        chosen = PredictOptions(output=output, annotate=drawings)
+        list(stream_predictions(load_predictor(target), images, options=chosen))
         tables.append(pd.read_csv(output))
-        assert len(list(options.annotate.iterdir())) == 3
+        assert len(list(drawings.iterdir())) == 3
     for table in tables[1:]:
         np.testing.assert_allclose(table["melanoma"], tables[0]["melanoma"], atol=1e-5)
     assert not [p for p in here.rglob(".*") if p.suffix == ".lock" or ".writing" in p.name]
@@ -125,14 +126,14 @@ def test_a_half_written_table_goes_on_whatever_the_files_are_called(tmp_path, fi
     begun = stream_predictions(ANSWERS, [files], options=options)
     for _ in range(cut):
         next(begun)
-    begun.close()
+    del begun
     part = output.with_name(f"{output.name}.part")
     part.write_bytes(part.read_bytes()[:-2])  # the last row is cut off
     counts = Counts()
     rest = list(stream_predictions(ANSWERS, [files], options=options, counts=counts))
     assert counts.resumed + len(rest) == len(list(files.iterdir()))
     assert counts.resumed == cut - 1
-    assert output.read_bytes() == whole.output.read_bytes()
+    assert output.read_bytes() == (tmp_path / f"whole{suffix}").read_bytes()
 
 
 def test_class_names_of_any_kind_are_drawn():

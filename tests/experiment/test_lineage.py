@@ -51,8 +51,8 @@ def test_an_id_of_the_archive_is_one_in_every_source_and_any_other_in_its_own():
         ("y", "", "", "b", 4),
     )
     keys = link_keys(facts)
-    assert keys.nunique().tolist() == [4, 4, 4]  # the empty text counts
-    assert keys.loc[4, ["lesion", "patient"]].tolist() == ["", ""]
+    assert keys.nunique().to_list() == [4, 4, 4]  # the empty text counts
+    assert [keys["lesion"][4], keys["patient"][4]] == ["", ""]
 
 
 @pytest.mark.parametrize("shared", ["image", "lesion", "patient"])
