@@ -9,6 +9,7 @@ from PIL import Image
 
 from tests.datasets.test_artefacts import PASTE, make_skin
 from tests.datasets.tiny import make_image, make_records
+from tfskin.datasets import audit as audit_module
 from tfskin.datasets.association import count_artefacts, cramers_v, measure_associations
 from tfskin.datasets.audit import audit_records, describe_problems
 from tfskin.datasets.audit_report import write_audit
@@ -66,6 +67,17 @@ def test_what_is_not_looked_for_is_unknown(records):
     assert audit.photograph_pairs().empty
     assert audit.duplicates.empty
     assert set(audit.records["hair"]) == {-1}
+
+
+def test_a_long_search_says_how_long_before_it_starts(records, monkeypatch, news):
+    monkeypatch.setattr(
+        "tfskin.datasets.photographs.search.find_photographs", lambda *_, **__: 1 / 0
+    )
+    monkeypatch.setattr(audit_module, "_WORTH_SAYING", 0)
+    monkeypatch.setattr(audit_module, "_CORE_SECONDS", 36)
+    with pytest.raises(ZeroDivisionError):
+        audit_records(records, artefacts=False, workers=2)
+    assert "among 10 images: about 3 minutes on 2 free cores (--no-photographs" in news[-1]
 
 
 def test_cramers_v_of_independent_and_of_equal_columns():

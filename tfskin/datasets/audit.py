@@ -183,11 +183,12 @@ def _look_for_photographs(
 ) -> pd.DataFrame:
     from tfskin.datasets.photographs.search import find_photographs
 
-    seconds = len(paths) * _CORE_SECONDS / (workers or os.cpu_count() or 1)
+    cores = workers or os.cpu_count() or 1
+    seconds = len(paths) * _CORE_SECONDS / cores
     if seconds > _WORTH_SAYING:
         logger.info(
             f"looking for photographs of one lesion among {len(paths):,} images: about "
-            f"{seconds / 60:.0f} minutes (--no-photographs leaves it out)"
+            f"{seconds / 60:.0f} minutes on {cores} free cores (--no-photographs leaves it out)"
         )
     return find_photographs(paths, cache=cache, workers=workers)
 
