@@ -32,7 +32,9 @@ def test_a_stopped_call_goes_on_with_the_names_of_its_annotated_images(tmp_path,
 
     def rows(part):
         options = PredictOptions(
-            tmp_path / f"{part}{suffix}", tmp_path / part, StreamOptions(batch_size=1)
+            output=tmp_path / f"{part}{suffix}",
+            annotate=tmp_path / part,
+            stream=StreamOptions(batch_size=1),
         )
         return stream_predictions(predictor, folders, options=options)
 
