@@ -77,7 +77,7 @@ def test_an_image_at_the_quantile_is_inside_and_one_beyond_the_slack_is_not():
 @pytest.mark.parametrize(
     ("key", "value", "message"),
     [
-        ("temperature", 0, "temperature.*greater than 0.*train the run again"),
+        ("temperature", 0, "temperature.*greater than or equal to 0.01.*train the run again"),
         ("temperature", None, "temperature.*train the run again"),
         ("temperature", True, "temperature.*valid number.*train the run again"),
         ("temperature", float("inf"), "temperature.*train the run again"),
