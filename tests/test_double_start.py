@@ -37,7 +37,9 @@ def config_of(shards):
 
 def compared(shards):
     base = config_of(shards).model_dump(mode="json")
-    return ComparisonConfig(**base, variants={"a": ["seed=1"], "b": ["seed=2"]})
+    return ComparisonConfig(
+        **base, variants={"a": ["model.dropout=0.1"], "b": ["model.dropout=0.2"]}
+    )
 
 
 def other_data(shards):
