@@ -99,7 +99,7 @@ def test_a_broken_image_is_named_and_leaves_nothing(tmp_path, in_this_process):
         write_shards(
             records, splits, groups, name="tiny", output_dir=tmp_path / "out", options=options
         )
-    assert list((tmp_path / "out").iterdir()) == []
+    assert not list(tmp_path.glob("out/*"))
 
 
 def test_without_beam_the_line_says_how_to_install_it(tiny_records, tmp_path, monkeypatch):

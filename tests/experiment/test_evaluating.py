@@ -192,7 +192,7 @@ def test_a_model_without_numbers_is_named(tmp_path, tiny_runs):
     model.save(folder / "model.keras")
     keras.backend.clear_session()
     before = (folder / "metrics.json").read_bytes()
-    with pytest.raises(UserError, match=r"no number \(NaN or infinity\) for image 'phantom"):
+    with pytest.raises(UserError, match=r"model\.keras: block1_conv/kernel is no number"):
         tfskin.evaluate(folder, config=SMALL)
     assert (folder / "metrics.json").read_bytes() == before
 

@@ -17,6 +17,7 @@ def test_what_an_export_says_of_its_images_holds_for_those_that_were_used(tmp_pa
     run = Run(tmp_path / "run")
     inputs = {"shards": str(shards.folder), "fingerprint": "0", "classes": classes}
     write_json(run.folder / "inputs.json", inputs | {"image_size": [8, 8], "resize": "squash"})
+    write_json(run.folder / "class_names.json", list(classes))
     facts = read_facts(run, shards)
     used = set(read_labels(shards, "train", classes)["image_id"])
     assert 3 <= len(used) < facts.images["train"] < sum(shards.counts["train"].values())

@@ -2,13 +2,14 @@
 
 import dataclasses
 
+import numpy as np
 import pandas as pd
 import pytest
 
 import tfskin
 from tfskin.errors import UserError
 from tfskin.experiment.lineage import link_keys, seen_before, taught_images
-from tfskin.experiment.run_predictions import check_class_names, external_parts
+from tfskin.experiment.run_predictions import check_class_names, check_logits, external_parts
 from tfskin.runs import open_run
 
 
@@ -57,3 +58,12 @@ def test_class_names_that_cannot_be_told_apart_or_read_back_are_refused(names, m
     with pytest.raises(UserError, match=message) as error:
         check_class_names(names)
     assert "\n" not in str(error.value)
+
+
+def test_the_first_image_without_a_number_is_named():
+    logits = np.zeros((3, 2))
+    logits[1:, 0] = np.inf, np.nan
+    facts = pd.DataFrame({"image_id": ["a", "b", "c"]})
+    with pytest.raises(UserError, match=r"^here: .* for image 'b' and 1 more; train it again"):
+        check_logits(logits, facts, "here")
+    check_logits(logits[:1], facts[:1], "here")
